@@ -1,0 +1,46 @@
+//! latmon: pings its targets, keeps the results in round robin archives that rrdtool reads and writes, draws them, and
+//! mails when latency crosses a limit, when a line is down, and when the monitoring itself stops.
+//!
+//! # The floors
+//!
+//! ```text
+//! 7  main.rs      prints and exits                                              (binary)
+//! 6  cli/         one file per subcommand: what was typed -> what is decided     (binary)
+//! 5  config       TOML + environment + .env -> each room's own Settings
+//! 4  monitor      the loop: Round in -> archive -> alert -> picture -> message
+//! 3  archive/     Round -> rrd update; rrd fetch -> History; names, layout of data sources
+//!    probe/       ICMP: schedule, sockets, wire format, names -> Round
+//!    alert/       Round -> Event
+//!    graph/       History -> PNG or SVG
+//! 2  round        Target, Rtt, Ping, Round: loss, median, percentiles
+//!    history      what was consolidated, ready to draw
+//!    rrd/         the archive engine; knows nothing of pings
+//!    mail/        compose, outbox, smtp; knows nothing of pings
+//! 1  time         UnixTime, Step, durations; no clock in here
+//! ```
+//!
+//! Arrows go down only, and siblings on a floor never import each other; `tests/layers.rs` reads the sources and fails
+//! where that is broken. Only `archive` knows both [`round::Round`] and [`rrd`]; only `graph` names plotters, `mail`
+//! lettre, `rrd/map.rs` memmap2, `probe` socket2 and etherparse, `config` toml, `cli` clap.
+//!
+//! # The way of one result
+//!
+//! ```text
+//! kernel -> probe::socket -> probe::icmp -> probe::schedule -> Round -> bounded channel
+//! monitor:   archive.record(&round); for event in alerts.observe(&round) { composer.send(event) }
+//! composer:  event -> archive history -> graph::smoke -> mail::Message -> outbox (on disk)
+//! mailer:    outbox -> SMTP, again and again until the server has it
+//! ```
+//! A `Round` is made once, moved once, then only lent.
+
+pub mod alert;
+pub mod archive;
+pub mod config;
+pub mod graph;
+pub mod history;
+pub mod mail;
+pub mod monitor;
+pub mod probe;
+pub mod round;
+pub mod rrd;
+pub mod time;

@@ -1,0 +1,3 @@
+//! latmon's binary: prints and exits.
+
+fn main() {}

@@ -1,0 +1,310 @@
+//! One round of pings to one target: what was asked, what came back, and what that means in numbers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::time::UnixTime;
+
+/// What is pinged: the name people know it by, and the host name or address that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its unique name, `fra/core1`; also the path of its archive under the data folder.
+    pub name: String,
+    /// A host name or a literal address.
+    pub host: String,
+}
+
+/// A round trip time, in whole nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rtt(Duration);
+
+impl Rtt {
+    /// The round trip time that lasted `duration`.
+    pub const fn new(duration: Duration) -> Self {
+        Self(duration)
+    }
+
+    /// The round trip time of `secs` seconds, as archives hold it; `None` for NaN, negative and absurd numbers.
+    pub fn from_secs_f64(secs: f64) -> Option<Self> {
+        Duration::try_from_secs_f64(secs).ok().map(Self)
+    }
+
+    /// How long it lasted.
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+
+    /// In seconds, as archives hold it.
+    pub const fn as_secs_f64(self) -> f64 {
+        self.0.as_secs_f64()
+    }
+
+    /// In milliseconds, as people read it.
+    pub fn as_millis_f64(self) -> f64 {
+        self.0.as_nanos() as f64 / 1e6
+    }
+}
+
+impl std::fmt::Display for Rtt {
+    /// Three significant digits from 1 ms up (`58.3 ms`), two decimals below (`0.05 ms`); seconds from 10 s up.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = self.as_millis_f64();
+        let shown = match ms {
+            ms if ms < 0.0995 => format!("{ms:.3} ms"),
+            ms if ms < 9.995 => format!("{ms:.2} ms"),
+            ms if ms < 99.95 => format!("{ms:.1} ms"),
+            ms if ms < 9_999.5 => format!("{ms:.0} ms"),
+            ms => format!("{:.1} s", ms / 1000.0),
+        };
+        f.pad(&shown)
+    }
+}
+
+/// Why a ping says nothing about the network: our own side failed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Fault {
+    /// The monitor was not running when it was due.
+    #[error("not yet running when it was due")]
+    NotRunning,
+    /// The monitor was held up (stopped, asleep) when it was due.
+    #[error("the monitor was held up when it was due")]
+    HeldUp,
+    /// The target's name has no address.
+    #[error("the name does not resolve")]
+    NoAddress,
+    /// This machine has no socket for the address's family.
+    #[error("no socket for this address family")]
+    NoSocket,
+    /// The kernel refused to send it, with this `errno`.
+    #[error("cannot send: {}", std::io::Error::from_raw_os_error(*.0))]
+    Send(i32),
+    /// Our own receive buffer overflowed while it was under way.
+    #[error("our receive buffer overflowed")]
+    Overflow,
+    /// The wall clock, which the kernel stamps with, was set while it was under way.
+    #[error("the clock was set while it was under way")]
+    ClockSet,
+}
+
+/// What became of one ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ping {
+    /// The reply came in time.
+    Answered(Rtt),
+    /// No reply came in time.
+    Lost,
+    /// It tells nothing about the network.
+    Unknown(Fault),
+}
+
+/// One round: the pings of one target between two boundaries of its step. Made once, moved once, then only lent.
+#[derive(Clone, Debug)]
+pub struct Round {
+    target: Arc<Target>,
+    address: Option<IpAddr>,
+    start: UnixTime,
+    end: UnixTime,
+    pings: Vec<Ping>,
+    sorted: Vec<Rtt>,
+}
+
+impl Round {
+    /// A round of `pings`, in the order they were due, between the boundaries `start` and `end`.
+    pub fn new(
+        target: Arc<Target>,
+        address: Option<IpAddr>,
+        start: UnixTime,
+        end: UnixTime,
+        pings: Vec<Ping>,
+    ) -> Self {
+        let mut sorted: Vec<Rtt> = pings
+            .iter()
+            .filter_map(|ping| match ping {
+                Ping::Answered(rtt) => Some(*rtt),
+                Ping::Lost | Ping::Unknown(_) => None,
+            })
+            .collect();
+        sorted.sort_unstable();
+        Self { target, address, start, end, pings, sorted }
+    }
+
+    /// Who was asked.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// The address that was asked, where there was one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The boundary of the step at which it began.
+    pub fn start(&self) -> UnixTime {
+        self.start
+    }
+
+    /// The boundary of the step that ends it, and the time stamp of its row in the archive.
+    pub fn end(&self) -> UnixTime {
+        self.end
+    }
+
+    /// Every ping, in the order they were due.
+    pub fn pings(&self) -> &[Ping] {
+        &self.pings
+    }
+
+    /// The round trip times of the answered pings, shortest first.
+    pub fn sorted(&self) -> &[Rtt] {
+        &self.sorted
+    }
+
+    /// How many pings no reply came to.
+    pub fn lost(&self) -> usize {
+        self.pings.iter().filter(|ping| matches!(ping, Ping::Lost)).count()
+    }
+
+    /// How many pings tell something about the network: the answered and the lost ones.
+    pub fn known(&self) -> usize {
+        self.sorted.len() + self.lost()
+    }
+
+    /// True when no ping tells anything: such a round is no outage, and neither counts for an alert nor breaks its run.
+    pub fn is_unknown(&self) -> bool {
+        self.known() == 0
+    }
+
+    /// True when every ping that tells something was lost.
+    pub fn is_down(&self) -> bool {
+        !self.is_unknown() && self.sorted.is_empty()
+    }
+
+    /// The share of lost pings among the known ones, 0 to 1; `None` for an unknown round.
+    pub fn loss_ratio(&self) -> Option<f64> {
+        (!self.is_unknown()).then(|| self.lost() as f64 / self.known() as f64)
+    }
+
+    /// The upper median of the answered pings, `sorted[n / 2]`, as SmokePing takes it; `None` when none was answered.
+    pub fn median(&self) -> Option<Rtt> {
+        self.sorted.get(self.sorted.len() / 2).copied()
+    }
+
+    /// The shortest round trip.
+    pub fn min(&self) -> Option<Rtt> {
+        self.sorted.first().copied()
+    }
+
+    /// The longest round trip.
+    pub fn max(&self) -> Option<Rtt> {
+        self.sorted.last().copied()
+    }
+
+    /// The `percent`th percentile of the answered pings by the nearest-rank method: the smallest round trip that at
+    /// least that share of them does not exceed.
+    pub fn percentile(&self, percent: f64) -> Option<Rtt> {
+        let rank = (percent.clamp(0.0, 100.0) / 100.0 * self.sorted.len() as f64).ceil() as usize;
+        self.sorted.get(rank.saturating_sub(1)).copied()
+    }
+
+    /// The mean difference between the round trips of pings that follow each other and were both answered; `None` where
+    /// no two were.
+    pub fn jitter(&self) -> Option<Rtt> {
+        let mut differences = 0u32;
+        let mut sum = Duration::ZERO;
+        for pair in self.pings.windows(2) {
+            if let [Ping::Answered(Rtt(one)), Ping::Answered(Rtt(next))] = pair {
+                differences += 1;
+                sum += one.abs_diff(*next);
+            }
+        }
+        (differences > 0).then(|| Rtt(sum / differences))
+    }
+
+    /// The reason most of the unknown pings share, where there is one.
+    pub fn fault(&self) -> Option<Fault> {
+        let faults = || {
+            self.pings.iter().filter_map(|ping| match ping {
+                Ping::Unknown(fault) => Some(*fault),
+                Ping::Answered(_) | Ping::Lost => None,
+            })
+        };
+        faults().max_by_key(|candidate| faults().filter(|fault| fault == candidate).count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round(pings: Vec<Ping>) -> Round {
+        let target = Arc::new(Target { name: "t".into(), host: "192.0.2.1".into() });
+        Round::new(target, None, UnixTime::from_secs(0), UnixTime::from_secs(60), pings)
+    }
+
+    fn millis(ms: u64) -> Rtt {
+        Rtt::new(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn the_median_is_the_upper_one() {
+        let answered = |ms| Ping::Answered(millis(ms));
+        assert_eq!(round(vec![answered(4), answered(1), answered(3), answered(2)]).median(), Some(millis(3)));
+        assert_eq!(round(vec![answered(9), Ping::Lost, answered(1)]).median(), Some(millis(9)));
+        assert_eq!(round(vec![Ping::Lost]).median(), None);
+    }
+
+    #[test]
+    fn a_dead_line_is_down_and_our_own_faults_are_unknown() {
+        let down = round(vec![Ping::Lost, Ping::Lost, Ping::Unknown(Fault::Send(libc::ENOBUFS))]);
+        assert!(down.is_down() && !down.is_unknown());
+        assert_eq!(down.loss_ratio(), Some(1.0));
+        let unknown = round(vec![Ping::Unknown(Fault::NoAddress); 3]);
+        assert!(unknown.is_unknown() && !unknown.is_down());
+        assert_eq!((unknown.loss_ratio(), unknown.fault()), (None, Some(Fault::NoAddress)));
+    }
+
+    #[test]
+    fn jitter_is_the_mean_step_between_neighbours() {
+        let answered = |ms| Ping::Answered(millis(ms));
+        let both = round(vec![answered(10), answered(14), answered(12), Ping::Lost, answered(90)]);
+        assert_eq!(both.jitter(), Some(millis(3)));
+        assert_eq!(round(vec![answered(10), Ping::Lost, answered(90)]).jitter(), None);
+    }
+
+    #[test]
+    fn round_trips_are_shown_to_three_digits() {
+        let shown = |micros| Rtt::new(Duration::from_micros(micros)).to_string();
+        assert_eq!(
+            [12, 58, 940, 1_234, 58_321, 99_960, 182_400, 12_345_678].map(shown),
+            ["0.012 ms", "0.058 ms", "0.94 ms", "1.23 ms", "58.3 ms", "100 ms", "182 ms", "12.3 s"]
+        );
+    }
+
+    proptest! {
+        /// The nearest-rank percentile against its definition, counted naively.
+        #[test]
+        fn percentiles_agree_with_their_definition(times in prop::collection::vec(0u64..1000, 1..40), percent in 1u32..=100) {
+            let found = round(times.iter().map(|ms| Ping::Answered(millis(*ms))).collect());
+            let found = found.percentile(f64::from(percent)).unwrap();
+            let share = |limit: Rtt| times.iter().filter(|ms| millis(**ms) <= limit).count() * 100;
+            let wanted = percent as usize * times.len();
+            prop_assert!(share(found) >= wanted);
+            let smaller = times.iter().map(|ms| millis(*ms)).filter(|rtt| *rtt < found).max();
+            prop_assert!(smaller.is_none_or(|smaller| share(smaller) < wanted));
+        }
+
+        #[test]
+        fn every_ping_is_counted_once(kinds in prop::collection::vec(0u8..3, 0..40)) {
+            let pings: Vec<Ping> = kinds.iter().map(|kind| match kind {
+                0 => Ping::Answered(millis(5)),
+                1 => Ping::Lost,
+                _ => Ping::Unknown(Fault::HeldUp),
+            }).collect();
+            let round = round(pings);
+            let unknown = kinds.iter().filter(|kind| **kind == 2).count();
+            prop_assert_eq!(round.known() + unknown, kinds.len());
+            prop_assert_eq!(round.loss_ratio().is_none(), round.is_unknown());
+        }
+    }
+}
