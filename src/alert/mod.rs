@@ -1,13 +1,19 @@
 //! Alerts: rounds in, events out. Judges the round itself, before the archive consolidates it.
+//!
+//! Nothing here reads a clock or a file: the time is what the rounds' own stamps say.
 
 pub mod pattern;
 pub mod rule;
+mod tally;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::rule::Rule;
-use crate::round::{Rtt, Target};
+use self::pattern::Past;
+use self::rule::{Comparison, Judge, Rule};
+use self::tally::{Stretch, Tally};
+use crate::round::{Round, Rtt, Target};
 use crate::time::{Step, UnixTime};
 
 /// Which rules hold for whom.
@@ -28,8 +34,73 @@ pub struct TargetRules {
     pub rules: Vec<Arc<Rule>>,
 }
 
-/// Something a person must be told about a target.
+/// Judges every round of every target, and remembers which alerts are open.
+///
+/// - A round is good, bad, or says nothing to a rule. Rounds that say nothing are passed over as if they had never been:
+///   they neither count nor break a run. An unknown round says nothing to any rule.
+/// - An alert is raised when its `raise` window holds enough bad rounds, and over when its `clear` window holds enough
+///   good ones. Each window counts from the last change: no round is used twice.
+/// - No reply at all crosses every upper limit of latency. But one outage is one alert: while a target has a rule that
+///   judges [`Judge::Down`], a round without any reply says nothing to those limits as long as their alert is not open.
+///   An open one it keeps open, since a line that answers nothing has not become fast. Loss is not latency: a limit of
+///   loss counts such a round in any case.
+/// - A pattern's alert is raised with the first round that matches and over with the first that does not.
+/// - An open alert is told again with the first bad round after each `repeat`. When the clock is set back, the waiting
+///   begins anew.
 #[derive(Clone, Debug)]
+pub struct Alerts {
+    targets: HashMap<String, Watched>,
+}
+
+impl Alerts {
+    /// No round seen, no alert open.
+    pub fn new(settings: &Settings) -> Self {
+        let watched = |rules: &TargetRules| (rules.target.name.clone(), Watched::new(rules));
+        Self { targets: settings.targets.iter().map(watched).collect() }
+    }
+
+    /// Judges the next `round` of its target. What it returns is in the order of the target's rules, and nearly always
+    /// empty, for which nothing is allocated.
+    pub fn observe(&mut self, round: &Round) -> Vec<Event> {
+        match self.targets.get_mut(&round.target().name) {
+            Some(watched) => watched.observe(round),
+            None => Vec::new(),
+        }
+    }
+
+    /// How the target of this name stands; `None` where it is not watched.
+    pub fn state(&self, target: &str) -> Option<TargetState> {
+        self.targets.get(target).map(Watched::state)
+    }
+}
+
+/// How a target stands after its newest round.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TargetState {
+    /// It has not had a round yet.
+    Waiting,
+    /// No alert is open, and the newest round said nothing about the network.
+    Unknown {
+        /// The end of the first of the unknown rounds in succession.
+        since: UnixTime,
+    },
+    /// No alert is open.
+    Ok,
+    /// These alerts are open, in the order of the target's rules; also while its rounds are unknown.
+    Alerting(Vec<OpenAlert>),
+}
+
+/// An alert that was raised and is not over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenAlert {
+    /// Its rule.
+    pub rule: Arc<Rule>,
+    /// The end of the first round of the trouble.
+    pub since: UnixTime,
+}
+
+/// Something a person must be told about a target.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// Which target.
     pub target: Arc<Target>,
@@ -39,19 +110,19 @@ pub struct Event {
     pub condition: String,
     /// What happened.
     pub kind: EventKind,
-    /// The end of the first round of the trouble.
+    /// The end of the first round of the trouble: the first bad one in the window that raised it.
     pub since: UnixTime,
     /// The end of the round that decided it.
     pub at: UnixTime,
-    /// The rounds of the trouble so far, known ones only.
+    /// The rounds from the first bad one to the last bad one so far, those left out that said nothing to the rule.
     pub rounds: u32,
     /// The median of the round that decided it; `None` when no ping of it was answered.
     pub median: Option<Rtt>,
-    /// The greatest median while the trouble lasted.
+    /// The greatest median of the bad rounds so far; `None` when no ping of theirs was answered.
     pub worst_median: Option<Rtt>,
     /// The share of lost pings in the round that decided it.
     pub loss_ratio: f64,
-    /// The greatest share of lost pings in a round while the trouble lasted.
+    /// The greatest share of lost pings of the bad rounds so far.
     pub worst_loss_ratio: f64,
 }
 
@@ -64,7 +135,166 @@ pub enum EventKind {
     Repeated,
     /// It is over; it lasted so long.
     Cleared {
-        /// From the first bad round's end to the last bad round's end, at least one step.
+        /// From the first bad round's start to the last bad round's end, at least one step.
         lasted: Duration,
     },
 }
+
+/// A target and its rules.
+#[derive(Clone, Debug)]
+struct Watched {
+    watches: Vec<Watch>,
+    /// One of the rules tells of rounds without any reply.
+    tells_down: bool,
+    newest: Newest,
+}
+
+/// What the newest round was.
+#[derive(Clone, Copy, Debug)]
+enum Newest {
+    None,
+    Unknown { since: UnixTime },
+    Known,
+}
+
+impl Watched {
+    fn new(rules: &TargetRules) -> Self {
+        Self {
+            watches: rules.rules.iter().map(|rule| Watch::new(rule, rules.step)).collect(),
+            tells_down: rules.rules.iter().any(|rule| rule.judge == Judge::Down),
+            newest: Newest::None,
+        }
+    }
+
+    fn observe(&mut self, round: &Round) -> Vec<Event> {
+        if round.is_unknown() {
+            if !matches!(self.newest, Newest::Unknown { .. }) {
+                self.newest = Newest::Unknown { since: round.end() };
+            }
+            return Vec::new();
+        }
+        self.newest = Newest::Known;
+        let tells_down = self.tells_down;
+        self.watches.iter_mut().filter_map(|watch| watch.observe(round, tells_down)).collect()
+    }
+
+    fn state(&self) -> TargetState {
+        let open: Vec<OpenAlert> = self.watches.iter().filter_map(Watch::open_alert).collect();
+        match self.newest {
+            _ if !open.is_empty() => TargetState::Alerting(open),
+            Newest::None => TargetState::Waiting,
+            Newest::Unknown { since } => TargetState::Unknown { since },
+            Newest::Known => TargetState::Ok,
+        }
+    }
+}
+
+/// One rule at work on one target.
+#[derive(Clone, Debug)]
+struct Watch {
+    rule: Arc<Rule>,
+    step: Step,
+    /// How many rounds it has judged good or bad.
+    judged: u64,
+    raise: Tally,
+    clear: Tally,
+    past: Past,
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// From the first bad round to the last one.
+    trouble: Stretch,
+    /// When it was last told.
+    told: UnixTime,
+}
+
+impl Watch {
+    fn new(rule: &Arc<Rule>, step: Step) -> Self {
+        let (raise, clear) = match rule.judge {
+            Judge::Down | Judge::Compare(_) => (rule.raise, rule.clear),
+            Judge::Pattern(_) => (Rule::AT_ONCE, Rule::AT_ONCE),
+        };
+        Self {
+            rule: Arc::clone(rule),
+            step,
+            judged: 0,
+            raise: Tally::new(raise, step),
+            clear: Tally::new(clear, step),
+            past: Past::new(),
+            open: None,
+        }
+    }
+
+    /// Judges a known `round`.
+    fn observe(&mut self, round: &Round, tells_down: bool) -> Option<Event> {
+        let bad = self.is_bad(round, tells_down)?;
+        self.judged += 1;
+        let here = Stretch::new(round, self.judged);
+        let (kind, trouble) = match &mut self.open {
+            None => {
+                let trouble = self.raise.count(self.judged, bad.then_some(here))?;
+                self.open = Some(Open { trouble, told: round.end() });
+                (EventKind::Raised, trouble)
+            }
+            Some(open) if bad => {
+                open.trouble.join(&here);
+                self.clear.count(self.judged, None);
+                open.is_due(self.rule.repeat?, round.end()).then_some((EventKind::Repeated, open.trouble))?
+            }
+            Some(Open { trouble, .. }) => {
+                let trouble = *trouble;
+                self.clear.count(self.judged, Some(here))?;
+                self.open = None;
+                (EventKind::Cleared { lasted: trouble.lasted(self.step) }, trouble)
+            }
+        };
+        Some(Event {
+            target: Arc::clone(round.target()),
+            rule: self.rule.name.clone(),
+            condition: self.rule.judge.to_string(),
+            kind,
+            since: trouble.since,
+            at: round.end(),
+            rounds: u32::try_from(trouble.rounds()).unwrap_or(u32::MAX),
+            median: round.median(),
+            worst_median: trouble.worst_median,
+            loss_ratio: here.worst_loss_ratio,
+            worst_loss_ratio: trouble.worst_loss_ratio,
+        })
+    }
+
+    /// `None` when the round says nothing to this rule.
+    fn is_bad(&mut self, round: &Round, tells_down: bool) -> Option<bool> {
+        match &self.rule.judge {
+            Judge::Down => Some(round.is_down()),
+            Judge::Compare(comparison) => {
+                let bad = comparison.is_bad(round)?;
+                let is_latency = matches!(comparison, Comparison::Latency { .. });
+                let is_told = bad && is_latency && round.is_down() && tells_down && self.open.is_none();
+                (!is_told).then_some(bad)
+            }
+            Judge::Pattern(pattern) => Some(self.past.matches_after(pattern, round)),
+        }
+    }
+
+    fn open_alert(&self) -> Option<OpenAlert> {
+        self.open.map(|open| OpenAlert { rule: Arc::clone(&self.rule), since: open.trouble.since })
+    }
+}
+
+impl Open {
+    /// Whether it must be told again `now`, which is then noted as the time it was told.
+    fn is_due(&mut self, repeat: Duration, now: UnixTime) -> bool {
+        let waited = now.since(self.told);
+        let is_due = waited.is_some_and(|waited| waited >= repeat);
+        if is_due || waited.is_none() {
+            self.told = now;
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,10 @@
 //! trip times. `U` is a median that is unknown because no ping was answered, `S` the start of the monitor: the value
 //! before the first round.
 
+use std::collections::VecDeque;
 use std::fmt;
+
+use crate::round::Round;
 
 /// A way to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +203,89 @@ impl Pattern {
     }
 }
 
+/// The newest values of one target that a pattern needs, and the search in them.
+#[derive(Clone, Debug)]
+pub(super) struct Past {
+    /// Oldest first, never more than the pattern can reach over.
+    values: VecDeque<Value>,
+    /// See [`Past::matches`]; kept so that a round allocates nothing.
+    reached: Vec<usize>,
+    widened: Vec<usize>,
+}
+
+/// What a pattern sees of a round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Value {
+    /// The monitor started.
+    Start,
+    /// No ping was answered, so there is no median.
+    Unknown,
+    /// Percent or milliseconds.
+    Number(f64),
+}
+
+impl Past {
+    /// What there is to know before the first round.
+    pub(super) fn new() -> Self {
+        Self { values: VecDeque::from([Value::Start]), reached: Vec::new(), widened: Vec::new() }
+    }
+
+    /// Takes in a known `round`; true when the newest values match `pattern`, which must be the same every time.
+    pub(super) fn matches_after(&mut self, pattern: &Pattern, round: &Round) -> bool {
+        self.push(pattern, pattern.kind.value(round));
+        self.matches(pattern)
+    }
+
+    fn push(&mut self, pattern: &Pattern, value: Value) {
+        if self.values.len() >= pattern.span {
+            self.values.pop_front();
+        }
+        self.values.push_back(value);
+    }
+
+    /// Walks from the newest element and value to the oldest. `reached` holds, ascending, every count of values that
+    /// the elements so far can have taken, so no choice of a gap's length is ever taken back, and the work is bounded
+    /// by elements x values.
+    fn matches(&mut self, pattern: &Pattern) -> bool {
+        let Self { values, reached, widened } = self;
+        reached.clear();
+        reached.push(0);
+        for element in pattern.elements.iter().rev() {
+            if let Element::Gap(most) = element {
+                widened.clear();
+                for taken in reached.iter() {
+                    let from = widened.last().map_or(*taken, |last| (last + 1).max(*taken));
+                    widened.extend(from..=(taken + most).min(values.len()));
+                }
+                std::mem::swap(reached, widened);
+            } else {
+                reached.retain_mut(|taken| {
+                    *taken += 1;
+                    values.len().checked_sub(*taken).is_some_and(|oldest| element.holds(values[oldest]))
+                });
+            }
+        }
+        !reached.is_empty()
+    }
+}
+
+impl PatternKind {
+    fn value(self, round: &Round) -> Value {
+        match self {
+            Self::Loss => Value::Number(loss_percent(round)),
+            Self::Rtt => {
+                round.median().map_or(Value::Unknown, |median| Value::Number(median.as_millis_f64()))
+            }
+        }
+    }
+}
+
+/// The share of lost pings among the known ones, in percent. One division, so that it equals a limit of the settings
+/// wherever it should: 7 of 50 are 14, but 0.14 x 100 is a little more.
+pub(super) fn loss_percent(round: &Round) -> f64 {
+    round.lost() as f64 * 100.0 / round.known() as f64
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -211,6 +297,20 @@ impl Element {
         match self {
             Self::Gap(most) => most,
             Self::Anything | Self::Unknown(_) | Self::Start | Self::Number { .. } => 1,
+        }
+    }
+
+    /// Whether one value is what this element says. A gap says nothing of single values.
+    fn holds(self, value: Value) -> bool {
+        match (self, value) {
+            (Self::Anything | Self::Gap(_), _) => true,
+            (Self::Unknown(wanted), value) => (value == Value::Unknown) == wanted,
+            (Self::Start, value) => value == Value::Start,
+            (Self::Number { first, second }, Value::Number(number)) => {
+                let holds = |(op, limit): (Op, f64)| op.holds(number, limit);
+                holds(first) && second.is_none_or(holds)
+            }
+            (Self::Number { .. }, Value::Start | Value::Unknown) => false,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::pattern::{Op, Pattern};
+pub use super::pattern::Op;
+use super::pattern::{Pattern, loss_percent};
 use crate::round::{Round, Rtt};
 use crate::time::{DurationError, Spelled, parse_duration};
 
@@ -142,6 +143,20 @@ impl Measure {
             Self::P95 => "p95",
             Self::Max => "max",
             Self::Jitter => "jitter",
+        }
+    }
+}
+
+impl Comparison {
+    /// Whether a known `round` is a bad one. `None` when its pings do not tell, as the jitter of a single answer; but no
+    /// answer at all crosses every upper limit of latency.
+    pub(super) fn is_bad(&self, round: &Round) -> Option<bool> {
+        match *self {
+            Self::Latency { measure, op, limit } => match measure.of(round) {
+                Some(measured) => Some(op.holds(measured, limit)),
+                None => round.is_down().then_some(matches!(op, Op::Greater | Op::GreaterOrEqual)),
+            },
+            Self::Loss { op, percent } => Some(op.holds(loss_percent(round), percent)),
         }
     }
 }
