@@ -395,3 +395,228 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(kind: PatternKind, text: &str) -> Pattern {
+        Pattern::parse(kind, text).unwrap()
+    }
+
+    /// `S`, `U` and numbers, oldest first, between blanks.
+    fn values(series: &str) -> Vec<Value> {
+        let value = |word| match word {
+            "S" => Value::Start,
+            "U" => Value::Unknown,
+            number => Value::Number(number.parse().unwrap()),
+        };
+        series.split_whitespace().map(value).collect()
+    }
+
+    fn matches(pattern: &Pattern, values: &[Value]) -> bool {
+        let mut past = Past { values: VecDeque::new(), ..Past::new() };
+        for value in values {
+            past.push(pattern, *value);
+            assert!(past.values.len() <= pattern.span);
+        }
+        past.matches(pattern)
+    }
+
+    /// A series of `gap` rounds without loss between two with.
+    fn two_losses(gap: usize) -> Vec<Value> {
+        let zeros = vec![Value::Number(0.0); gap];
+        [values("S 20"), zeros, values("20")].concat()
+    }
+
+    #[test]
+    fn elements_are_compared_from_the_newest_value_back() {
+        for (text, series, expected) in [
+            (">10%,>20%", "15 25", true),
+            (">10%,>20%", "25 15", false),
+            (">10%,>20%", "0 0 15 25", true),
+            (">10%,>20%", "15 25 0", false),
+            (">10%,>20%", "25", false),
+            ("==0%, ==0% ,>20%", "0 0 21", true),
+            ("==0%,==0%,>20%", "0 0 20", false),
+            (">45%<=55%", "55", true),
+            (">45%<=55%", "45", false),
+            ("!=0%", "0", false),
+            ("!=0%", "5", true),
+            (">=12.5%", "12.5", true),
+            ("==S,>0%", "S 5", true),
+            ("==S,>0%", "S 0", false),
+            ("==S,>0%", "5 5", false),
+            ("==*,>0%", "S 5", true),
+            ("==*,>0%", "5", false),
+            ("!=U,>0%", "S 5", true),
+            ("<10%", "S", false),
+            ("!=10%", "S", false),
+        ] {
+            assert_eq!(
+                matches(&read(PatternKind::Loss, text), &values(series)),
+                expected,
+                "{text} on {series}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_median_is_compared_in_milliseconds_and_unknown_without_an_answer() {
+        for (text, series, expected) in [
+            ("<10,<10,<10,<10,<10,<100,>100,>100,>100", "9 9 9 9 9 50 101 300 101", true),
+            ("<10,<10,<10,<10,<10,<100,>100,>100,>100", "9 9 9 9 9 50 101 U 101", false),
+            ("==S,==U", "S U", true),
+            ("==U,==U", "U 5", false),
+            ("!=U", "U", false),
+            ("!=U", "0.3", true),
+            (">0", "U", false),
+            ("!=5", "U", false),
+            (">0.25%", "0.3", true),
+        ] {
+            assert_eq!(
+                matches(&read(PatternKind::Rtt, text), &values(series)),
+                expected,
+                "{text} on {series}"
+            );
+        }
+    }
+
+    /// SmokePing's manual says that up to N values may lie between. Its program allows fewer (5, 6 and 2 of these
+    /// three), and none where the past is as short as the comparisons; users who trust the manual miss alerts by that.
+    #[test]
+    fn a_gap_is_as_long_as_the_manual_says() {
+        for (text, most) in [(">10%,*10*,>10%", 10), (">10%,*12*,>10%", 12), (">10%,*3*,>10%", 3)] {
+            let pattern = read(PatternKind::Loss, text);
+            for gap in 0..=most {
+                assert!(matches(&pattern, &two_losses(gap)), "{text} with {gap} between");
+            }
+            assert!(!matches(&pattern, &two_losses(most + 1)), "{text} with {} between", most + 1);
+            assert!(matches(&pattern, &values("20 20")), "{text} on two values alone");
+        }
+        let twice = read(PatternKind::Loss, ">0%,*12*,>0%,*12*,>0%");
+        for (older, newer, expected) in
+            [(12, 12, true), (0, 12, true), (12, 0, true), (13, 0, false), (0, 13, false)]
+        {
+            let series = [two_losses(older), two_losses(newer).split_off(2)].concat();
+            assert_eq!(matches(&twice, &series), expected, "{older} and {newer} between");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_gap_is_taken_back_where_another_one_fits() {
+        // The nearest 30 leads nowhere; the one before it does.
+        let pattern = read(PatternKind::Loss, "==20%,>20%,*3*,==5%");
+        assert!(matches(&pattern, &values("20 30 30 0 5")), "20, 30, two between, 5");
+        assert!(!matches(&pattern, &values("20 0 30 30 5")));
+    }
+
+    #[test]
+    fn the_past_is_no_longer_than_the_pattern() {
+        assert_eq!(read(PatternKind::Loss, ">0%,*12*,>0%,*12*,>0%").span, 27);
+        assert_eq!(
+            read(PatternKind::Loss, &format!("*{}*,>0%", Pattern::MAX_SPAN - 1)).span,
+            Pattern::MAX_SPAN
+        );
+    }
+
+    #[test]
+    fn a_wrong_pattern_names_the_element() {
+        let error = |kind, text: &str| Pattern::parse(kind, text).unwrap_err().to_string();
+        let loss = |text| error(PatternKind::Loss, text);
+        let rtt = |text| error(PatternKind::Rtt, text);
+        let form = "write an operator (== != < > <= >=) and a value, or a gap as *5*";
+        for (found, expected) in [
+            (loss(">10%,>20"), "element 2, '>20': loss is counted in percent: write a % behind each number"),
+            (
+                loss(">10%<20"),
+                "element 1, '>10%<20': loss is counted in percent: write a % behind each number",
+            ),
+            (loss(">10%,,>5%"), &format!("element 2, '': {form}")),
+            (loss(""), &format!("element 1, '': {form}")),
+            (loss(">10%,10%"), &format!("element 2, '10%': {form}")),
+            (loss(">10%=20%"), &format!("element 1, '>10%=20%': {form}")),
+            (loss(">10%<20%<30%"), &format!("element 1, '>10%<20%<30%': {form}")),
+            (loss(">10% or so"), &format!("element 1, '>10% or so': {form}")),
+            (loss(">ten%"), "element 1, '>ten%': 'ten%' is no number"),
+            (loss(">1.2.3%"), "element 1, '>1.2.3%': '1.2.3%' is no number"),
+            (loss("> 5%"), "element 1, '> 5%': ' 5%' is no number"),
+            (loss(">10%<"), "element 1, '>10%<': '' is no number"),
+            (loss(">101%"), "element 1, '>101%': loss is never over 100%"),
+            (loss("==0%,==U"), "element 2, '==U': loss is never unknown; for no reply at all write ==100%"),
+            (loss(">S"), "element 1, '>S': U goes with == and !=, S and * with == only"),
+            (loss("!=S"), "element 1, '!=S': U goes with == and !=, S and * with == only"),
+            (rtt("<U"), "element 1, '<U': U goes with == and !=, S and * with == only"),
+            (rtt("!=*"), "element 1, '!=*': U goes with == and !=, S and * with == only"),
+            (rtt(">5,*0*,>5"), "element 2, '*0*': a gap is written *N*, N from 1 to 1000"),
+            (rtt(">5,*03*,>5"), "element 2, '*03*': a gap is written *N*, N from 1 to 1000"),
+            (rtt(">5,**,>5"), "element 2, '**': a gap is written *N*, N from 1 to 1000"),
+            (rtt(">5,*3,>5"), "element 2, '*3': a gap is written *N*, N from 1 to 1000"),
+            (
+                rtt("*99999999999999999999*,>5"),
+                "element 1, '*99999999999999999999*': a gap is written *N*, N from 1 to 1000",
+            ),
+            (
+                rtt("*600*,>5,*400*"),
+                "element 3, '*400*': from here on the pattern is longer than 1000 rounds",
+            ),
+            (rtt("*5*,*6*"), "the pattern compares nothing: '*5*,*6*'"),
+        ] {
+            assert_eq!(found, expected);
+        }
+    }
+
+    /// The definition, tried choice by choice.
+    fn naive(elements: &[Element], values: &[Value]) -> bool {
+        match elements.split_last() {
+            None => true,
+            Some((Element::Gap(most), older)) => {
+                (0..=*most.min(&values.len())).any(|skipped| naive(older, &values[..values.len() - skipped]))
+            }
+            Some((element, older)) => values
+                .split_last()
+                .is_some_and(|(newest, before)| element.holds(*newest) && naive(older, before)),
+        }
+    }
+
+    fn elements() -> impl Strategy<Value = String> {
+        let one = prop_oneof![
+            3 => (prop::sample::select(vec!["==", "!=", "<", ">", "<=", ">="]), 0..4u8)
+                .prop_map(|(op, value)| format!("{op}{value}")),
+            2 => (1..5u8).prop_map(|most| format!("*{most}*")),
+            1 => prop::sample::select(vec!["==U", "!=U", "==S", "==*", ">0<3"]).prop_map(str::to_owned),
+        ];
+        prop::collection::vec(one, 1..7).prop_map(|elements| elements.join(","))
+    }
+
+    fn series() -> impl Strategy<Value = Vec<Value>> {
+        let value = prop_oneof![
+            5 => (0..4u8).prop_map(|number| Value::Number(number.into())),
+            1 => Just(Value::Unknown),
+        ];
+        prop::collection::vec(value, 0..25).prop_map(|values| [vec![Value::Start], values].concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn the_search_agrees_with_the_definition(text in elements(), values in series()) {
+            // Nothing but gaps is refused.
+            if let Ok(pattern) = Pattern::parse(PatternKind::Rtt, &text) {
+                prop_assert_eq!(matches(&pattern, &values), naive(&pattern.elements, &values));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in r"([=!<>]{0,2}[0-9.US*%]{0,6}[=!<>]{0,2}[0-9%*]{0,4},? ?|\PC){0,8}") {
+            for kind in [PatternKind::Loss, PatternKind::Rtt] {
+                if let Ok(pattern) = Pattern::parse(kind, &text) {
+                    let shown = pattern.to_string();
+                    prop_assert_eq!(Pattern::parse(kind, &shown), Ok(pattern));
+                }
+            }
+        }
+    }
+}
