@@ -421,7 +421,9 @@ mod tests {
             past.push(pattern, *value);
             assert!(past.values.len() <= pattern.span);
         }
-        past.matches(pattern)
+        let matches = past.matches(pattern);
+        assert!(past.reached.len() <= past.values.len() + 1, "each count once, or gaps multiply the work");
+        matches
     }
 
     /// A series of `gap` rounds without loss between two with.
