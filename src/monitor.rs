@@ -1,1 +1,227 @@
-//! The loop.
+//! The loop of `latmon run`: a round comes in, is recorded, judged, and what it means is told.
+//!
+//! Four threads besides this one, each behind a bounded channel, so that nothing slow (names, pictures, mail servers,
+//! disks) holds up a probe: the prober, its resolver, the composer (it draws, and writes mails to the outbox) and the
+//! mailer.
+
+mod composer;
+mod letter;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, bounded, select};
+use tracing::{error, info, warn};
+
+use crate::alert::{self, Alerts, Event, EventKind};
+use crate::archive::{self, Archives, Recorded};
+use crate::mail::{self, Mailer, Outbox};
+use crate::probe::{self, Prober};
+use crate::round::{Round, Rtt};
+use crate::time::UnixTime;
+use composer::{Composer, News};
+
+/// Everything that a run is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this machine, for the mails it sends.
+    pub host: String,
+    /// Where rounds are recorded.
+    pub archive: archive::Settings,
+    /// Who is pinged.
+    pub probe: probe::Settings,
+    /// What is judged.
+    pub alert: alert::Settings,
+    /// Who is told; without it mails are written to the outbox and stay there.
+    pub mail: Option<mail::Settings>,
+    /// The limit of latency that a target's picture shows, by the target's name.
+    pub limits: HashMap<String, Rtt>,
+}
+
+/// Why a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to, by what this names: `SIGTERM`.
+    Told(String),
+    /// A part of it panicked, with this message.
+    Panicked(String),
+}
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder or an archive in it.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// The outbox.
+    #[error(transparent)]
+    Mail(#[from] mail::Error),
+    /// The sockets.
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
+    /// The system gave no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// How long a run that was told to stop may still try to send its last mail; what is unsent then goes out when the next
+/// run starts.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Watches until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
+/// judged. Returns after the exit mail was sent, or lies in the outbox.
+pub fn run(
+    mut settings: Settings,
+    stop: &Receiver<String>,
+    show: &mut dyn FnMut(&Round, &alert::State),
+) -> Result<End, Error> {
+    let started = UnixTime::from(SystemTime::now());
+    let mut archives = Archives::open(&settings.archive, started)?;
+    settings.follow(&archives);
+    let outbox = Outbox::open(&settings.archive.data_dir)?;
+    let mailer = Mailer::start(outbox.clone(), settings.mail.clone())?;
+    // Two rounds of every target: what comes while the loop is busy with one of each.
+    let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
+    let prober = Prober::start(settings.probe.clone(), rounds_in)?;
+    let composer = Composer::start(&settings, outbox, mailer.waker()).map_err(Error::Thread)?;
+    greet(&settings, &prober);
+
+    let mut alerts = Alerts::new(&settings.alert);
+    let watched = catch_unwind(AssertUnwindSafe(|| {
+        watch(&mut archives, &mut alerts, &rounds, &composer, stop, show)
+    }));
+    let prober_ended = prober.stop();
+    for round in rounds.try_iter() {
+        record(&mut archives, &round);
+    }
+    let end = match (watched, prober_ended) {
+        (Err(panic), _) | (Ok(Watched::ProberGone), Err(panic)) => End::Panicked(panic_text(&*panic)),
+        (Ok(Watched::Told(what)), _) => End::Told(what),
+        (Ok(Watched::ProberGone), Ok(())) => End::Panicked("the prober ended by itself".to_owned()),
+        (Ok(Watched::ComposerGone), _) => End::Panicked("the composer of mails panicked".to_owned()),
+    };
+    farewell(&settings, composer, mailer, &end, started);
+    Ok(end)
+}
+
+/// Why the loop was left.
+enum Watched {
+    Told(String),
+    ProberGone,
+    ComposerGone,
+}
+
+/// The loop: record, judge, show, tell.
+fn watch(
+    archives: &mut Archives,
+    alerts: &mut Alerts,
+    rounds: &Receiver<Round>,
+    composer: &Composer,
+    stop: &Receiver<String>,
+    show: &mut dyn FnMut(&Round, &alert::State),
+) -> Watched {
+    loop {
+        let round = select! {
+            recv(rounds) -> round => match round {
+                Ok(round) => round,
+                Err(_) => return Watched::ProberGone,
+            },
+            recv(stop) -> what => return Watched::Told(what.unwrap_or_else(|_| "its caller".to_owned())),
+        };
+        record(archives, &round);
+        for event in alerts.observe(&round) {
+            announce(&event);
+            if composer.send(News { event, address: round.address() }).is_err() {
+                return Watched::ComposerGone;
+            }
+        }
+        show(&round, &alerts.state(&round.target().name));
+    }
+}
+
+/// Stores the round; a file that fails is told once, again when it recovers, and stops nothing.
+fn record(archives: &mut Archives, round: &Round) {
+    let target = &round.target().name;
+    match archives.record(round) {
+        Recorded::Stored | Recorded::StillFailing => {}
+        Recorded::Recovered { missed } => info!("{target}: recorded again; {missed} rounds were not"),
+        Recorded::Behind { last } => warn!(
+            "{target}: the clock stands behind the archive's last update ({}): rounds are judged, not stored, until it is past that",
+            last.local().civil.format("%Y-%m-%d %H:%M:%S")
+        ),
+        Recorded::Failed(error) => error!("{target}: not recorded: {error}"),
+    }
+}
+
+/// Tells the log.
+fn announce(event: &Event) {
+    let line = letter::log_line(event);
+    match event.kind {
+        EventKind::Raised | EventKind::Repeated => warn!("{line}"),
+        EventKind::Cleared { .. } => info!("{line}"),
+    }
+}
+
+impl Settings {
+    /// Takes over the step and the pings of the archives: one that was there before wins over a default.
+    fn follow(&mut self, archives: &Archives) {
+        for target in &mut self.probe.targets {
+            if let Some(rhythm) = archives.rhythm(&target.target.name) {
+                target.step = rhythm.step;
+                target.pings = rhythm.pings;
+            }
+        }
+        for target in &mut self.alert.targets {
+            if let Some(rhythm) = archives.rhythm(&target.target.name) {
+                target.step = rhythm.step;
+            }
+        }
+    }
+}
+
+fn greet(settings: &Settings, prober: &Prober) {
+    let targets = settings.probe.targets.len();
+    info!(
+        "latmon {} watches {targets} target{}, sockets: {}, data in {}",
+        env!("CARGO_PKG_VERSION"),
+        if targets == 1 { "" } else { "s" },
+        prober.sockets(),
+        settings.archive.data_dir.display()
+    );
+    match &settings.mail {
+        Some(mail) => info!("alerts go to {} through {}", mail.recipients(), mail.server),
+        None => warn!(
+            "no mail settings: alerts go to this log only, and their mails lie unsent in {}",
+            settings.archive.data_dir.join("outbox").display()
+        ),
+    }
+}
+
+/// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
+fn farewell(settings: &Settings, composer: Composer, mailer: Mailer, end: &End, started: UnixTime) {
+    let began = Instant::now();
+    match end {
+        End::Told(what) => info!("stopping: {what}"),
+        End::Panicked(reason) => error!("stopping after a panic: {reason}"),
+    }
+    let now = UnixTime::from(SystemTime::now());
+    let message = letter::exit(settings, end, started, now);
+    if let Err(error) = composer.finish(&message) {
+        error!("the exit mail could not be written: {error}");
+    }
+    let waiting = mailer.stop(FAREWELL.saturating_sub(began.elapsed()));
+    if settings.mail.is_some() && waiting > 0 {
+        warn!("{waiting} mails wait in the outbox: the next run sends them");
+    }
+}
+
+/// The message of a panic, as far as it is a text.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

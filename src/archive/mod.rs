@@ -1,10 +1,26 @@
 //! Rounds into round robin archives, and archives into histories: the one place that knows both.
+//!
+//! A target's archive is `DATA_DIR/NAME.rrd`, with the data sources of SmokePing ([`layout`]), so that its pages and every
+//! rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
+//! a round.
 
-use std::path::PathBuf;
+mod folder;
+mod history;
+mod layout;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::round::Target;
-use crate::time::Step;
+use crate::round::{Round, Target};
+use crate::rrd;
+use crate::time::{Spelled, Step, UnixTime};
+
+pub use folder::{names, path, picture_name};
+pub use history::history;
+
+use folder::Lock;
+use layout::Columns;
 
 /// Where archives lie, and how new ones are made.
 #[derive(Clone, Debug)]
@@ -35,11 +51,263 @@ pub enum Wanted<T> {
     Outright(T),
 }
 
-impl<T: Copy> Wanted<T> {
+impl<T: Copy + PartialEq> Wanted<T> {
     /// The value, whoever said it.
     pub fn value(self) -> T {
         match self {
             Self::Default(value) | Self::Outright(value) => value,
         }
     }
+
+    /// Whether an archive that has `found` may be used as it is.
+    fn allows(self, found: T) -> bool {
+        match self {
+            Self::Default(_) => true,
+            Self::Outright(value) => value == found,
+        }
+    }
+}
+
+/// The step and the pings that an archive is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// The length of a round.
+    pub step: Step,
+    /// The pings of a round.
+    pub pings: u16,
+}
+
+/// Why an archive, or the folder of archives, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder cannot be made or written.
+    #[error("the data folder {} cannot be used: {source}", dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another monitor records there.
+    #[error("another latmon{} records in {}: stop it first, or give this one its own --data-dir", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(), dir.display())]
+    Taken {
+        /// The folder.
+        dir: PathBuf,
+        /// The other one's process, where it said so.
+        pid: Option<u32>,
+    },
+    /// The archive engine says no.
+    #[error("{0}")]
+    Rrd(#[from] rrd::Error),
+    /// The file is an archive, but not of rounds.
+    #[error("{} is no archive of rounds: it has no data source '{missing}'", file.display())]
+    NotOfRounds {
+        /// The file.
+        file: PathBuf,
+        /// The name that is missing.
+        missing: String,
+    },
+    /// The archive has another step than was said outright.
+    #[error(
+        "{} has a step of {found}, the settings say {wanted}: leave the step out of the settings to go on with the \
+         archive's, or move the file away to begin a new one",
+        file.display()
+    )]
+    OtherStep {
+        /// The file.
+        file: PathBuf,
+        /// Its step.
+        found: Step,
+        /// The one that was said.
+        wanted: Step,
+    },
+    /// The archive has room for another number of pings than was said outright.
+    #[error(
+        "{} holds {found} pings a round, the settings say {wanted}: leave the pings out of the settings to go on with \
+         the archive's, or move the file away to begin a new one",
+        file.display()
+    )]
+    OtherPings {
+        /// The file.
+        file: PathBuf,
+        /// Its number of pings.
+        found: u16,
+        /// The one that was said.
+        wanted: u16,
+    },
+}
+
+impl Error {
+    /// True when the settings ask for what the archive is not: a matter for whoever wrote them, not for the disk.
+    fn is_about_settings(&self) -> bool {
+        matches!(self, Self::OtherStep { .. } | Self::OtherPings { .. } | Self::NotOfRounds { .. })
+    }
+}
+
+/// What became of a round.
+#[derive(Debug)]
+pub enum Recorded {
+    /// It is in the archive.
+    Stored,
+    /// It is in the archive, after so many that are not.
+    Recovered {
+        /// How many rounds were not stored.
+        missed: u64,
+    },
+    /// It is not: the archive was last updated after the round ended. Said for the first such round only.
+    Behind {
+        /// The archive's last update.
+        last: UnixTime,
+    },
+    /// It is not. Said for the first such round only.
+    Failed(Error),
+    /// It is not, and the reason was told before.
+    StillFailing,
+}
+
+/// The archives of every target, open for updates. The data folder is locked as long as this lives.
+#[derive(Debug)]
+pub struct Archives {
+    targets: HashMap<String, Entry>,
+    _lock: Lock,
+}
+
+#[derive(Debug)]
+struct Entry {
+    settings: TargetSettings,
+    file: PathBuf,
+    open: Option<Open>,
+    /// Rounds that were not stored since the last that was.
+    missed: u64,
+}
+
+/// An archive that can be updated.
+#[derive(Debug)]
+struct Open {
+    rrd: rrd::File,
+    rhythm: Rhythm,
+    columns: Columns,
+    /// One value per data source, kept between updates.
+    values: Vec<f64>,
+}
+
+impl Archives {
+    /// Locks the data folder and opens every target's archive; one that is missing is made, to begin at the boundary
+    /// before `now`. An archive that cannot be opened fails the whole only where its settings contradict it, or where no
+    /// other can be opened either; else its rounds are missed and [`Archives::record`] says why.
+    pub fn open(settings: &Settings, now: UnixTime) -> Result<Self, Error> {
+        let lock = Lock::take(&settings.data_dir)?;
+        let mut targets = HashMap::with_capacity(settings.targets.len());
+        let mut first_error = None;
+        for target in &settings.targets {
+            let file = path(&settings.data_dir, &target.target.name);
+            let open = match Open::new(&file, target, now) {
+                Ok(open) => Some(open),
+                Err(error) if error.is_about_settings() => return Err(error),
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                    None
+                }
+            };
+            let entry = Entry { settings: target.clone(), file, open, missed: 0 };
+            targets.insert(target.target.name.clone(), entry);
+        }
+        match first_error {
+            Some(error) if targets.values().all(|entry| entry.open.is_none()) => Err(error),
+            _ => Ok(Self { targets, _lock: lock }),
+        }
+    }
+
+    /// The step and the pings of a target's archive; `None` where it could not be opened.
+    pub fn rhythm(&self, target: &str) -> Option<Rhythm> {
+        Some(self.targets.get(target)?.open.as_ref()?.rhythm)
+    }
+
+    /// Stores a round.
+    pub fn record(&mut self, round: &Round) -> Recorded {
+        match self.targets.get_mut(&round.target().name) {
+            Some(entry) => entry.record(round),
+            None => Recorded::StillFailing,
+        }
+    }
+}
+
+impl Entry {
+    fn record(&mut self, round: &Round) -> Recorded {
+        match self.store(round) {
+            Ok(None) => match std::mem::take(&mut self.missed) {
+                0 => Recorded::Stored,
+                missed => Recorded::Recovered { missed },
+            },
+            Ok(Some(last)) => self.miss(Recorded::Behind { last }),
+            Err(error) => {
+                // Opened anew for the next round: the file may have been put back, or made room for.
+                self.open = None;
+                self.miss(Recorded::Failed(error))
+            }
+        }
+    }
+
+    fn miss(&mut self, told: Recorded) -> Recorded {
+        self.missed += 1;
+        if self.missed == 1 { told } else { Recorded::StillFailing }
+    }
+
+    /// Stores the round, or returns the archive's last update where that is not before the round's end.
+    fn store(&mut self, round: &Round) -> Result<Option<UnixTime>, Error> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            closed => closed.insert(Open::new(&self.file, &self.settings, round.start())?),
+        };
+        open.store(round)
+    }
+}
+
+impl Open {
+    fn new(file: &Path, settings: &TargetSettings, now: UnixTime) -> Result<Self, Error> {
+        if !file.exists() {
+            folder::make_parent(file)?;
+            let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
+            let start = rhythm.step.boundary_before(now);
+            rrd::create(file, &layout::definition(rhythm, start), rrd::Overwrite::Refuse)?;
+        }
+        let rrd = rrd::File::open(file, rrd::Access::Write)?;
+        let columns = Columns::find(&rrd.view()?, file)?;
+        let rhythm = Rhythm { step: rrd.view()?.step(), pings: columns.pings() };
+        if !settings.step.allows(rhythm.step) {
+            let wanted = settings.step.value();
+            return Err(Error::OtherStep { file: file.to_owned(), found: rhythm.step, wanted });
+        }
+        if !settings.pings.allows(rhythm.pings) {
+            let wanted = settings.pings.value();
+            return Err(Error::OtherPings { file: file.to_owned(), found: rhythm.pings, wanted });
+        }
+        let values = vec![f64::NAN; columns.data_sources()];
+        Ok(Self { rrd, rhythm, columns, values })
+    }
+
+    /// Stores the round; where the archive's last update lies before the round's start, what lies between is stored as
+    /// unknown first: nobody watched then, and rrdtool would spread the round over it.
+    fn store(&mut self, round: &Round) -> Result<Option<UnixTime>, Error> {
+        let last = self.rrd.last_update()?;
+        if last >= round.end() {
+            return Ok(Some(last));
+        }
+        if last < round.start() {
+            self.values.fill(f64::NAN);
+            self.rrd.update(round.start(), &self.values)?;
+        }
+        self.columns.fill(round, &mut self.values);
+        self.rrd.update(round.end(), &self.values)?;
+        Ok(None)
+    }
+}
+
+/// What a target's new archive would be, for people: its size and the spans of its archives.
+pub fn describe(rhythm: Rhythm) -> String {
+    let definition = layout::definition(rhythm, UnixTime::from_secs(0));
+    let spans: Vec<String> = layout::spans(rhythm.step)
+        .map(|(row, span)| format!("{} of {} rows", Spelled(span), Spelled(row)))
+        .collect();
+    format!("{:.1} MB: {}", definition.file_size() as f64 / 1e6, spans.join(", "))
 }

@@ -1,0 +1,104 @@
+//! The data folder: what its files are called, and that one monitor at a time records in it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// The archive of the target `name`: its `/` make folders, as SmokePing's do, and its `:` (IPv6) become `_`.
+pub fn path(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join(format!("{}.rrd", name.replace(':', "_")))
+}
+
+/// The name of the file that a target's picture is written to: `fra_core1_graph.png`.
+pub fn picture_name(name: &str) -> String {
+    format!("{}_graph.png", name.replace(['/', ':'], "_"))
+}
+
+/// The names of the archives that lie in the folder itself, sorted; as many as a person may choose from.
+pub fn names(data_dir: &Path) -> Result<Vec<String>, Error> {
+    const MOST: usize = 10_000;
+    let failed = |source| Error::Folder { dir: data_dir.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(data_dir).map_err(failed)?.take(MOST) {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|ending| ending == "rrd")
+            && let Some(stem) = path.file_stem()
+        {
+            found.push(stem.to_string_lossy().into_owned());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Makes the folders above an archive.
+pub(super) fn make_parent(file: &Path) -> Result<(), Error> {
+    let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::create_dir_all(dir).map_err(|source| Error::Folder { dir: dir.to_owned(), source })
+}
+
+/// The lock on a data folder: `latmon.lock`, which holds the process id of whoever has it. It ends with the process,
+/// however that ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks the folder, which is made where it is missing.
+    pub(super) fn take(dir: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Folder { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join("latmon.lock"))
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // What the other one wrote is told where it can be read; the lock alone decides.
+                let _ = file.take(20).read_to_string(&mut text);
+                return Err(Error::Taken { dir: dir.to_owned(), pid: text.trim().parse().ok() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let pid = format!("{}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(pid.as_bytes()))
+            .map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_paths() {
+        let dir = Path::new("/data");
+        assert_eq!(path(dir, "fra/core1"), Path::new("/data/fra/core1.rrd"));
+        assert_eq!(path(dir, "2001:db8::1"), Path::new("/data/2001_db8__1.rrd"));
+        assert_eq!(picture_name("latency"), "latency_graph.png");
+        assert_eq!(picture_name("fra/core1"), "fra_core1_graph.png");
+    }
+
+    #[test]
+    fn a_folder_has_one_monitor_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Lock::take(dir.path()).unwrap();
+        let error = Lock::take(dir.path()).expect_err("taken").to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(first);
+        Lock::take(dir.path()).expect("free again");
+    }
+}

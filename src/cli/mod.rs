@@ -1,0 +1,140 @@
+//! The command line: one file per subcommand turns what was typed into what is decided.
+
+mod check;
+mod graph;
+mod log;
+mod output;
+mod rrd;
+mod run;
+mod screen;
+mod settings;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done; also a monitor that was told to stop.
+    Done,
+    /// Something failed.
+    Failed,
+    /// What was typed or set makes no sense.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+        })
+    }
+}
+
+/// Why a subcommand could not do its work: one line, and the way the program ends.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    line: String,
+}
+
+impl Failure {
+    /// Something failed: exit code 1.
+    pub(crate) fn failed(error: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Failed, line: error.to_string() }
+    }
+
+    /// What was typed or set makes no sense: exit code 2.
+    pub(crate) fn usage(error: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Usage, line: error.to_string() }
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "latmon",
+    version,
+    about = "Pings targets, keeps the results in archives that rrdtool reads, draws them, and mails when a line is slow or down.",
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Ping the targets, record every round, and mail when one is slow or down
+    Run(run::Args),
+    /// Draw what was recorded
+    Graph(graph::Args),
+    /// Show the settings that hold, and where each comes from
+    Check(check::Args),
+    /// Work on archives with rrdtool's verbs: latmon rrd fetch FILE AVERAGE
+    #[command(disable_help_flag = true)]
+    Rrd {
+        /// The verb and its arguments, as rrdtool takes them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Does what `arguments` (the program's name first) say.
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    if let Some(rest) = rrd_arguments(arguments) {
+        return rrd::run(rest);
+    }
+    let command = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command,
+        Err(error) => return explain(&error).into(),
+    };
+    let done = match command {
+        Command::Run(args) => run::run(&args),
+        Command::Graph(args) => graph::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Rrd { arguments } => return rrd::run(&arguments),
+    };
+    match done {
+        Ok(exit) => exit,
+        Err(Failure { exit, line }) => {
+            output::error_line(&line);
+            exit
+        }
+    }
+    .into()
+}
+
+/// rrdtool's own arguments, where the program is called by that name or with the verb `rrd`: they are no business of
+/// clap's, for the answers are rrdtool's to the byte.
+fn rrd_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = arguments.split_first()?;
+    if Path::new(program).file_name() == Some(OsStr::new("rrdtool")) {
+        return Some(rest);
+    }
+    match rest.split_first() {
+        Some((verb, rest)) if verb == "rrd" => Some(rest),
+        _ => None,
+    }
+}
+
+/// Prints help and version as clap has them, and its errors as one line.
+fn explain(error: &clap::Error) -> Exit {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return output::print(&text);
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output::error_text(&text);
+        return Exit::Usage;
+    }
+    let told: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let told = told.join(" ");
+    output::error_line(&format!("{}: see latmon --help", told.strip_prefix("error: ").unwrap_or(&told)));
+    Exit::Usage
+}

@@ -1,0 +1,79 @@
+//! `latmon run`: reads the settings, watches until it is told to stop, shows each round.
+
+use std::io;
+use std::thread;
+
+use clap::Args as ClapArgs;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use latmon::monitor::{self, End};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::screen::Screen;
+use super::settings::SettingsArgs;
+use super::{Exit, Failure, log};
+
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    log::start();
+    let config = args.settings.load()?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let stop = stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
+    let mut screen = Screen::new(config.probe.targets.len());
+    let settings = monitor::Settings { host: host_name(), ..config.into() };
+    match monitor::run(settings, &stop, &mut |round, state| screen.show(round, state)) {
+        Ok(End::Told(_)) => Ok(Exit::Done),
+        Ok(End::Panicked(reason)) => Err(Failure::failed(format!("stopped after a panic: {reason}"))),
+        Err(error) => Err(Failure::failed(error)),
+    }
+}
+
+/// The name of this machine.
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A channel on which the first Ctrl-C, SIGTERM or SIGHUP is told; a second one ends the program at once. SIGHUP stays
+/// ignored where it was at the start, under nohup.
+fn stop_signals() -> io::Result<Receiver<String>> {
+    let mut watched = vec![SIGINT, SIGTERM];
+    if !is_ignored(SIGHUP) {
+        watched.push(SIGHUP);
+    }
+    let mut signals = Signals::new(watched)?;
+    let (told, stop): (Sender<String>, _) = bounded(1);
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            if count > 0 {
+                std::process::exit(128 + signal);
+            }
+            let name = match signal {
+                SIGINT => "Ctrl-C (SIGINT)",
+                SIGHUP => "its terminal was closed (SIGHUP)",
+                _ => "SIGTERM",
+            };
+            // The monitor holds the other end until it has ended.
+            let _ = told.send(name.to_owned());
+        }
+    })?;
+    Ok(stop)
+}
+
+/// Whether a signal is ignored by this process, by the mask that the kernel shows.
+fn is_ignored(signal: i32) -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })
+        .is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}

@@ -1,0 +1,196 @@
+//! What mails and log lines say. Pure: events and pasts in, text out.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{End, Settings};
+use crate::alert::{Event, EventKind, Trouble};
+use crate::history::{History, Row};
+use crate::mail::Message;
+use crate::round::{Rtt, Target};
+use crate::time::{Lasted, UnixTime};
+
+/// How many rounds the table of a mail shows.
+const TABLE_ROWS: usize = 12;
+
+/// `fra/core1 (192.0.2.2)`; the name alone where it is the host.
+pub(super) fn title(target: &Target) -> String {
+    if target.name == target.host { target.name.clone() } else { format!("{} ({})", target.name, target.host) }
+}
+
+/// The line that the log gets.
+pub(super) fn log_line(event: &Event) -> String {
+    format!("{}: {} [{}: {}]", title(&event.target), headline(event), event.rule, event.condition)
+}
+
+/// The mail about an event, without its picture.
+pub(super) fn alert(event: &Event, address: Option<IpAddr>, past: Option<&History>, host: &str) -> Message {
+    let mut text = format!("{} {}.\n\n", asked(&event.target, address), headline(event));
+    fact(&mut text, "since", &stamp(event.since));
+    if let EventKind::Cleared { lasted } = event.kind {
+        fact(&mut text, "until", &stamp(event.since.plus(lasted)));
+    }
+    let now = match event.median {
+        Some(median) => format!("median {median}, {} loss", percent(event.loss_ratio)),
+        None => "no ping answered (100 % loss)".to_owned(),
+    };
+    fact(&mut text, "now", &format!("{now}, in the round that ended at {}", stamp(event.at)));
+    fact(&mut text, "worst", &worst(event));
+    fact(&mut text, "usual", &usual(past, event.since));
+    fact(&mut text, "rule", &format!("{}: {}", event.rule, event.condition));
+    if let Some(past) = past {
+        text.push_str("\nThe last rounds (end, median, loss):\n");
+        for row in past.rows.iter().filter(|row| row.end <= event.at).rev().take(TABLE_ROWS).rev() {
+            text.push_str(&table_line(row));
+        }
+        text.push_str("\nThe attached picture shows the last 24 hours.\n");
+    }
+    sign(&mut text, host);
+    Message {
+        key: key(event, kind_word(event)),
+        in_reply_to: (event.kind != EventKind::Raised).then(|| key(event, "raised")),
+        subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
+        text,
+        attachments: Vec::new(),
+        date: event.at,
+    }
+}
+
+/// The mail that says that the monitoring itself has ended.
+pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixTime) -> Message {
+    let (reason, subject) = match end {
+        End::Told(what) => (format!("It was told to stop: {what}."), "stopped"),
+        End::Panicked(reason) => (format!("It ended by a fault of its own: {reason}."), "crashed"),
+    };
+    let targets = &settings.probe.targets;
+    let ran = now.since(started).unwrap_or(Duration::ZERO);
+    let mut text = format!(
+        "latmon on {} has stopped: nothing is measured, and no alert will come, until it is started again.\n\n\
+         {reason}\n\nPlease restart the monitor: 'systemctl start latmon' where it is a service, else 'latmon run'.\n\n",
+        settings.host
+    );
+    fact(&mut text, "started", &stamp(started));
+    fact(&mut text, "stopped", &format!("{}, after {}", stamp(now), Lasted(ran)));
+    fact(&mut text, "data", &settings.archive.data_dir.display().to_string());
+    let watched: Vec<String> = targets.iter().take(20).map(|target| title(&target.target)).collect();
+    let more = targets.len().saturating_sub(watched.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    fact(&mut text, "targets", &format!("{}{more}", watched.join(", ")));
+    sign(&mut text, &settings.host);
+    Message {
+        key: format!("monitor-exit-{}", now.micros()),
+        in_reply_to: None,
+        subject: format!("[latmon] STOPPED: the monitor on {} has {subject}, please restart it", settings.host),
+        text,
+        attachments: Vec::new(),
+        date: now,
+    }
+}
+
+/// What happened, as the rest of a sentence that begins with the target.
+fn headline(event: &Event) -> String {
+    if let EventKind::Cleared { lasted } = event.kind {
+        let back = match event.trouble {
+            Trouble::Down => "answers again",
+            Trouble::Slow => "is as fast as it should be again",
+            Trouble::Lossy => "no longer loses pings",
+        };
+        return format!("{back} after {}", Lasted(lasted));
+    }
+    let still = if event.kind == EventKind::Repeated { "still " } else { "" };
+    match (event.trouble, event.median) {
+        (Trouble::Down, _) | (_, None) => format!("{still}does not answer"),
+        (Trouble::Slow, Some(median)) => format!("is {still}slow: median {median}"),
+        (Trouble::Lossy, _) => format!("{still}loses {} of its pings", percent(event.loss_ratio)),
+    }
+}
+
+/// The subject's first word, by which a mailbox sorts.
+fn status_word(event: &Event) -> &'static str {
+    match (event.kind, event.trouble) {
+        (EventKind::Cleared { .. }, _) => "OK",
+        (_, Trouble::Down) => "DOWN",
+        (_, Trouble::Slow) => "SLOW",
+        (_, Trouble::Lossy) => "LOSSY",
+    }
+}
+
+fn kind_word(event: &Event) -> &'static str {
+    match event.kind {
+        EventKind::Raised => "raised",
+        EventKind::Repeated => "repeated",
+        EventKind::Cleared { .. } => "cleared",
+    }
+}
+
+/// The same event has the same key, whenever it is written: its mail is the same file under the same Message-ID.
+fn key(event: &Event, kind: &str) -> String {
+    let base = format!("{}-{}-{}-{kind}", event.target.name, event.rule, event.since.secs());
+    if kind == "repeated" { format!("{base}-{}", event.at.secs()) } else { base }
+}
+
+/// `core1 (fra1.example.net, 192.0.2.2)`, each part once.
+fn asked(target: &Target, address: Option<IpAddr>) -> String {
+    let address = address.map(|address| address.to_string()).filter(|address| *address != target.host);
+    match (target.name == target.host, address) {
+        (true, None) => target.name.clone(),
+        (true, Some(address)) => format!("{} ({address})", target.name),
+        (false, None) => format!("{} ({})", target.name, target.host),
+        (false, Some(address)) => format!("{} ({}, {address})", target.name, target.host),
+    }
+}
+
+fn worst(event: &Event) -> String {
+    match event.worst_median {
+        Some(median) => format!("median {median}, {} loss", percent(event.worst_loss_ratio)),
+        None => format!("{} loss", percent(event.worst_loss_ratio)),
+    }
+}
+
+/// The median of the medians before the trouble, and the mean loss.
+fn usual(past: Option<&History>, since: UnixTime) -> String {
+    let before: Vec<&Row> =
+        past.map(|past| past.rows.iter().filter(|row| row.end < since).collect()).unwrap_or_default();
+    let mut medians: Vec<Rtt> = before.iter().filter_map(|row| row.median).collect();
+    medians.sort_unstable();
+    let losses: Vec<f64> = before.iter().filter_map(|row| row.loss_ratio).collect();
+    match medians.get(medians.len() / 2) {
+        Some(median) => {
+            let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+            format!("median {median}, {} loss (over the 24 hours before)", percent(loss))
+        }
+        None if losses.is_empty() => "not known: nothing was measured before".to_owned(),
+        None => "no ping answered in the 24 hours before".to_owned(),
+    }
+}
+
+fn table_line(row: &Row) -> String {
+    let time = row.end.local().civil.format("%H:%M:%S");
+    let median = row.median.map_or_else(|| "-".to_owned(), |median| median.to_string());
+    let loss = row.loss_ratio.map_or_else(|| "not measured".to_owned(), percent);
+    format!("  {time}  {median:>9}  {loss:>6}\n")
+}
+
+/// A share as whole percent, but never 0 or 100 for one that is neither.
+pub(super) fn percent(ratio: f64) -> String {
+    match ratio * 100.0 {
+        share if share > 0.0 && share < 1.0 => format!("{share:.1} %"),
+        share if share > 99.0 && share < 100.0 => format!("{:.1} %", (share * 10.0).floor() / 10.0),
+        share => format!("{share:.0} %"),
+    }
+}
+
+fn stamp(time: UnixTime) -> String {
+    let local = time.local();
+    format!("{} {}", local.civil.format("%a %Y-%m-%d %H:%M:%S"), local.zone)
+}
+
+fn fact(text: &mut String, name: &str, value: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{name:<9}{value}");
+}
+
+fn sign(text: &mut String, host: &str) {
+    let _ = write!(text, "\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
+}

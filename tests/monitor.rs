@@ -1,0 +1,60 @@
+//! The monitor's own end, seen from inside the process: what a binary cannot be made to do from outside.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use latmon::alert::{self, TargetRules, rule::Rule};
+use latmon::archive::{self, Wanted};
+use latmon::monitor::{self, End};
+use latmon::probe;
+use latmon::round::Target;
+use latmon::time::Step;
+
+/// A fault of our own must not end the watch in silence: the exit mail is written with the reason.
+#[test]
+fn a_panic_writes_the_exit_mail_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Arc::new(Target { name: "latency".into(), host: "127.0.0.1".into() });
+    let step = Step::new(1).unwrap();
+    let settings = monitor::Settings {
+        host: "monitor.example".into(),
+        archive: archive::Settings {
+            data_dir: dir.path().to_owned(),
+            targets: vec![archive::TargetSettings {
+                target: target.clone(),
+                step: Wanted::Outright(step),
+                pings: Wanted::Outright(3),
+            }],
+        },
+        probe: probe::Settings {
+            targets: vec![probe::TargetSettings {
+                target: target.clone(),
+                step,
+                pings: 3,
+                timeout: Duration::from_millis(500),
+            }],
+        },
+        alert: alert::Settings {
+            targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],
+        },
+        mail: None,
+        limits: HashMap::new(),
+    };
+    let (_hold, stop) = crossbeam_channel::bounded(1);
+
+    let end = monitor::run(settings, &stop, &mut |_, _| panic!("the screen fell off the wall")).unwrap();
+
+    assert_eq!(end, End::Panicked("the screen fell off the wall".into()));
+    let mails: Vec<String> = fs::read_dir(dir.path().join("outbox"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "eml"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let [mail] = mails.as_slice() else { panic!("one mail, not {}", mails.len()) };
+    assert!(mail.contains("the screen fell off the wall"), "{mail}");
+    assert!(mail.contains("Please restart the monitor"), "{mail}");
+    assert!(dir.path().join("latency.rrd").exists());
+}

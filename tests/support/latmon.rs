@@ -1,0 +1,159 @@
+//! The binary under test as a person runs it: in a working folder of its own, with a clean environment.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses the part of it that it needs")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A working folder, and the programs that are run in it.
+pub struct Desk {
+    dir: TempDir,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        Self { dir: TempDir::new().expect("a temporary folder can be made") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("the temporary folder can be written");
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// `latmon WORDS`, not yet started: the caller may add environment variables.
+    pub fn latmon(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_latmon"));
+        command.args(words.split_whitespace()).current_dir(self.dir.path()).env_clear().env("TZ", "UTC");
+        command
+    }
+
+    /// Runs `latmon WORDS` to its end.
+    pub fn done(&self, words: &str) -> Output {
+        self.latmon(words).output().expect("the binary starts")
+    }
+
+    /// Starts a command whose log goes to the file `log`.
+    pub fn start(&self, command: &mut Command) -> Running<'_> {
+        let log = File::create(self.path("log")).expect("the temporary folder can be written");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        Running { child: child.expect("the binary starts"), desk: self }
+    }
+
+    /// The rows of `rrdtool fetch FILE AVERAGE` whose loss is known: end, and the values by the data sources' order
+    /// (uptime, loss, median, ping1...).
+    pub fn rows(&self, file: &str) -> Vec<(i64, Vec<f64>)> {
+        let output = Command::new("rrdtool")
+            .args(["fetch", file, "AVERAGE", "--start", "-300"])
+            .current_dir(self.dir.path())
+            .output()
+            .expect("rrdtool runs (apt-get install rrdtool)");
+        String::from_utf8(output.stdout)
+            .expect("rrdtool prints text")
+            .lines()
+            .filter_map(|line| {
+                let (end, values) = line.split_once(": ")?;
+                let values: Vec<f64> = values.split(' ').map(|value| value.parse().unwrap_or(f64::NAN)).collect();
+                (!values.get(1)?.is_nan()).then(|| (end.parse().unwrap_or(0), values))
+            })
+            .collect()
+    }
+
+    /// The mails that lie in the outbox, oldest first.
+    pub fn outbox(&self) -> Vec<String> {
+        let mut files: Vec<PathBuf> = fs::read_dir(self.path("outbox"))
+            .map(|entries| entries.map(|entry| entry.expect("a folder can be read").path()).collect())
+            .unwrap_or_default();
+        files.retain(|file| file.extension().is_some_and(|ending| ending == "eml"));
+        files.sort();
+        files.iter().map(|file| fs::read_to_string(file).expect("a mail can be read")).collect()
+    }
+}
+
+/// A monitor that runs; killed when it is dropped before it has ended.
+pub struct Running<'a> {
+    child: Child,
+    desk: &'a Desk,
+}
+
+impl Running<'_> {
+    /// Waits until `what` is there, and panics with the log after `limit`.
+    pub fn until<T>(&mut self, limit: Duration, what: &str, mut found: impl FnMut(&Desk) -> Option<T>) -> T {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(found) = found(self.desk) {
+                return found;
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("latmon ended ({status}) before {what}; its log:\n{}", self.log());
+            }
+            assert!(Instant::now() < deadline, "no {what} within {limit:?}; the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Sends SIGTERM or SIGINT.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("the monitor is there");
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "not ended within {limit:?}; the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Tells it to stop, and checks that it does so well.
+    pub fn stop(&mut self) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        let status = self.ended(Duration::from_secs(15));
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        self.desk.read("log")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing left to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Exit code and the text on standard error.
+pub fn told(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Panics unless the file is a PNG that decodes; returns its size.
+pub fn png_size(file: &Path) -> (u32, u32) {
+    let file = std::io::BufReader::new(File::open(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    let mut reader = png::Decoder::new(file).read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a bounded picture")];
+    let info = reader.next_frame(&mut pixels).expect("every pixel");
+    (info.width, info.height)
+}
