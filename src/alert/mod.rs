@@ -1,10 +1,32 @@
 //! Alerts: rounds in, events out. Judges the round itself, before the archive consolidates it.
 
+pub mod pattern;
+pub mod rule;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::rule::Rule;
 use crate::round::{Rtt, Target};
-use crate::time::UnixTime;
+use crate::time::{Step, UnixTime};
+
+/// Which rules hold for whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Every target that is judged.
+    pub targets: Vec<TargetRules>,
+}
+
+/// The rules that hold for one target.
+#[derive(Clone, Debug)]
+pub struct TargetRules {
+    /// Whose rounds.
+    pub target: Arc<Target>,
+    /// The length of its rounds, which a window written as a time is counted in.
+    pub step: Step,
+    /// Its rules; where [`Rule::down`] is among them, it speaks for rounds without any reply.
+    pub rules: Vec<Arc<Rule>>,
+}
 
 /// Something a person must be told about a target.
 #[derive(Clone, Debug)]

@@ -1,0 +1,316 @@
+//! What is judged, and for how long: the rules that the settings write.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::pattern::{Op, Pattern};
+use crate::round::{Round, Rtt};
+use crate::time::{DurationError, Spelled, parse_duration};
+
+/// When an alert is raised, when it is over, and how often it is told again meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its name, which the mails carry: [`Rule::DOWN`], [`Rule::THRESHOLD`], or one of the settings.
+    pub name: String,
+    /// What makes a round a bad one.
+    pub judge: Judge,
+    /// How much must be bad before it is raised. Of no meaning for a pattern, which tells its own length.
+    pub raise: Window,
+    /// How much must be good again before it is over. Of no meaning for a pattern.
+    pub clear: Window,
+    /// While it goes on it is told again this often; `None` for once.
+    pub repeat: Option<Duration>,
+}
+
+impl Rule {
+    /// The name of the built-in rule for lines that are down.
+    pub const DOWN: &'static str = "down";
+    /// The name of the rule that one threshold of latency makes.
+    pub const THRESHOLD: &'static str = "threshold";
+    /// Raised at the first bad round: the window of the two built-in rules.
+    pub const AT_ONCE: Window = Window::Rounds { bad: 1, of: 1 };
+    /// The window in which a rule of the settings is raised, where it names none.
+    pub const DEFAULT_RAISE: Window = Window::Rounds { bad: 2, of: 3 };
+    /// The window after which a rule is over, where it names none.
+    pub const DEFAULT_CLEAR: Window = Window::Rounds { bad: 3, of: 3 };
+    /// How often a rule that names nothing else is told again.
+    pub const DEFAULT_REPEAT: Duration = Duration::from_secs(24 * 3600);
+
+    /// The built-in rule: no ping of a round was answered.
+    pub fn down() -> Self {
+        Self::built_in(Self::DOWN, Judge::Down)
+    }
+
+    /// The rule that one number makes: a round's median is over `limit`.
+    pub fn threshold(limit: Rtt) -> Self {
+        let measure = Measure::Median;
+        Self::built_in(
+            Self::THRESHOLD,
+            Judge::Compare(Comparison::Latency { measure, op: Op::Greater, limit }),
+        )
+    }
+
+    fn built_in(name: &str, judge: Judge) -> Self {
+        Self {
+            name: name.to_owned(),
+            judge,
+            raise: Self::AT_ONCE,
+            clear: Self::DEFAULT_CLEAR,
+            repeat: Some(Self::DEFAULT_REPEAT),
+        }
+    }
+}
+
+/// What makes a round a bad one. It is shown as the settings write it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judge {
+    /// No ping of it was answered, and at least one was lost.
+    Down,
+    /// A number of it lies beyond a limit.
+    Compare(Comparison),
+    /// It and the rounds before it look like this, in SmokePing's language.
+    Pattern(Pattern),
+}
+
+impl fmt::Display for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Down => f.write_str("no ping answered"),
+            Self::Compare(comparison) => comparison.fmt(f),
+            Self::Pattern(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
+/// A number of a round, and the limit beyond which the round is bad: `median > 100ms`, `loss >= 20%`.
+///
+/// ```
+/// use latmon::alert::rule::Comparison;
+/// let slow: Comparison = "median > 100ms".parse()?;
+/// assert_eq!(slow.to_string(), "median > 100ms");
+/// assert!("median > 100".parse::<Comparison>().is_err(), "100 of what?");
+/// # Ok::<(), latmon::alert::rule::ComparisonError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Comparison {
+    /// Of round trip times.
+    Latency {
+        /// Which of the round's.
+        measure: Measure,
+        /// How it is compared.
+        op: Op,
+        /// With what.
+        limit: Rtt,
+    },
+    /// Of the share of lost pings among the known ones.
+    Loss {
+        /// How it is compared.
+        op: Op,
+        /// With what: 0 to 100.
+        percent: f64,
+    },
+}
+
+/// A number that sums up the round trip times of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// The median.
+    Median,
+    /// The 95th percentile.
+    P95,
+    /// The longest.
+    Max,
+    /// The mean difference between neighbours.
+    Jitter,
+}
+
+impl Measure {
+    /// The number for `round`; `None` where too few of its pings were answered.
+    pub fn of(self, round: &Round) -> Option<Rtt> {
+        match self {
+            Self::Median => round.median(),
+            Self::P95 => round.percentile(95.0),
+            Self::Max => round.max(),
+            Self::Jitter => round.jitter(),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Median => "median",
+            Self::P95 => "p95",
+            Self::Max => "max",
+            Self::Jitter => "jitter",
+        }
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latency { measure, op, limit } => {
+                write!(f, "{} {op} {}", measure.name(), Spelled(limit.duration()))
+            }
+            Self::Loss { op, percent } => write!(f, "{LOSS} {op} {percent}%"),
+        }
+    }
+}
+
+/// Why a text is no comparison.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComparisonError {
+    /// It does not begin with a measure.
+    #[error("'{0}' is no condition: it begins with none of median, p95, max, jitter, loss")]
+    Measure(String),
+    /// No operator follows the measure.
+    #[error("'{0}' is no condition: write one of > >= < <= behind the measure")]
+    Op(String),
+    /// A latency is compared with a bare number.
+    #[error("'{0}' has no unit: write ms or s behind the number")]
+    NoUnit(String),
+    /// A latency is compared with something else than a time.
+    #[error("'{text}' compares a time with something else: {error}")]
+    NoTime {
+        /// The whole text.
+        text: String,
+        /// What is wrong with the time.
+        error: DurationError,
+    },
+    /// Loss is compared with a bare number.
+    #[error("'{0}' has no percent sign: loss is compared with a share, as loss >= 20%")]
+    NoPercentSign(String),
+    /// Loss is compared with something else than a share.
+    #[error("'{0}' compares loss with something else than a share of 0% to 100%")]
+    NoShare(String),
+    /// Loss over 100%.
+    #[error("'{0}' is never true: for no reply at all write loss >= 100%")]
+    Never(String),
+}
+
+impl FromStr for Comparison {
+    type Err = ComparisonError;
+
+    fn from_str(text: &str) -> Result<Self, ComparisonError> {
+        let trimmed = text.trim();
+        let name_ends = trimmed.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(trimmed.len());
+        let (name, rest) = trimmed.split_at(name_ends);
+        let measure = match name {
+            "median" => Some(Measure::Median),
+            "p95" => Some(Measure::P95),
+            "max" => Some(Measure::Max),
+            "jitter" => Some(Measure::Jitter),
+            LOSS => None,
+            _ => return Err(ComparisonError::Measure(text.to_owned())),
+        };
+        let (op, limit) = match Op::split_from(rest.trim_start()) {
+            Some((op @ (Op::Greater | Op::GreaterOrEqual | Op::Less | Op::LessOrEqual), limit)) => {
+                (op, limit.trim())
+            }
+            Some((Op::Equal | Op::NotEqual, _)) | None => return Err(ComparisonError::Op(text.to_owned())),
+        };
+        match measure {
+            Some(measure) => {
+                let limit = parse_duration(limit, None).map_err(|error| match error {
+                    DurationError::NoUnit(_) => ComparisonError::NoUnit(text.to_owned()),
+                    error => ComparisonError::NoTime { text: text.to_owned(), error },
+                })?;
+                Ok(Self::Latency { measure, op, limit: Rtt::new(limit) })
+            }
+            None => Ok(Self::Loss { op, percent: parse_share(text, op, limit)? }),
+        }
+    }
+}
+
+fn parse_share(text: &str, op: Op, limit: &str) -> Result<f64, ComparisonError> {
+    let Some(number) = limit.strip_suffix('%') else {
+        let bare = limit.parse::<f64>().is_ok();
+        let error = if bare { ComparisonError::NoPercentSign } else { ComparisonError::NoShare };
+        return Err(error(text.to_owned()));
+    };
+    match number.trim_end().parse() {
+        Ok(100.0) if op == Op::Greater => Err(ComparisonError::Never(text.to_owned())),
+        Ok(percent @ 0.0..=100.0) => Ok(percent),
+        Ok(_) | Err(_) => Err(ComparisonError::NoShare(text.to_owned())),
+    }
+}
+
+/// How much must be bad before an alert is raised, and how much good before it is over: `2 of 3` rounds, or a time.
+///
+/// Only rounds count that tell the rule something; see [`super::Alerts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// So many of the last so many rounds; 1 <= `bad` <= `of` <= [`Window::MAX_ROUNDS`]. As a `clear` window `bad`
+    /// counts the good ones.
+    Rounds {
+        /// How many must be.
+        bad: u32,
+        /// Among how many.
+        of: u32,
+    },
+    /// As many rounds in succession as fill this time: five at a step of 60 s and `5m`. The monitor's own gaps
+    /// therefore lengthen it.
+    Span(Duration),
+}
+
+impl Window {
+    /// The most rounds that a window may look back on.
+    pub const MAX_ROUNDS: u32 = 1000;
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rounds { bad, of } => write!(f, "{bad} of {of}"),
+            Self::Span(duration) => Spelled(*duration).fmt(f),
+        }
+    }
+}
+
+/// Why a text is no window.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    /// Neither rounds nor a duration.
+    #[error("'{0}' is neither rounds nor a time: write 2 of 3, or 5m")]
+    Form(String),
+    /// The counts are out of bounds.
+    #[error("'{0}' cannot be: write N of M with N from 1 to M, and M up to {max}", max = Window::MAX_ROUNDS)]
+    Bounds(String),
+    /// A time of zero.
+    #[error("'{0}' is no time to wait: write 1 of 1 for at once")]
+    Zero(String),
+    /// A time that cannot be read.
+    #[error(transparent)]
+    Duration(DurationError),
+}
+
+impl FromStr for Window {
+    type Err = WindowError;
+
+    fn from_str(text: &str) -> Result<Self, WindowError> {
+        if let Some((bad, of)) = text.split_once("of") {
+            let count = |text: &str| {
+                let digits = text.trim();
+                let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+                // More digits than fit are out of bounds, as is every number that large.
+                whole.then(|| digits.parse().unwrap_or(u32::MAX))
+            };
+            let form = || WindowError::Form(text.to_owned());
+            let (bad, of) = (count(bad).ok_or_else(form)?, count(of).ok_or_else(form)?);
+            if bad < 1 || bad > of || of > Self::MAX_ROUNDS {
+                return Err(WindowError::Bounds(text.to_owned()));
+            }
+            return Ok(Self::Rounds { bad, of });
+        }
+        match parse_duration(text, None) {
+            Ok(Duration::ZERO) => Err(WindowError::Zero(text.to_owned())),
+            Ok(span) => Ok(Self::Span(span)),
+            Err(DurationError::NoUnit(_) | DurationError::NoNumber(_)) => {
+                Err(WindowError::Form(text.to_owned()))
+            }
+            Err(error) => Err(WindowError::Duration(error)),
+        }
+    }
+}
+
+const LOSS: &str = "loss";
