@@ -113,8 +113,8 @@ pub struct TargetConfig {
     pub pings: Setting<u16>,
     /// How long a reply may take.
     pub timeout: Setting<Duration>,
-    /// The rules that judge its rounds.
-    pub alerts: Setting<Vec<Arc<Rule>>>,
+    /// The rules that judge its rounds: who chose them, and where each is written.
+    pub alerts: Setting<Vec<Setting<Arc<Rule>>>>,
     /// The limit to draw as a line: of the threshold, or of the first rule that watches for a median above one.
     pub limit: Option<Rtt>,
 }
@@ -351,7 +351,7 @@ impl TargetConfig {
         alert::TargetRules {
             target: Arc::clone(&self.target),
             step: self.step.value,
-            rules: self.alerts.value.clone(),
+            rules: self.alerts.value.iter().map(|rule| Arc::clone(&rule.value)).collect(),
         }
     }
 }
@@ -368,3 +368,6 @@ const LOCAL_FILE: &str = "latmon.toml";
 const SYSTEM_FILE: &str = "/etc/latmon/latmon.toml";
 const SYSTEM_DATA_DIR: &str = "/var/lib/latmon";
 const SCRIPT_TARGET: &str = "latency";
+
+#[cfg(test)]
+mod tests;

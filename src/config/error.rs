@@ -200,7 +200,7 @@ pub enum Error {
         missing: &'static str,
     },
     /// Two passwords from one source.
-    #[error("{}, and so is {other}: keep one of them", Present(at, key))]
+    #[error("{}, and so is {}: keep one of them", Present(at, key), Key(at, other))]
     TwoPasswords {
         /// One.
         at: Origin,
@@ -298,13 +298,28 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// `.env:2: EMAIL_PASSWORD is set`, `EMAIL_PASSWORD is set`.
+/// `.env:2: EMAIL_PASSWORD is set`, `EMAIL_PASSWORD is set`, `latmon.toml:12: 'password' is set`.
 struct Present<'a>(&'a Origin, &'a str);
 
 impl fmt::Display for Present<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(at, key) = self;
-        write!(f, "{} is set", Place(at, key))
+        match at {
+            Origin::File { .. } => write!(f, "{at}: {} is set", Key(at, key)),
+            _ => write!(f, "{} is set", Place(at, key)),
+        }
+    }
+}
+
+/// A key in a sentence: those of TOML are common words and need quotes.
+struct Key<'a>(&'a Origin, &'a str);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(Origin::File { .. }, key) if !key.starts_with('[') => write!(f, "'{key}'"),
+            Self(_, key) => f.write_str(key),
+        }
     }
 }
 

@@ -239,17 +239,22 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     if !pattern.value.contains(['*', '?', '[']) {
         return Ok(vec![folder.join(pattern.value)]);
     }
+    let bad = |reason| Error::IncludePattern {
+        at: pattern.origin.clone(),
+        pattern: one_line(pattern.value),
+        reason,
+    };
+    // It would walk through whatever lies below, without a bound.
+    if pattern.value.contains("**") {
+        return Err(bad("write each folder, ** is not understood"));
+    }
     let whole = if Path::new(pattern.value).is_absolute() {
         pattern.value.to_owned()
     } else {
         format!("{}/{}", glob::Pattern::escape(&folder.to_string_lossy()), pattern.value)
     };
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let found = glob::glob_with(&whole, options).map_err(|error| Error::IncludePattern {
-        at: pattern.origin.clone(),
-        pattern: one_line(pattern.value),
-        reason: error.msg,
-    })?;
+    let found = glob::glob_with(&whole, options).map_err(|error| bad(error.msg))?;
     let mut files = Vec::new();
     for path in found {
         let path = path.map_err(|error| Error::Read {

@@ -97,7 +97,7 @@ pub(super) fn resolve(
     };
     let incomplete = |in_environment, in_file| {
         let from_file = matches!(sender.origin, Origin::File { .. });
-        let (present, missing) = if from_file { ("'from'", in_file) } else { (EMAIL_SENDER, in_environment) };
+        let (present, missing) = if from_file { ("from", in_file) } else { (EMAIL_SENDER, in_environment) };
         Error::MailIncomplete { at: sender.origin.clone(), present, missing }
     };
 
@@ -198,7 +198,7 @@ fn username(
         (None, None) => Ok(None),
         (Some(username), None) => Err(Error::MailIncomplete {
             at: username.origin,
-            present: "'username'",
+            present: "username",
             missing: "'password_file' or 'password'",
         }),
         (None, Some(password)) if in_file(&password.origin) => Err(Error::MailIncomplete {

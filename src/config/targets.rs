@@ -80,8 +80,8 @@ pub(super) fn resolve(
     let resolver = Resolver {
         overrides,
         file,
-        down: Arc::new(Rule::down()),
-        threshold: overrides.threshold.as_ref().map(|limit| Arc::new(Rule::threshold(limit.value))),
+        down: Setting::default(Arc::new(Rule::down())),
+        threshold: overrides.threshold.clone().map(|limit| limit.map(Rule::threshold).map(Arc::new)),
     };
     candidates.into_iter().map(|candidate| resolver.target(candidate)).collect()
 }
@@ -89,8 +89,8 @@ pub(super) fn resolve(
 struct Resolver<'a> {
     overrides: &'a Overrides,
     file: Option<&'a File>,
-    down: Arc<Rule>,
-    threshold: Option<Arc<Rule>>,
+    down: Setting<Arc<Rule>>,
+    threshold: Option<Setting<Arc<Rule>>>,
 }
 
 impl Resolver<'_> {
@@ -112,7 +112,7 @@ impl Resolver<'_> {
     }
 
     /// `down` and the threshold watch every target that does not say `alerts = []`.
-    fn rules(&self, said: &Preferences) -> Setting<Vec<Arc<Rule>>> {
+    fn rules(&self, said: &Preferences) -> Setting<Vec<Setting<Arc<Rule>>>> {
         let (names, origin) = match &said.alerts {
             Some(list) if list.value.is_empty() => {
                 return Setting { value: Vec::new(), origin: list.origin.clone() };
@@ -120,14 +120,14 @@ impl Resolver<'_> {
             Some(list) => (&*list.value, list.origin.clone()),
             None => (&[][..], Origin::Default),
         };
-        let mut rules = vec![Arc::clone(&self.down)];
+        let mut rules = vec![self.down.clone()];
         rules.extend(self.threshold.clone());
         let alerts = self.file.map(|file| &file.alerts);
         for name in names {
             // `down` stands first already, and every other name was found in the file when it was read.
             let Some(rule) = alerts.and_then(|alerts| alerts.get(&name.value)) else { continue };
-            if !rules.iter().any(|known| Arc::ptr_eq(known, &rule.value)) {
-                rules.push(Arc::clone(&rule.value));
+            if !rules.iter().any(|known| Arc::ptr_eq(&known.value, &rule.value)) {
+                rules.push(rule.clone());
             }
         }
         Setting { value: rules, origin }
@@ -135,8 +135,8 @@ impl Resolver<'_> {
 }
 
 /// The line to draw in a target's picture: the limit of the first rule that watches for a median above one.
-fn limit(rules: &[Arc<Rule>]) -> Option<Rtt> {
-    rules.iter().find_map(|rule| match rule.judge {
+fn limit(rules: &[Setting<Arc<Rule>>]) -> Option<Rtt> {
+    rules.iter().find_map(|rule| match rule.value.judge {
         Judge::Compare(Comparison::Latency {
             measure: Measure::Median,
             op: Op::Greater | Op::GreaterOrEqual,
