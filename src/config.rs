@@ -1,1 +1,373 @@
-//! Settings.
+//! Settings: what was typed, the environment, `.env`, TOML files and defaults, in this order of rank, become each room's
+//! own `Settings`. Every value keeps its origin, and every error its place.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alert::rule::Rule;
+use crate::archive::Wanted;
+use crate::round::{Rtt, Target};
+use crate::time::Step;
+use crate::{alert, archive, mail as post, probe};
+
+pub use self::error::Error;
+pub use self::origin::{Origin, Setting};
+
+mod document;
+mod dotenv;
+mod error;
+mod file;
+mod mail;
+mod origin;
+mod read;
+mod said;
+mod targets;
+mod value;
+
+use self::file::File;
+use self::said::{
+    LATENCY_STEP, LATENCY_THRESHOLD, LATMON_CONFIG, LATMON_DATA_DIR, PING_HOST, STATE_DIRECTORY, Said,
+};
+use self::targets::{Candidate, MOST_TARGETS, Overrides, check_distinct};
+
+/// What was typed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The words: hosts to ping instead of the targets of the file.
+    pub targets: Vec<String>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--step`
+    pub step: Option<String>,
+    /// `--pings`
+    pub pings: Option<String>,
+    /// `--threshold`
+    pub threshold: Option<String>,
+}
+
+/// What a process finds around it. A value, so that nothing below has to ask the process; it has no `Debug`, because
+/// passwords are in it.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The environment.
+    pub variables: BTreeMap<OsString, OsString>,
+    /// Where `.env` and `latmon.toml` are looked for, and relative paths begin.
+    pub working_dir: PathBuf,
+    /// The settings of the whole system.
+    pub system_file: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        Self {
+            variables: std::env::vars_os().collect(),
+            // A working folder that was deleted holds neither `.env` nor `latmon.toml`.
+            working_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+            system_file: PathBuf::from(SYSTEM_FILE),
+        }
+    }
+}
+
+/// The settings that hold.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The TOML file that was read, as people name it.
+    pub file: Option<PathBuf>,
+    /// Where archives, mails and state lie.
+    pub data_dir: Setting<PathBuf>,
+    /// Every target and where its settings come from; the rooms' own lists have the same order.
+    pub targets: Vec<TargetConfig>,
+    /// For the prober.
+    pub probe: probe::Settings,
+    /// For the archives.
+    pub archive: archive::Settings,
+    /// For the judges.
+    pub alert: alert::Settings,
+    /// For the mailer; `None` where nobody is mailed.
+    pub mail: Option<post::Settings>,
+    /// Where the mail settings come from; there whenever `mail` is.
+    pub mail_origins: Option<MailOrigins>,
+    /// The limits to draw as lines, of the targets that have one.
+    pub limits: HashMap<Arc<Target>, Rtt>,
+    /// What is no error and still should be said once, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// One target, how it is pinged and judged, and who said so.
+#[derive(Clone, Debug)]
+pub struct TargetConfig {
+    /// Who.
+    pub target: Arc<Target>,
+    /// Where it is named.
+    pub origin: Origin,
+    /// The length of a round.
+    pub step: Setting<Step>,
+    /// The echoes of a round.
+    pub pings: Setting<u16>,
+    /// How long a reply may take.
+    pub timeout: Setting<Duration>,
+    /// The rules that judge its rounds: who chose them, and where each is written.
+    pub alerts: Setting<Vec<Setting<Arc<Rule>>>>,
+    /// The limit to draw as a line: of the threshold, or of the first rule that watches for a median above one.
+    pub limit: Option<Rtt>,
+}
+
+/// Where the mail settings come from.
+#[derive(Clone, Debug)]
+pub struct MailOrigins {
+    /// The sender.
+    pub from: Origin,
+    /// The recipients.
+    pub to: Origin,
+    /// The server's name.
+    pub server: Origin,
+    /// Its port.
+    pub port: Origin,
+    /// How the line is made private.
+    pub tls: Origin,
+    /// The name to log in with.
+    pub username: Option<Origin>,
+    /// The password, or the file it is in.
+    pub password: Option<Origin>,
+}
+
+/// Finds out which settings hold.
+pub fn load(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
+    let loader = Loader::new(options, surroundings)?;
+    let mail = loader.mail()?;
+    loader.config(mail)
+}
+
+/// As [`load`], for commands that only look: the mail settings are left out, because a password file may be readable
+/// for the monitor alone.
+pub fn load_without_mail(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
+    Loader::new(options, surroundings)?.config(None)
+}
+
+/// Everything that was read.
+struct Loader<'a> {
+    options: &'a Options,
+    surroundings: &'a Surroundings,
+    said: Said<'a>,
+    file: Option<Found>,
+}
+
+/// A TOML file, and where it was found.
+struct Found {
+    path: PathBuf,
+    shown: PathBuf,
+    content: File,
+}
+
+impl<'a> Loader<'a> {
+    fn new(options: &'a Options, surroundings: &'a Surroundings) -> Result<Self, Error> {
+        let said = Said::read(surroundings)?;
+        let file = find_file(options, surroundings, &said)?;
+        Ok(Self { options, surroundings, said, file })
+    }
+
+    fn content(&self) -> Option<&File> {
+        self.file.as_ref().map(|found| &found.content)
+    }
+
+    fn mail(&self) -> Result<Option<mail::Mail>, Error> {
+        let section = self.content().and_then(|file| file.mail.as_ref());
+        mail::resolve(&self.said, section, &self.surroundings.working_dir)
+    }
+
+    fn config(&self, mail: Option<mail::Mail>) -> Result<Config, Error> {
+        let data_dir = self.data_dir();
+        let overrides = self.overrides()?;
+        let targets = targets::resolve(self.candidates(&data_dir)?, &overrides, self.content());
+        if targets.is_empty() {
+            return Err(Error::NoTargets);
+        }
+        let mut warnings = self.said.slips();
+        let (mail, mail_origins) = match mail {
+            Some(mail) => {
+                warnings.extend(mail.warning);
+                (Some(mail.settings), Some(mail.origins))
+            }
+            None => (None, None),
+        };
+        Ok(Config {
+            file: self.file.as_ref().map(|found| found.shown.clone()),
+            probe: probe::Settings { targets: targets.iter().map(TargetConfig::probe).collect() },
+            archive: archive::Settings {
+                data_dir: data_dir.value.clone(),
+                targets: targets.iter().map(TargetConfig::archive).collect(),
+            },
+            alert: alert::Settings { targets: targets.iter().map(TargetConfig::alert).collect() },
+            limits: targets.iter().filter_map(|t| Some((Arc::clone(&t.target), t.limit?))).collect(),
+            data_dir,
+            targets,
+            mail,
+            mail_origins,
+            warnings,
+        })
+    }
+
+    fn data_dir(&self) -> Setting<PathBuf> {
+        let working_dir = &self.surroundings.working_dir;
+        let option = self
+            .options
+            .data_dir
+            .as_ref()
+            .map(|path| Setting { value: working_dir.join(path), origin: Origin::Option("--data-dir") });
+        let said = || self.said.path(LATMON_DATA_DIR).map(|path| path.map(|path| working_dir.join(path)));
+        let unit = || self.said.environment(STATE_DIRECTORY).map(|folders| folders.map(first_folder));
+        let file = || self.content().and_then(|file| file.data_dir.clone());
+        option.or_else(said).or_else(unit).or_else(file).unwrap_or_else(|| self.default_data_dir())
+    }
+
+    fn default_data_dir(&self) -> Setting<PathBuf> {
+        let working_dir = &self.surroundings.working_dir;
+        match &self.file {
+            Some(found) if found.path == working_dir.join(LOCAL_FILE) => {
+                Setting { value: working_dir.clone(), origin: Origin::FolderOf(found.shown.as_path().into()) }
+            }
+            Some(_) => Setting::default(PathBuf::from(SYSTEM_DATA_DIR)),
+            None => Setting::default(working_dir.clone()),
+        }
+    }
+
+    fn overrides(&self) -> Result<Overrides, Error> {
+        let options = self.options;
+        let step = option("--step", options.step.as_deref(), value::step)?;
+        let threshold = option("--threshold", options.threshold.as_deref(), value::threshold)?;
+        // What the environment says is read even where an option outranks it, so that a mistake in it is told at once.
+        let said_step = self.said.parsed(LATENCY_STEP, value::step)?;
+        let said_threshold = self.said.parsed(LATENCY_THRESHOLD, value::threshold)?;
+        Ok(Overrides {
+            step: step.or(said_step),
+            pings: option("--pings", options.pings.as_deref(), value::pings)?,
+            threshold: threshold.or(said_threshold),
+        })
+    }
+
+    /// The words, or else PING_HOST, or else the file's targets.
+    fn candidates(&self, data_dir: &Setting<PathBuf>) -> Result<Vec<Candidate>, Error> {
+        let named = if !self.options.targets.is_empty() {
+            let at = Origin::Option("TARGET");
+            let host =
+                |word: &String| value::host(word).map_err(|wanted| Error::value(&at, "", word, wanted));
+            let value = self.options.targets.iter().map(host).collect::<Result<Vec<_>, _>>()?;
+            Setting { value, origin: at }
+        } else if let Some(hosts) = self.said.parsed(PING_HOST, value::hosts)? {
+            hosts
+        } else {
+            let file = self.content();
+            return Ok(file.map_or_else(Vec::new, |file| file.targets.clone()));
+        };
+        let from_words = matches!(named.origin, Origin::Option(_));
+        // One host in the environment and nothing else: what the programs before this one wrote to `latency.rrd`.
+        let as_script = !from_words && self.file.is_none() && data_dir.origin == Origin::Default;
+        let candidates: Vec<Candidate> = match named.value.as_slice() {
+            [host] if as_script => vec![Candidate::bare(SCRIPT_TARGET, host, &named.origin)?],
+            hosts if hosts.len() > MOST_TARGETS => {
+                return Err(Error::TooManyTargets { at: named.origin, max: MOST_TARGETS });
+            }
+            hosts => hosts
+                .iter()
+                .map(|host| Candidate::bare(host, host, &named.origin))
+                .collect::<Result<_, _>>()?,
+        };
+        check_distinct(&candidates)?;
+        Ok(candidates)
+    }
+}
+
+/// The TOML file that holds: a named one must be there, the two others may be.
+fn find_file(
+    options: &Options,
+    surroundings: &Surroundings,
+    said: &Said<'_>,
+) -> Result<Option<Found>, Error> {
+    let working_dir = &surroundings.working_dir;
+    let option = options.config.clone().map(|value| Setting { value, origin: Origin::Option("--config") });
+    let read = |shown: &Path, named_by: &Origin| {
+        let path = working_dir.join(shown);
+        let content = File::read(&path, shown, named_by, working_dir)?;
+        Ok(Some(Found { path, shown: shown.to_owned(), content }))
+    };
+    if let Some(named) = option.or_else(|| said.path(LATMON_CONFIG)) {
+        return read(&named.value, &named.origin);
+    }
+    for shown in [Path::new(LOCAL_FILE), &surroundings.system_file] {
+        // A file that cannot be looked at is there: reading it tells why.
+        let path = working_dir.join(shown);
+        if path.try_exists().unwrap_or(true) && !path.is_dir() {
+            return read(shown, &Origin::Default);
+        }
+    }
+    Ok(None)
+}
+
+fn option<T>(
+    name: &'static str,
+    typed: Option<&str>,
+    parse: fn(&str) -> Result<T, value::Wanted>,
+) -> Result<Option<Setting<T>>, Error> {
+    let Some(text) = typed else { return Ok(None) };
+    let origin = Origin::Option(name);
+    match parse(text) {
+        Ok(value) => Ok(Some(Setting { value, origin })),
+        Err(wanted) => Err(Error::value(&origin, name, text, wanted)),
+    }
+}
+
+/// systemd lists all folders of a unit with colons between them.
+fn first_folder(folders: &OsStr) -> PathBuf {
+    let first = folders.as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
+    PathBuf::from(OsStr::from_bytes(first))
+}
+
+impl TargetConfig {
+    fn probe(&self) -> probe::TargetSettings {
+        probe::TargetSettings {
+            target: Arc::clone(&self.target),
+            step: self.step.value,
+            pings: self.pings.value,
+            timeout: self.timeout.value,
+        }
+    }
+
+    fn archive(&self) -> archive::TargetSettings {
+        archive::TargetSettings {
+            target: Arc::clone(&self.target),
+            step: wanted(&self.step),
+            pings: wanted(&self.pings),
+        }
+    }
+
+    fn alert(&self) -> alert::TargetRules {
+        alert::TargetRules {
+            target: Arc::clone(&self.target),
+            step: self.step.value,
+            rules: self.alerts.value.iter().map(|rule| Arc::clone(&rule.value)).collect(),
+        }
+    }
+}
+
+fn wanted<T: Copy>(setting: &Setting<T>) -> Wanted<T> {
+    if setting.origin.is_outright() {
+        Wanted::Outright(setting.value)
+    } else {
+        Wanted::Default(setting.value)
+    }
+}
+
+const LOCAL_FILE: &str = "latmon.toml";
+const SYSTEM_FILE: &str = "/etc/latmon/latmon.toml";
+const SYSTEM_DATA_DIR: &str = "/var/lib/latmon";
+const SCRIPT_TARGET: &str = "latency";
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,12 @@ pub struct Settings {
     pub targets: Vec<TargetSettings>,
 }
 
+/// Where the archive of the target called `name` lies below the data folder.
+pub fn file_name(name: &str) -> PathBuf {
+    // rrdtool takes a colon in a file's name for the end of it.
+    PathBuf::from(format!("{}.rrd", name.replace(':', "_")))
+}
+
 /// How one target is recorded.
 #[derive(Clone, Debug)]
 pub struct TargetSettings {

@@ -1,0 +1,181 @@
+//! `latmon check`: the settings that hold, each with where it comes from.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use latmon::alert::rule::{Judge, Rule};
+use latmon::archive;
+use latmon::config::{Config, Origin, Setting, TargetConfig};
+use latmon::mail::Tls;
+use latmon::time::Spelled;
+
+/// Writes the settings for people to read: a screen for one target, a table for many.
+pub(crate) fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    let mut page = Page::default();
+    match &config.file {
+        Some(file) => page.line("file", file.display(), None),
+        None => page.line("file", "none", None),
+    }
+    page.setting("data", config.data_dir.value.display(), &config.data_dir.origin);
+    let table = config.targets.len() > MOST_BLOCKS;
+    if table {
+        page.line("archives", config.data_dir.value.join("NAME.rrd").display(), None);
+    } else {
+        config.targets.iter().for_each(|target| describe_target(&mut page, config, target));
+    }
+    describe_mail(&mut page, config);
+    page.print(out)?;
+    if table {
+        print_table(&config.targets, out)?;
+        print_rules(&config.targets, out)?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{}", sums(&config.targets))?;
+    config.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))
+}
+
+fn describe_target(page: &mut Page, config: &Config, target: &TargetConfig) {
+    page.gap();
+    page.line("target", &target.target.name, Some(&target.origin));
+    page.line("  host", &target.target.host, None);
+    page.setting("  step", target.step.value, &target.step.origin);
+    page.setting("  pings", target.pings.value, &target.pings.origin);
+    page.setting("  timeout", Spelled(target.timeout.value), &target.timeout.origin);
+    if target.alerts.value.is_empty() {
+        page.setting("  alerts", "none", &target.alerts.origin);
+    }
+    for (index, rule) in target.alerts.value.iter().enumerate() {
+        page.setting(if index == 0 { "  alerts" } else { "" }, written(&rule.value), &rule.origin);
+    }
+    let path = config.data_dir.value.join(archive::file_name(&target.target.name));
+    page.line("  archive", path.display(), None);
+}
+
+fn written(rule: &Rule) -> String {
+    format!("{}: {}", rule.name, judged(rule))
+}
+
+/// `median > 100ms, for 2 of 3, clear 3 of 3, repeat 1d`: the words of the settings.
+fn judged(rule: &Rule) -> String {
+    let windows = match rule.judge {
+        Judge::Pattern(_) => String::new(),
+        Judge::Down | Judge::Compare(_) => format!(", for {}, clear {}", rule.raise, rule.clear),
+    };
+    let repeat = match rule.repeat {
+        Some(repeat) => format!("repeat {}", Spelled(repeat)),
+        None => "told once".to_owned(),
+    };
+    format!("{}{windows}, {repeat}", rule.judge)
+}
+
+fn describe_mail(page: &mut Page, config: &Config) {
+    page.gap();
+    let (Some(mail), Some(origins)) = (&config.mail, &config.mail_origins) else {
+        page.line("mail", "nobody is told: set EMAIL_SENDER, or write [mail]", None);
+        return;
+    };
+    page.setting("mail from", &mail.from, &origins.from);
+    for (index, address) in mail.to.iter().enumerate() {
+        page.setting(if index == 0 { "  to" } else { "" }, address, &origins.to);
+    }
+    page.setting("  server", &mail.server.host, &origins.server);
+    page.setting("  port", mail.server.port, &origins.port);
+    let tls = match mail.server.tls {
+        Tls::Implicit => "implicit",
+        Tls::StartTls => "starttls",
+        Tls::None => "none: everybody on the way can read the mails",
+    };
+    page.setting("  tls", tls, &origins.tls);
+    match (&mail.server.login, &origins.username, &origins.password) {
+        (Some(login), Some(username), Some(password)) => {
+            page.setting("  username", &login.username, username);
+            page.setting("  password", "***", password);
+        }
+        _ => page.line("  username", "none: the server is not logged in to", None),
+    }
+}
+
+/// Labels, values and origins in three columns.
+#[derive(Default)]
+struct Page(Vec<(&'static str, String, String)>);
+
+impl Page {
+    fn line(&mut self, label: &'static str, value: impl Display, origin: Option<&Origin>) {
+        self.0.push((label, value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
+    }
+
+    fn setting(&mut self, label: &'static str, value: impl Display, origin: &Origin) {
+        self.line(label, value, Some(origin));
+    }
+
+    fn gap(&mut self) {
+        self.line("", "", None);
+    }
+
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        // One value of great length must not push all origins off the screen.
+        let with_origin = self.0.iter().filter(|(_, _, origin)| !origin.is_empty());
+        let width =
+            with_origin.map(|(_, value, _)| value.chars().count()).max().unwrap_or(0).min(WIDEST_VALUE);
+        for (label, value, origin) in &self.0 {
+            let line = format!("{label:LABEL$}{value:width$}  {origin}");
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn print_table(targets: &[TargetConfig], out: &mut impl Write) -> io::Result<()> {
+    let head = ["target", "host", "step", "pings", "timeout", "alerts", "from"].map(str::to_owned);
+    let body = targets.iter().map(|target| {
+        let names: Vec<&str> = target.alerts.value.iter().map(|rule| rule.value.name.as_str()).collect();
+        [
+            target.target.name.clone(),
+            target.target.host.clone(),
+            target.step.value.to_string(),
+            target.pings.value.to_string(),
+            Spelled(target.timeout.value).to_string(),
+            if names.is_empty() { "none".to_owned() } else { names.join(" ") },
+            target.origin.to_string(),
+        ]
+    });
+    print_columns(std::iter::once(head).chain(body).collect(), out)
+}
+
+/// Every rule that some target has, once.
+fn print_rules(targets: &[TargetConfig], out: &mut impl Write) -> io::Result<()> {
+    let rules: BTreeMap<&str, &Setting<Arc<Rule>>> = targets
+        .iter()
+        .flat_map(|target| &target.alerts.value)
+        .map(|rule| (rule.value.name.as_str(), rule))
+        .collect();
+    let head = ["alert", "when", "from"].map(str::to_owned);
+    let body =
+        rules.iter().map(|(name, rule)| [(*name).to_owned(), judged(&rule.value), rule.origin.to_string()]);
+    print_columns(std::iter::once(head).chain(body).collect(), out)
+}
+
+fn print_columns<const N: usize>(rows: Vec<[String; N]>, out: &mut impl Write) -> io::Result<()> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    writeln!(out)?;
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn sums(targets: &[TargetConfig]) -> String {
+    let rate = |target: &TargetConfig| f64::from(target.pings.value) / f64::from(target.step.value.secs());
+    let packets: f64 = targets.iter().map(rate).sum();
+    let noun = if targets.len() == 1 { "target" } else { "targets" };
+    format!("{} {noun}, {packets:.2} packets/s", targets.len())
+}
+
+const MOST_BLOCKS: usize = 20;
+const LABEL: usize = 12;
+const WIDEST_VALUE: usize = 64;

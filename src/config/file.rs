@@ -1,0 +1,353 @@
+//! `latmon.toml` and the files it includes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alert::pattern::{Pattern, PatternKind};
+use crate::alert::rule::{Judge, Rule};
+use crate::time::Step;
+
+use super::document::{Entry, Section, Source};
+use super::error::{Error, nearest, one_line};
+use super::mail::MailSection;
+use super::origin::{Origin, Setting};
+use super::read::read;
+use super::targets::{Candidate, MOST_TARGETS, check_distinct};
+use super::value;
+
+/// What a TOML file and those it includes say.
+pub(super) struct File {
+    pub(super) data_dir: Option<Setting<PathBuf>>,
+    pub(super) defaults: Preferences,
+    pub(super) mail: Option<MailSection>,
+    pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
+    pub(super) targets: Vec<Candidate>,
+}
+
+/// What a target, a group or `[defaults]` says about how to ping; the rest is left to the next one up.
+#[derive(Clone, Default)]
+pub(super) struct Preferences {
+    pub(super) step: Option<Setting<Step>>,
+    pub(super) pings: Option<Setting<u16>>,
+    pub(super) timeout: Option<Setting<Duration>>,
+    pub(super) alerts: Option<Setting<AlertNames>>,
+}
+
+/// The names in a list of alerts, each with its own line.
+pub(super) type AlertNames = Arc<[Setting<String>]>;
+
+impl Preferences {
+    /// These, and what `lower` says where they say nothing.
+    pub(super) fn over(self, lower: &Self) -> Self {
+        Self {
+            step: self.step.or_else(|| lower.step.clone()),
+            pings: self.pings.or_else(|| lower.pings.clone()),
+            timeout: self.timeout.or_else(|| lower.timeout.clone()),
+            alerts: self.alerts.or_else(|| lower.alerts.clone()),
+        }
+    }
+}
+
+impl File {
+    /// Reads the file at `path`, which `named_by` asks for and people know as `shown`, and all it includes.
+    pub(super) fn read(
+        path: &Path,
+        shown: &Path,
+        named_by: &Origin,
+        working_dir: &Path,
+    ) -> Result<Self, Error> {
+        let mut reader = Reader::new(working_dir);
+        reader.read(path, shown, named_by, 0)?;
+        check_distinct(&reader.file.targets)?;
+        for name in reader.alert_lists.iter().flat_map(|list| list.iter()) {
+            reader.file.check_alert(name)?;
+        }
+        Ok(reader.file)
+    }
+
+    fn check_alert(&self, name: &Setting<String>) -> Result<(), Error> {
+        if name.value == Rule::DOWN || self.alerts.contains_key(&name.value) {
+            return Ok(());
+        }
+        let known = self.alerts.keys().map(String::as_str).chain([Rule::DOWN]);
+        let hint = match nearest(&name.value, known) {
+            Some(near) => format!("did you mean '{}'?", one_line(near)),
+            None => "no [alert] of this name is there".to_owned(),
+        };
+        Err(Error::UnknownAlert { at: name.origin.clone(), name: one_line(&name.value), hint })
+    }
+}
+
+/// Reads files one after the other into one [`File`].
+struct Reader<'a> {
+    working_dir: &'a Path,
+    file: File,
+    groups: BTreeMap<String, Origin>,
+    alert_lists: Vec<AlertNames>,
+    /// The files that were read, by their paths without links: one that two patterns match is read once.
+    seen: BTreeSet<PathBuf>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(working_dir: &'a Path) -> Self {
+        let file = File {
+            data_dir: None,
+            defaults: Preferences::default(),
+            mail: None,
+            alerts: BTreeMap::new(),
+            targets: Vec::new(),
+        };
+        Self { working_dir, file, groups: BTreeMap::new(), alert_lists: Vec::new(), seen: BTreeSet::new() }
+    }
+
+    fn read(&mut self, path: &Path, shown: &Path, named_by: &Origin, level: usize) -> Result<(), Error> {
+        if !self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
+            return Ok(());
+        }
+        if self.seen.len() > MOST_FILES {
+            return Err(Error::IncludeBound { at: named_by.clone(), what: "files", max: MOST_FILES });
+        }
+        let content = read(path, shown, named_by, MOST_BYTES)?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let source = Source::new(shown, folder, content.bytes)?;
+        let table = source.parse()?;
+        let top = Section::top(&source, &table, &TOP_KEYS)?;
+        if level == 0 {
+            self.main_only(&top, content.world_readable)?;
+        } else if let Some((key, entry)) = MAIN_ONLY.iter().find_map(|key| Some((*key, top.get(key)?))) {
+            return Err(Error::NotIncluded { at: entry.at, key });
+        }
+        self.alerts(&top)?;
+        if let Some(entry) = top.get("targets") {
+            self.targets(&entry.open_table()?, "", &Preferences::default())?;
+        }
+        self.groups(&top)?;
+        match top.get("include") {
+            Some(entry) => self.include(&entry, level),
+            None => Ok(()),
+        }
+    }
+
+    fn main_only(&mut self, top: &Section<'_>, world_readable: bool) -> Result<(), Error> {
+        if let Some(entry) = top.get("data_dir") {
+            let text = entry.parsed(value::not_empty)?;
+            self.file.data_dir = Some(text.map(|text| entry.folder().join(text)));
+        }
+        if let Some(entry) = top.get("defaults") {
+            let section = entry.table(&PREFERENCES, || "in [defaults]".to_owned())?;
+            self.file.defaults = self.preferences(&section)?;
+        }
+        if let Some(entry) = top.get("mail") {
+            self.file.mail = Some(MailSection::read(&entry, world_readable)?);
+        }
+        Ok(())
+    }
+
+    fn preferences(&mut self, section: &Section<'_>) -> Result<Preferences, Error> {
+        let step = section.get("step").map(|entry| entry.parsed_number(value::step, A_DURATION));
+        let pings = section.get("pings").map(|entry| entry.parsed_number(value::pings, "a whole number"));
+        let timeout = section.get("timeout").map(|entry| entry.parsed_number(value::timeout, A_DURATION));
+        let alerts = section.get("alerts").map(|entry| {
+            let names = entry.texts()?.into_iter().map(|name| name.map(str::to_owned)).collect();
+            Ok(Setting { value: names, origin: entry.at })
+        });
+        let alerts: Option<Setting<AlertNames>> = alerts.transpose()?;
+        self.alert_lists.extend(alerts.iter().map(|list| Arc::clone(&list.value)));
+        Ok(Preferences {
+            step: step.transpose()?,
+            pings: pings.transpose()?,
+            timeout: timeout.transpose()?,
+            alerts,
+        })
+    }
+
+    /// The targets of a table; their names begin with `prefix`.
+    fn targets(&mut self, table: &Section<'_>, prefix: &str, group: &Preferences) -> Result<(), Error> {
+        for entry in table.entries() {
+            let name = format!("{prefix}{}", entry.key);
+            if let Some(fault) = value::name_fault(&name) {
+                return Err(Error::Name { at: entry.at, name: one_line(&name), fault });
+            }
+            if self.file.targets.len() == MOST_TARGETS {
+                return Err(Error::TooManyTargets { at: entry.at, max: MOST_TARGETS });
+            }
+            let (host, own) = if entry.is_table() {
+                let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(&name)))?;
+                let Some(host) = section.get("host") else {
+                    return Err(Error::NoHost { at: entry.at, name });
+                };
+                (host.parsed(value::host)?.value, self.preferences(&section)?)
+            } else if entry.text().is_ok() {
+                (entry.parsed(value::host)?.value, Preferences::default())
+            } else {
+                return Err(entry.wrong_type("a host in quotes, or a table with 'host'"));
+            };
+            self.file.targets.push(Candidate { name, host, origin: entry.at, own: own.over(group) });
+        }
+        Ok(())
+    }
+
+    fn groups(&mut self, top: &Section<'_>) -> Result<(), Error> {
+        let Some(entry) = top.get("group") else { return Ok(()) };
+        for entry in entry.open_table()?.entries() {
+            let name = entry.key.to_owned();
+            if let Some(first) = self.groups.insert(name.clone(), entry.at.clone()) {
+                return Err(Error::NamedTwice { at: entry.at, kind: "group", name: one_line(&name), first });
+            }
+            let section = entry.table(&GROUP_KEYS, || format!("in [group.{}]", one_line(&name)))?;
+            let preferences = self.preferences(&section)?;
+            if let Some(targets) = section.get("targets") {
+                self.targets(&targets.open_table()?, &format!("{name}/"), &preferences)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn alerts(&mut self, top: &Section<'_>) -> Result<(), Error> {
+        let Some(entry) = top.get("alert") else { return Ok(()) };
+        for entry in entry.open_table()?.entries() {
+            let rule = Setting { value: Arc::new(rule(&entry)?), origin: entry.at };
+            let at = rule.origin.clone();
+            if let Some(first) = self.file.alerts.insert(entry.key.to_owned(), rule) {
+                let name = one_line(entry.key);
+                return Err(Error::NamedTwice { at, kind: "alert", name, first: first.origin });
+            }
+        }
+        Ok(())
+    }
+
+    fn include(&mut self, entry: &Entry<'_>, level: usize) -> Result<(), Error> {
+        for pattern in entry.texts()? {
+            if level == MOST_LEVELS {
+                let what = "levels of files";
+                return Err(Error::IncludeBound { at: pattern.origin, what, max: MOST_LEVELS });
+            }
+            for path in matches(entry.folder(), &pattern)? {
+                let shown = path.strip_prefix(self.working_dir).unwrap_or(&path);
+                self.read(&path, shown, &pattern.origin, level + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The files that a pattern of `include` means, in the order of their names. One without a wildcard names a file that
+/// must be there.
+fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error> {
+    if !pattern.value.contains(['*', '?', '[']) {
+        return Ok(vec![folder.join(pattern.value)]);
+    }
+    let bad = |reason| Error::IncludePattern {
+        at: pattern.origin.clone(),
+        pattern: one_line(pattern.value),
+        reason,
+    };
+    // It would walk through whatever lies below, without a bound.
+    if pattern.value.contains("**") {
+        return Err(bad("write each folder, ** is not understood"));
+    }
+    let whole = if Path::new(pattern.value).is_absolute() {
+        pattern.value.to_owned()
+    } else {
+        format!("{}/{}", glob::Pattern::escape(&folder.to_string_lossy()), pattern.value)
+    };
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    let found = glob::glob_with(&whole, options).map_err(|error| bad(error.msg))?;
+    let mut files = Vec::new();
+    for path in found {
+        let path = path.map_err(|error| Error::Read {
+            named_by: pattern.origin.clone(),
+            path: error.path().to_owned(),
+            reason: error.error().kind(),
+        })?;
+        if path.is_dir() {
+            continue;
+        }
+        if files.len() == MOST_FILES {
+            let at = pattern.origin.clone();
+            return Err(Error::IncludeBound { at, what: "files", max: MOST_FILES });
+        }
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// The rule that an `[alert.NAME]` describes.
+fn rule(entry: &Entry<'_>) -> Result<Rule, Error> {
+    let fault = |fault| Error::Alert { at: entry.at.clone(), name: one_line(entry.key), fault };
+    match entry.key {
+        Rule::DOWN => return Err(fault("is built in: choose another name")),
+        Rule::THRESHOLD => return Err(fault("is what LATENCY_THRESHOLD makes: choose another name")),
+        name if name.is_empty() || name.len() > LONGEST_ALERT || name.chars().any(char::is_control) => {
+            return Err(fault("needs a name of 1 to 60 bytes without control characters"));
+        }
+        _ => {}
+    }
+    let section = entry.table(&ALERT_KEYS, || format!("in [alert.{}]", one_line(entry.key)))?;
+    let (when, kind, pattern) = (section.get("when"), section.get("type"), section.get("pattern"));
+    let (raise, clear) = (section.get("for"), section.get("clear"));
+    let repeat = match section.get("repeat") {
+        Some(repeat) => repeat.parsed(value::repeat)?.value,
+        None => Some(Rule::DEFAULT_REPEAT),
+    };
+    let (judge, raise, clear) = match (when, kind, pattern) {
+        (Some(when), None, None) => {
+            let judge = Judge::Compare(read_rule(&when, "when", str::parse)?);
+            let window = |entry: Option<Entry<'_>>, key, default| match entry {
+                Some(entry) => read_rule(&entry, key, str::parse),
+                None => Ok(default),
+            };
+            let raise = window(raise, "for", Rule::DEFAULT_RAISE)?;
+            (judge, raise, window(clear, "clear", Rule::DEFAULT_CLEAR)?)
+        }
+        (None, Some(kind), Some(pattern)) => {
+            if raise.is_some() || clear.is_some() {
+                return Err(fault("has a 'pattern', which tells its own length: take 'for' and 'clear' out"));
+            }
+            let kind = kind.parsed(pattern_kind)?.value;
+            let pattern = read_rule(&pattern, "pattern", |text| Pattern::parse(kind, text))?;
+            (Judge::Pattern(pattern), Rule::AT_ONCE, Rule::AT_ONCE)
+        }
+        (Some(_), _, _) => return Err(fault("has 'when' and also 'type' or 'pattern': keep one kind")),
+        (None, Some(_), None) => return Err(fault("has a 'type' but no 'pattern'")),
+        (None, None, Some(_)) => return Err(fault("has a 'pattern' but no 'type': write loss or rtt")),
+        (None, None, None) => return Err(fault("has neither 'when' nor 'type' and 'pattern'")),
+    };
+    Ok(Rule { name: entry.key.to_owned(), judge, raise, clear, repeat })
+}
+
+fn read_rule<T, E: ToString>(
+    entry: &Entry<'_>,
+    key: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, Error> {
+    parse(entry.text()?).map_err(|error| Error::Rule {
+        at: entry.at.clone(),
+        key,
+        reason: one_line(&error.to_string()),
+    })
+}
+
+fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
+    match text {
+        "loss" => Ok(PatternKind::Loss),
+        "rtt" => Ok(PatternKind::Rtt),
+        _ => Err("write loss or rtt"),
+    }
+}
+
+const TOP_KEYS: [&str; 7] = ["data_dir", "include", "defaults", "mail", "alert", "targets", "group"];
+const MAIN_ONLY: [&str; 3] = ["data_dir", "defaults", "mail"];
+const PREFERENCES: [&str; 4] = ["step", "pings", "timeout", "alerts"];
+const TARGET_KEYS: [&str; 5] = ["host", "step", "pings", "timeout", "alerts"];
+const GROUP_KEYS: [&str; 5] = ["step", "pings", "timeout", "alerts", "targets"];
+const ALERT_KEYS: [&str; 6] = ["when", "for", "clear", "repeat", "type", "pattern"];
+const A_DURATION: &str = "a duration";
+
+/// A hundred thousand targets with settings of their own fit.
+const MOST_BYTES: u64 = 32 << 20;
+const MOST_FILES: usize = 10_000;
+const MOST_LEVELS: usize = 8;
+const LONGEST_ALERT: usize = 60;
