@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(retry.next(), None);
         retry.refused(path, start);
         let mail = Waiting { path: path.to_owned(), since: crate::time::UnixTime::from_secs(0) };
-        retry.begin(&[mail.clone()], start);
+        retry.begin(std::slice::from_ref(&mail), start);
         assert_eq!(retry.next(), Some(start + LONGEST), "it is still aside");
         retry.begin(&[mail], start + LONGEST);
         assert_eq!(retry.next(), None);

@@ -322,6 +322,7 @@ impl Fault {
         };
         match certificate {
             CertificateError::UnknownIssuer => Self::Untrusted("its issuer is unknown"),
+            CertificateError::BadSignature => Self::Untrusted("its signature is not by the issuer it names"),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Self::WrongName(certificate.to_string())
             }
