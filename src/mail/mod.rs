@@ -1,6 +1,92 @@
 //! Mail: composes messages, keeps them on disk until the server has them, sends them. Knows nothing of pings.
+//!
+//! ```text
+//! Message -> compose -> Outbox (outbox/*.eml) -> Mailer -> smtp -> sent/*.eml
+//! ```
+//! A mail is decided on once it lies in the outbox, which a crash does not undo, and leaves it only after the server's
+//! 250 to its last dot. Where the line breaks between that dot and the reply it goes again, under the same Message-ID.
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::time::UnixTime;
+
+mod compose;
+mod mailer;
+mod outbox;
+mod retry;
+mod smtp;
+mod stream;
+
+pub use compose::compose;
+pub use mailer::Mailer;
+pub use outbox::{MAX_MAIL_BYTES, Outbox, Waiting};
+
+/// What a mail says, before it is one.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its stable name, unlike any other mail's: it names the file in the outbox and makes the Message-ID.
+    pub key: String,
+    /// The key of the mail that this one answers, so that a mail program shows them as one conversation.
+    pub in_reply_to: Option<String>,
+    /// The subject; line breaks and other control characters in it become blanks.
+    pub subject: String,
+    /// The text, its lines ended by `\n`.
+    pub text: String,
+    /// What comes with it.
+    pub attachments: Vec<Attachment>,
+    /// When it was decided on.
+    pub date: UnixTime,
+}
+
+/// A file that comes with a mail.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Its file name.
+    pub name: String,
+    /// Its media type: `image/png`.
+    pub mime: &'static str,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a mail could not be composed or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An attachment's media type is none.
+    #[error("attachment {name}: '{mime}' is no media type")]
+    MediaType {
+        /// The attachment.
+        name: String,
+        /// What was given as its type.
+        mime: &'static str,
+    },
+    /// A mail over the bound that the mailer reads again.
+    #[error("{}: a mail of {bytes} bytes, over the limit of {MAX_MAIL_BYTES}", path.display())]
+    TooLarge {
+        /// Where it lies or would lie.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A file in the outbox that has no header.
+    #[error("{}: is no mail and is left where it is", .0.display())]
+    NotAMail(PathBuf),
+    /// The disk refused.
+    #[error("{}: cannot {operation}: {error}", path.display())]
+    Disk {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The mailer's thread could not be started.
+    #[error("cannot start the mailer's thread: {0}")]
+    Thread(io::Error),
+}
 
 /// From whom, to whom and through which server mail goes.
 #[derive(Clone, Debug)]

@@ -1,0 +1,208 @@
+//! Mails on disk: `outbox/` holds what the server does not have yet, `sent/` the newest it has.
+//!
+//! A mail's file is called `SECONDS.MICROS-KEY.eml`, by the time it was decided on, so that the order of the names is
+//! the order of the mails. It appears whole, by a rename, and is on the disk before [`Outbox::put`] returns. Other files
+//! in the folder are left alone.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::compose::safe_id;
+use super::{Error, Message};
+use crate::time::UnixTime;
+
+/// The greatest mail that is kept and sent; servers take between 10 and 50 MB.
+pub const MAX_MAIL_BYTES: u64 = 32 << 20;
+
+/// The folders of mails. Its clones are the same outbox. One process at a time may have it: the caller holds the data
+/// folder's lock.
+#[derive(Clone, Debug)]
+pub struct Outbox(Arc<Folders>);
+
+#[derive(Debug)]
+struct Folders {
+    waiting: PathBuf,
+    sent: PathBuf,
+    /// Held while files are named and moved: a mail put again must see whether it has just been sent.
+    moves: Mutex<()>,
+}
+
+/// A mail that waits in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its file.
+    pub path: PathBuf,
+    /// When it was decided on.
+    pub since: UnixTime,
+}
+
+impl Outbox {
+    /// Opens the outbox of `data_dir`, makes its folders where they are missing, and clears away what a crash left of
+    /// mails that were being written.
+    pub fn open(data_dir: &Path) -> Result<Self, Error> {
+        let folders =
+            Folders { waiting: data_dir.join("outbox"), sent: data_dir.join("sent"), moves: Mutex::new(()) };
+        for folder in [&folders.waiting, &folders.sent] {
+            fs::create_dir_all(folder).map_err(disk("make the folder", folder))?;
+        }
+        sync_folder(data_dir)?;
+        for (name, path) in files(&folders.waiting)? {
+            if is_temporary(&name) {
+                fs::remove_file(&path).map_err(disk("remove", &path))?;
+            }
+        }
+        Ok(Self(Arc::new(folders)))
+    }
+
+    /// Keeps `mail`, which [`compose`](super::compose()) made of `message`, until the server has it, and returns its
+    /// file. The same key again is the same file; a mail that was sent already is not put again.
+    pub fn put(&self, message: &Message, mail: &[u8]) -> Result<PathBuf, Error> {
+        let _moving = self.moving();
+        let ending = format!("-{}.eml", safe_id(&message.key));
+        let waiting = mails(&self.0.waiting)?;
+        let same = |mails: Vec<Waiting>| {
+            mails.into_iter().map(|mail| mail.path).find(|path| has_ending(path, &ending))
+        };
+        // A clock that was set back must not let this mail overtake those that were decided on before it.
+        let newest = waiting.last().map_or(0, |newest| newest.since.micros() + 1);
+        let path = match same(waiting) {
+            Some(path) => path,
+            None => {
+                if let Some(sent) = same(mails(&self.0.sent)?) {
+                    return Ok(sent);
+                }
+                let order = message.date.micros().max(newest).clamp(0, LAST_MICROS);
+                let (secs, micros) = (order / 1_000_000, order % 1_000_000);
+                self.0.waiting.join(format!("{secs:010}.{micros:06}{ending}"))
+            }
+        };
+        if mail.len() as u64 > MAX_MAIL_BYTES {
+            return Err(Error::TooLarge { path, bytes: mail.len() as u64 });
+        }
+        write_whole(&path, mail)?;
+        Ok(path)
+    }
+
+    /// The mails that the server does not have yet, in the order they were decided on.
+    pub fn waiting(&self) -> Result<Vec<Waiting>, Error> {
+        mails(&self.0.waiting)
+    }
+
+    /// The bytes of one of them.
+    pub(super) fn read(&self, mail: &Waiting) -> Result<Vec<u8>, Error> {
+        let file = File::open(&mail.path).map_err(disk("open", &mail.path))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_MAIL_BYTES + 1).read_to_end(&mut bytes).map_err(disk("read", &mail.path))?;
+        if bytes.len() as u64 > MAX_MAIL_BYTES {
+            let bytes = fs::metadata(&mail.path).map_or(bytes.len() as u64, |metadata| metadata.len());
+            return Err(Error::TooLarge { path: mail.path.clone(), bytes });
+        }
+        Ok(bytes)
+    }
+
+    /// Moves a mail that the server has taken to the sent ones, for good once this returns, and forgets the oldest
+    /// over their bound.
+    pub(super) fn delivered(&self, mail: &Waiting) -> Result<(), Error> {
+        let _moving = self.moving();
+        if let Some(name) = mail.path.file_name() {
+            fs::rename(&mail.path, self.0.sent.join(name)).map_err(disk("move to sent/", &mail.path))?;
+        }
+        sync_folder(&self.0.sent)?;
+        sync_folder(&self.0.waiting)?;
+        let sent = mails(&self.0.sent)?;
+        for old in &sent[..sent.len().saturating_sub(SENT_KEPT)] {
+            fs::remove_file(&old.path).map_err(disk("remove", &old.path))?;
+        }
+        Ok(())
+    }
+
+    fn moving(&self) -> MutexGuard<'_, ()> {
+        // The lock guards no value that a panic could have left half changed.
+        self.0.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes a file that is there whole, or not at all, after a crash at any time.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.tmp"));
+    let written = File::create(&temporary)
+        .map_err(disk("make", &temporary))
+        .and_then(|mut file| {
+            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(disk("write", &temporary))
+        })
+        .and_then(|()| fs::rename(&temporary, path).map_err(disk("rename a file to", path)));
+    if written.is_err() {
+        // Best effort: what stays is cleared away when the outbox is opened again.
+        let _ = fs::remove_file(&temporary);
+        return written;
+    }
+    sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Makes renames in `folder` outlast a power cut.
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("write", folder))
+}
+
+/// The mails in `folder`, in the order of their names.
+fn mails(folder: &Path) -> Result<Vec<Waiting>, Error> {
+    let mut mails: Vec<Waiting> = files(folder)?
+        .into_iter()
+        .filter_map(|(name, path)| Some(Waiting { since: decided(&name)?, path }))
+        .collect();
+    mails.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok(mails)
+}
+
+/// The regular files in `folder` whose names are text; links are followed nowhere.
+fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(disk("list", folder))? {
+        let entry = entry.map_err(disk("list", folder))?;
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        if let Ok(name) = entry.file_name().into_string() {
+            files.push((name, entry.path()));
+        }
+    }
+    Ok(files)
+}
+
+/// When the mail in a file of this name was decided on; `None` for names that are not ours.
+fn decided(name: &str) -> Option<UnixTime> {
+    let stem = name.strip_suffix(".eml")?;
+    let (secs, rest) = stem.split_once('.')?;
+    let (micros, key) = rest.split_once('-')?;
+    let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(secs, 10) || !digits(micros, 6) || key.is_empty() {
+        return None;
+    }
+    Some(UnixTime::from_micros(secs.parse::<i64>().ok()? * 1_000_000 + micros.parse::<i64>().ok()?))
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.strip_prefix('.')
+        .and_then(|name| name.strip_suffix(".tmp"))
+        .is_some_and(|name| decided(name).is_some())
+}
+
+/// True when `path` is called by a time and `ending`.
+fn has_ending(path: &Path, ending: &str) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.get(TIME_CHARS..) == Some(ending)
+}
+
+fn disk<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |error| Error::Disk { operation, path: path.to_owned(), error }
+}
+
+/// How many sent mails are kept.
+const SENT_KEPT: usize = 200;
+/// The length of `SECONDS.MICROS`.
+const TIME_CHARS: usize = 17;
+/// The last time of ten digits of seconds, in 2286.
+const LAST_MICROS: i64 = 9_999_999_999_999_999;
