@@ -1,0 +1,137 @@
+//! Consolidated data points: from primary data points to rows. Pure arithmetic.
+
+use crate::rrd::def::Cf;
+use crate::rrd::file::RraDef;
+use crate::rrd::layout::{cdp_prep, f64_at, put, put_f64, u64_at};
+use crate::rrd::number::UNKNOWN;
+use crate::rrd::pdp::or_zero;
+
+/// A consolidated data point that is still open, and what was written last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cdp {
+    /// The consolidation so far.
+    pub value: f64,
+    /// How many primary data points in it are unknown.
+    pub unknown_pdps: u64,
+    /// The value of the first row of the last write.
+    pub primary: f64,
+    /// The value of the further rows of the last write, when it had any.
+    pub secondary: f64,
+}
+
+/// What the steps that ended mean for one archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Primary data points that the open row still lacked.
+    missing: u64,
+    /// Rows to write, no more than the archive has.
+    pub(super) rows: u64,
+}
+
+impl Due {
+    /// When `elapsed` steps ended, the first of them number `first_pdp`.
+    pub(super) fn new(rra: &RraDef, first_pdp: u64, elapsed: u64) -> Self {
+        let missing = rra.pdp_per_row - first_pdp % rra.pdp_per_row;
+        let rows =
+            if missing <= elapsed { ((elapsed - missing) / rra.pdp_per_row + 1).min(rra.rows) } else { 0 };
+        Self { missing, rows }
+    }
+}
+
+impl Cdp {
+    /// That of a new file: what lies between the row's beginning and the file's start is unknown.
+    pub(super) fn new(unknown_pdps: u64) -> Self {
+        Self { value: UNKNOWN, unknown_pdps, primary: 0.0, secondary: 0.0 }
+    }
+
+    /// After `elapsed` steps that all had the value `pdp`.
+    #[must_use]
+    pub(super) fn consolidate(self, rra: &RraDef, due: Due, pdp: f64, elapsed: u64) -> Self {
+        if rra.pdp_per_row == 1 {
+            // The row is the step. The secondary value of a longer write stays as it was.
+            let secondary = if elapsed >= 2 { pdp } else { self.secondary };
+            return Self { primary: pdp, secondary, ..self };
+        }
+        if due.rows == 0 { self.collect(rra.cf, pdp, elapsed) } else { self.finish(rra, due, pdp, elapsed) }
+    }
+
+    /// The row is not full yet.
+    fn collect(self, cf: Cf, pdp: f64, elapsed: u64) -> Self {
+        if pdp.is_nan() {
+            return Self { unknown_pdps: self.unknown_pdps.saturating_add(elapsed), ..self };
+        }
+        let weight = elapsed as f64;
+        let value = match cf {
+            Cf::Average if self.value.is_nan() => pdp * weight,
+            Cf::Average => self.value + pdp * weight,
+            Cf::Min if self.value.is_nan() || pdp < self.value => pdp,
+            Cf::Max if self.value.is_nan() || pdp > self.value => pdp,
+            Cf::Min | Cf::Max => self.value,
+            Cf::Last => pdp,
+        };
+        Self { value, ..self }
+    }
+
+    /// The row is full, and a new one is begun with the steps that are left.
+    fn finish(self, rra: &RraDef, due: Due, pdp: f64, elapsed: u64) -> Self {
+        let unknown =
+            if pdp.is_nan() { self.unknown_pdps.saturating_add(due.missing) } else { self.unknown_pdps };
+        let primary = if unknown as f64 > rra.pdp_per_row as f64 * rra.xff {
+            UNKNOWN
+        } else {
+            match rra.cf {
+                Cf::Average => {
+                    // A damaged file may count more unknown points than the row has.
+                    let known = rra.pdp_per_row.wrapping_sub(unknown);
+                    (or_zero(self.value) + or_zero(pdp) * due.missing as f64) / known as f64
+                }
+                Cf::Min => {
+                    let (so_far, now) = (or(self.value, f64::INFINITY), or(pdp, f64::INFINITY));
+                    if now < so_far { now } else { so_far }
+                }
+                Cf::Max => {
+                    let (so_far, now) = (or(self.value, f64::NEG_INFINITY), or(pdp, f64::NEG_INFINITY));
+                    if now > so_far { now } else { so_far }
+                }
+                Cf::Last => pdp,
+            }
+        };
+        let left = (elapsed - due.missing) % rra.pdp_per_row;
+        let value = match rra.cf {
+            cf if left == 0 || pdp.is_nan() => empty(cf),
+            Cf::Average => pdp * left as f64,
+            Cf::Min | Cf::Max | Cf::Last => pdp,
+        };
+        Self { value, unknown_pdps: if pdp.is_nan() { left } else { 0 }, primary, secondary: pdp }
+    }
+
+    pub(super) fn read(prep: &[u8]) -> Self {
+        Self {
+            value: f64_at(prep, cdp_prep::VALUE),
+            unknown_pdps: u64_at(prep, cdp_prep::UNKNOWN_PDPS),
+            primary: f64_at(prep, cdp_prep::PRIMARY),
+            secondary: f64_at(prep, cdp_prep::SECONDARY),
+        }
+    }
+
+    pub(super) fn write(self, prep: &mut [u8]) {
+        put_f64(prep, cdp_prep::VALUE, self.value);
+        put(prep, cdp_prep::UNKNOWN_PDPS, self.unknown_pdps.to_le_bytes());
+        put_f64(prep, cdp_prep::PRIMARY, self.primary);
+        put_f64(prep, cdp_prep::SECONDARY, self.secondary);
+    }
+}
+
+/// What a row is begun with when nothing is known of it yet; only a new file has NaN there.
+fn empty(cf: Cf) -> f64 {
+    match cf {
+        Cf::Average => 0.0,
+        Cf::Min => f64::INFINITY,
+        Cf::Max => f64::NEG_INFINITY,
+        Cf::Last => UNKNOWN,
+    }
+}
+
+fn or(value: f64, otherwise: f64) -> f64 {
+    if value.is_nan() { otherwise } else { value }
+}

@@ -1,0 +1,238 @@
+//! New archives.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::mkstemp;
+
+use crate::rrd::cdp::Cdp;
+use crate::rrd::def::{ArchiveDef, DataSource, Definition};
+use crate::rrd::error::{DefinitionError, Error, Operation};
+use crate::rrd::layout::{
+    COOKIE, FLOAT_COOKIE, Layout, WORD, cdp_prep, ds_def, live_head, pdp_prep, put, put_f64, rra_def,
+    stat_head,
+};
+use crate::rrd::number::UNKNOWN;
+use crate::rrd::pdp::Pdp;
+
+/// What happens to a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// It is replaced.
+    Yes,
+    /// It stays, and that is an error.
+    No,
+}
+
+/// Makes a new archive, all of whose rows are unknown.
+///
+/// It grows beside `path` under another name and is renamed when it is whole, so that nobody ever sees half of it. Its
+/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk. Its mode is 0644, or that of the
+/// file it replaces.
+pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Result<(), Error> {
+    let header = header(definition)?;
+    if overwrite == Overwrite::No && path.symlink_metadata().is_ok() {
+        return Err(Error::Exists { path: path.to_owned() });
+    }
+    let mode = path.metadata().map_or(MODE, |there| {
+        use std::os::unix::fs::PermissionsExt;
+        Mode::from_bits_truncate(there.permissions().mode())
+    });
+    let temporary = Temporary::beside(path)?;
+    let failed = |operation| {
+        move |error: io::Error| Error::System {
+            operation,
+            path: path.to_owned(),
+            errno: error.raw_os_error().unwrap_or(0),
+        }
+    };
+    allocate(&temporary.file, header.len() as u64 + rows_len(definition))
+        .map_err(failed(Operation::Allocate))?;
+    write_image(&temporary.file, &header, definition).map_err(failed(Operation::Write))?;
+    fchmod(temporary.file.as_fd(), mode).map_err(|errno| failed(Operation::Write)(errno.into()))?;
+    temporary.persist(path, overwrite)
+}
+
+/// The bytes of a new archive.
+pub fn image(definition: &Definition) -> Result<Vec<u8>, Error> {
+    let mut bytes = header(definition)?;
+    let header_len = bytes.len();
+    let rows_len = usize::try_from(rows_len(definition)).unwrap_or(usize::MAX);
+    bytes.resize(header_len.saturating_add(rows_len), 0);
+    for word in bytes[header_len..].chunks_exact_mut(WORD) {
+        word.copy_from_slice(&UNKNOWN.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+const MODE: Mode = Mode::from_bits_truncate(0o644);
+
+/// The header of a new archive. The current rows are random, as the original's are: archives of many files that are
+/// updated together then do not all reach the end of a page at once.
+fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
+    definition.check()?;
+    let (ds_count, rra_count) = (definition.data_sources.len() as u64, definition.archives.len() as u64);
+    let too_long =
+        DefinitionError::TooLong { step: u64::from(definition.step.secs()), pdp_per_row: 0, rows: 0 };
+    let layout =
+        Layout::new(ds_count, rra_count, WRITTEN_VERSION, isize::MAX as u64).map_err(|_| too_long)?;
+    check_size(definition, layout)?;
+    let mut bytes = vec![0; layout.header_len()];
+    bytes[..COOKIE.len()].copy_from_slice(&COOKIE);
+    put_text(&mut bytes[stat_head::VERSION..], "0003");
+    put(&mut bytes, stat_head::FLOAT_COOKIE, FLOAT_COOKIE);
+    put(&mut bytes, stat_head::DS_COUNT, ds_count.to_le_bytes());
+    put(&mut bytes, stat_head::RRA_COUNT, rra_count.to_le_bytes());
+    put(&mut bytes, stat_head::STEP, u64::from(definition.step.secs()).to_le_bytes());
+    let pdp = Pdp::new(definition.start, definition.step);
+    for (index, source) in definition.data_sources.iter().enumerate() {
+        put_ds(&mut bytes[layout.ds_def(index)..], source);
+        put_text(&mut bytes[layout.pdp_prep(index) + pdp_prep::LAST_DS..], "U");
+        pdp.write(&mut bytes[layout.pdp_prep(index)..]);
+    }
+    let live = layout.live_head();
+    put(&mut bytes, live + live_head::SECS, definition.start.secs().to_le_bytes());
+    put(&mut bytes, live + live_head::MICROS, i64::from(definition.start.subsec_micros()).to_le_bytes());
+    for (index, archive) in definition.archives.iter().enumerate() {
+        put_rra(&mut bytes[layout.rra_def(index)..], archive);
+        let cdp = Cdp::new(unknown_pdps(definition, archive, &pdp));
+        for ds in 0..layout.ds_count {
+            cdp.write(&mut bytes[layout.cdp_prep(index, ds)..][..cdp_prep::LEN]);
+        }
+        put(&mut bytes, layout.rra_ptr(index), (random() % archive.rows).to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+const WRITTEN_VERSION: u32 = 3;
+
+/// Whether the sum of all rows fits a file.
+fn check_size(definition: &Definition, layout: Layout) -> Result<(), DefinitionError> {
+    let mut len = layout.header_len() as u64;
+    for archive in &definition.archives {
+        len = (layout.row_len() as u64)
+            .checked_mul(archive.rows)
+            .and_then(|rows| len.checked_add(rows))
+            .filter(|len| isize::try_from(*len).is_ok())
+            .ok_or(DefinitionError::TooLong {
+                step: u64::from(definition.step.secs()),
+                pdp_per_row: archive.pdp_per_row,
+                rows: archive.rows,
+            })?;
+    }
+    Ok(())
+}
+
+/// The bytes of all rows; the header's check has added them up without overflow.
+fn rows_len(definition: &Definition) -> u64 {
+    let rows: u64 = definition.archives.iter().map(|archive| archive.rows).sum();
+    rows * (definition.data_sources.len() * WORD) as u64
+}
+
+/// The data points of the open row that lie before the start.
+fn unknown_pdps(definition: &Definition, archive: &ArchiveDef, pdp: &Pdp) -> u64 {
+    let step = u64::from(definition.step.secs());
+    let open_since = definition.start.secs().unsigned_abs() - pdp.unknown_secs;
+    open_since % (step * archive.pdp_per_row) / step
+}
+
+fn put_ds(def: &mut [u8], source: &DataSource) {
+    put_text(&mut def[ds_def::NAME..], &source.name);
+    put_text(&mut def[ds_def::TYPE..], source.ds_type.name());
+    put(def, ds_def::HEARTBEAT, source.heartbeat.to_le_bytes());
+    put_f64(def, ds_def::MIN, source.min);
+    put_f64(def, ds_def::MAX, source.max);
+}
+
+fn put_rra(def: &mut [u8], archive: &ArchiveDef) {
+    put_text(&mut def[rra_def::CF..], archive.cf.name());
+    put(def, rra_def::ROWS, archive.rows.to_le_bytes());
+    put(def, rra_def::PDP_PER_ROW, archive.pdp_per_row.to_le_bytes());
+    put_f64(def, rra_def::XFF, archive.xff);
+}
+
+fn put_text(field: &mut [u8], text: &str) {
+    field[..text.len()].copy_from_slice(text.as_bytes());
+}
+
+/// The standard library seeds every map with fresh random bits; hashing nothing yields them.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(())
+}
+
+fn allocate(file: &File, len: u64) -> io::Result<()> {
+    let len = i64::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    match fallocate(file, FallocateFlags::empty(), 0, len) {
+        // Where the file system cannot allocate ahead, writing every byte, which comes next, does it.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn write_image(mut file: &File, header: &[u8], definition: &Definition) -> io::Result<()> {
+    const WORDS: usize = 8192;
+    file.write_all(header)?;
+    let unknown = UNKNOWN.to_le_bytes().repeat(WORDS);
+    let mut left = rows_len(definition);
+    while left > 0 {
+        let len = left.min(unknown.len() as u64);
+        file.write_all(&unknown[..len as usize])?;
+        left -= len;
+    }
+    Ok(())
+}
+
+/// A file that is removed again unless it gets its final name.
+struct Temporary {
+    file: File,
+    path: Option<PathBuf>,
+}
+
+impl Temporary {
+    /// A new file in the folder of `path`, named like it with six more characters.
+    fn beside(path: &Path) -> Result<Self, Error> {
+        let mut template = path.as_os_str().to_owned();
+        template.push("XXXXXX");
+        let (fd, made) = mkstemp(Path::new(&template))
+            .map_err(|errno| Error::Temporary { path: path.to_owned(), errno: errno as i32 })?;
+        Ok(Self { file: File::from(fd), path: Some(made) })
+    }
+
+    fn persist(mut self, path: &Path, overwrite: Overwrite) -> Result<(), Error> {
+        let Some(made) = self.path.as_deref() else { return Ok(()) };
+        let done = match overwrite {
+            Overwrite::Yes => std::fs::rename(made, path),
+            // A link, unlike a rename, never replaces what is there.
+            Overwrite::No => std::fs::hard_link(made, path),
+        };
+        match done {
+            Ok(()) => {
+                if overwrite == Overwrite::Yes {
+                    self.path = None;
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && overwrite == Overwrite::No => {
+                Err(Error::Exists { path: path.to_owned() })
+            }
+            Err(error) => {
+                Err(Error::Rename { path: path.to_owned(), errno: error.raw_os_error().unwrap_or(0) })
+            }
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Nobody is left to tell about a failure.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Definitions of data sources and archives, typed or read from rrdtool's texts.
+
+use std::str::FromStr;
+
+use crate::rrd::error::{DefinitionError, DsArgumentsError};
+use crate::rrd::layout::NAME_LEN;
+use crate::rrd::number::{UNKNOWN, parse_count, parse_number};
+use crate::time::{Step, UnixTime};
+
+/// How the readings of a data source become a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DsType {
+    /// The reading is the value.
+    Gauge,
+    /// The reading only grows, and wraps at 32 or 64 bits; its growth per second is the value.
+    Counter,
+    /// The reading's change per second is the value.
+    Derive,
+    /// The reading counts from the last one on; the count per second is the value.
+    Absolute,
+}
+
+impl DsType {
+    /// Every type.
+    pub const ALL: [Self; 4] = [Self::Gauge, Self::Counter, Self::Derive, Self::Absolute];
+
+    /// Its name in files and definitions.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gauge => "GAUGE",
+            Self::Counter => "COUNTER",
+            Self::Derive => "DERIVE",
+            Self::Absolute => "ABSOLUTE",
+        }
+    }
+
+    /// The type of that name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|ds_type| ds_type.name().as_bytes() == name)
+    }
+}
+
+/// The consolidation function: how several primary data points become one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cf {
+    /// Their mean.
+    Average,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// The last.
+    Last,
+}
+
+impl Cf {
+    /// Every function.
+    pub const ALL: [Self; 4] = [Self::Average, Self::Min, Self::Max, Self::Last];
+
+    /// Its name in files and definitions.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Average => "AVERAGE",
+            Self::Min => "MIN",
+            Self::Max => "MAX",
+            Self::Last => "LAST",
+        }
+    }
+
+    /// The function of that name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|cf| cf.name().as_bytes() == name)
+    }
+}
+
+/// A new archive file: its step, when it begins, and what it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// The length of a primary data point.
+    pub step: Step,
+    /// The last update of the new file; the first reading must come after it.
+    pub start: UnixTime,
+    /// What is recorded.
+    pub data_sources: Vec<DataSource>,
+    /// How it is kept.
+    pub archives: Vec<ArchiveDef>,
+}
+
+/// A new data source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataSource {
+    /// 1 to 19 letters, digits, `_` and `-`.
+    pub name: String,
+    /// How readings become a rate.
+    pub ds_type: DsType,
+    /// Seconds between two readings after which what lies between is unknown.
+    pub heartbeat: u64,
+    /// The smallest rate that is believed; NaN for none.
+    pub min: f64,
+    /// The largest rate that is believed; NaN for none.
+    pub max: f64,
+}
+
+/// A new round robin archive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ArchiveDef {
+    /// How primary data points become a row.
+    pub cf: Cf,
+    /// The share of a row that may be unknown, below 1.
+    pub xff: f64,
+    /// Primary data points of a row.
+    pub pdp_per_row: u64,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// The earliest start of a file, and of rows that are asked for: 1980, as rrdtool has it.
+pub const EARLIEST: UnixTime = UnixTime::from_secs(315_360_000);
+
+/// The latest point in time that an archive may know, so that adding up its spans cannot overflow.
+pub(super) const LATEST_SECS: i64 = 1 << 42;
+
+/// The longest span of one archive, in seconds.
+pub(super) const LONGEST_SPAN: u64 = 1 << 42;
+
+impl Definition {
+    /// Whether a file of this definition can be made.
+    pub fn check(&self) -> Result<(), DefinitionError> {
+        if self.archives.is_empty() {
+            return Err(DefinitionError::NoArchive);
+        }
+        if self.data_sources.is_empty() {
+            return Err(DefinitionError::NoDataSource);
+        }
+        if self.start < EARLIEST || self.start.secs() > LATEST_SECS {
+            return Err(DefinitionError::Start);
+        }
+        for (index, source) in self.data_sources.iter().enumerate() {
+            source.check()?;
+            if self.data_sources[..index].iter().any(|earlier| earlier.name == source.name) {
+                return Err(DefinitionError::DuplicateName(source.name.clone()));
+            }
+        }
+        self.archives.iter().try_for_each(|archive| archive.check(self.step))
+    }
+}
+
+impl DataSource {
+    fn check(&self) -> Result<(), DefinitionError> {
+        if !is_name(self.name.as_bytes()) {
+            return Err(DefinitionError::DsFormat);
+        }
+        let arguments = |error| DefinitionError::DsArguments {
+            arguments: format!("{}:{}:{}", self.heartbeat, self.min, self.max),
+            error,
+        };
+        if self.heartbeat == 0 {
+            return Err(arguments(DsArgumentsError::Heartbeat(crate::rrd::error::DurationError::Zero)));
+        }
+        if self.min >= self.max {
+            return Err(arguments(DsArgumentsError::Order));
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for DataSource {
+    type Err = DefinitionError;
+
+    /// Reads `DS:name:GAUGE:120:0:U`. A mapping behind the name (`DS:name=source[2]:..`) is understood and dropped: it
+    /// says where `create` takes old values from.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fields = text.strip_prefix("DS:").ok_or_else(|| DefinitionError::Argument(text.to_owned()))?;
+        let (name, rest) = fields.split_once(':').ok_or(DefinitionError::DsFormat)?;
+        let (type_name, arguments) = rest.split_once(':').ok_or(DefinitionError::DsFormat)?;
+        let name = name_without_mapping(name).ok_or(DefinitionError::DsFormat)?;
+        let is_type =
+            (1..NAME_LEN).contains(&type_name.len()) && type_name.bytes().all(|b| b.is_ascii_uppercase());
+        if !is_type || arguments.is_empty() {
+            return Err(DefinitionError::DsFormat);
+        }
+        let ds_type = DsType::from_name(type_name.as_bytes()).ok_or_else(|| match type_name {
+            "COMPUTE" | "DCOUNTER" | "DDERIVE" => DefinitionError::DsTypeNotYet(type_name.to_owned()),
+            _ => DefinitionError::DsType(type_name.to_owned()),
+        })?;
+        let (heartbeat, min, max) = parse_ds_arguments(arguments)?;
+        Ok(Self { name: name.to_owned(), ds_type, heartbeat, min, max })
+    }
+}
+
+/// The name of `name`, `name=source` or `name=source[2]`.
+fn name_without_mapping(field: &str) -> Option<&str> {
+    let Some((name, mapping)) = field.split_once('=') else {
+        return is_name(field.as_bytes()).then_some(field);
+    };
+    let source = match mapping.split_once('[') {
+        None => mapping,
+        Some((source, index)) => {
+            let digits = index.strip_suffix(']')?;
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            source
+        }
+    };
+    (is_name(name.as_bytes()) && is_name(source.as_bytes())).then_some(name)
+}
+
+fn is_name(name: &[u8]) -> bool {
+    (1..NAME_LEN).contains(&name.len())
+        && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+/// Reads `heartbeat:min:max`; what stands behind the maximum's 18th character, or behind another colon, is ignored.
+fn parse_ds_arguments(text: &str) -> Result<(u64, f64, f64), DefinitionError> {
+    /// A heartbeat of so many characters is refused.
+    const HEARTBEAT_LEN: usize = 32;
+    /// No more of a limit is read.
+    const LIMIT_LEN: usize = 18;
+    let refused = |error| DefinitionError::DsArguments { arguments: text.to_owned(), error };
+    let (heartbeat, limits) = text.split_once(':').ok_or_else(|| refused(DsArgumentsError::NoSeparator))?;
+    if heartbeat.len() >= HEARTBEAT_LEN {
+        return Err(refused(DsArgumentsError::LongHeartbeat));
+    }
+    let heartbeat = parse_count(heartbeat.as_bytes(), 1).map_err(|error| refused(error.into()))?;
+    let (min, max) = limits.split_once(':').ok_or_else(|| refused(DsArgumentsError::NoLimits))?;
+    let max = max.as_bytes().split(|b| *b == b':').next().unwrap_or_default();
+    let max = &max[..max.len().min(LIMIT_LEN)];
+    if min.is_empty() || min.len() > LIMIT_LEN || max.is_empty() {
+        return Err(refused(DsArgumentsError::NoLimits));
+    }
+    let limit = |text: &[u8]| if text == b"U" { Ok(UNKNOWN) } else { parse_number(text) };
+    let min = limit(min.as_bytes()).map_err(DefinitionError::Minimum)?;
+    let max = limit(max).map_err(DefinitionError::Maximum)?;
+    if min >= max {
+        return Err(refused(DsArgumentsError::Order));
+    }
+    Ok((heartbeat, min, max))
+}
+
+impl ArchiveDef {
+    /// Reads `RRA:AVERAGE:0.5:1:14400`, for a file of that step: steps and rows may be durations (`RRA:MAX:0.5:1h:30d`).
+    /// Empty fields are skipped, as the original does.
+    pub fn parse(text: &str, step: Step) -> Result<Self, DefinitionError> {
+        Self::parse_scaled(text, u64::from(step.secs()))
+    }
+
+    fn parse_scaled(text: &str, step_secs: u64) -> Result<Self, DefinitionError> {
+        let fields = text.strip_prefix("RRA:").ok_or_else(|| DefinitionError::Argument(text.to_owned()))?;
+        let count = fields.split(':').filter(|field| !field.is_empty()).count();
+        let mut fields = fields.split(':').filter(|field| !field.is_empty());
+        let too_few = || DefinitionError::FewFields(count);
+        let cf = parse_cf(fields.next().ok_or_else(too_few)?)?;
+        let xff = fields.next().ok_or_else(too_few)?;
+        let xff = parse_number(xff.as_bytes()).map_err(|_| DefinitionError::Xff)?;
+        // NaN is let through, as the original does: no row of such an archive is ever unknown.
+        if xff < 0.0 || xff >= 1.0 {
+            return Err(DefinitionError::Xff);
+        }
+        let steps = fields.next().ok_or_else(too_few)?;
+        let pdp_per_row = parse_count(steps.as_bytes(), step_secs)
+            .map_err(|error| DefinitionError::Steps { text: steps.to_owned(), error })?;
+        let rows = fields.next().ok_or_else(too_few)?;
+        let row_secs = step_secs.saturating_mul(pdp_per_row);
+        let rows = parse_count(rows.as_bytes(), row_secs)
+            .map_err(|error| DefinitionError::Rows { text: rows.to_owned(), error })?;
+        match fields.next() {
+            Some(_) => Err(DefinitionError::ExtraField(cf.name().to_owned())),
+            None => Ok(Self { cf, xff, pdp_per_row, rows }),
+        }
+    }
+
+    fn check(&self, step: Step) -> Result<(), DefinitionError> {
+        let duration = |error| {
+            if self.pdp_per_row == 0 {
+                DefinitionError::Steps { text: self.pdp_per_row.to_string(), error }
+            } else {
+                DefinitionError::Rows { text: self.rows.to_string(), error }
+            }
+        };
+        if self.pdp_per_row == 0 || self.rows == 0 {
+            return Err(duration(crate::rrd::error::DurationError::Zero));
+        }
+        if self.xff < 0.0 || self.xff >= 1.0 {
+            return Err(DefinitionError::Xff);
+        }
+        let step = u64::from(step.secs());
+        span_secs(step, self.pdp_per_row, self.rows).map(drop).ok_or(DefinitionError::TooLong {
+            step,
+            pdp_per_row: self.pdp_per_row,
+            rows: self.rows,
+        })
+    }
+}
+
+/// Reads a definition whose steps and rows are plain counts; durations need the file's step: [`ArchiveDef::parse`].
+impl FromStr for ArchiveDef {
+    type Err = DefinitionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // No duration is a multiple of zero seconds, so a text with one is refused.
+        Self::parse_scaled(text, 0)
+    }
+}
+
+/// The function whose name the field begins with: its leading capitals count, the rest is ignored.
+fn parse_cf(field: &str) -> Result<Cf, DefinitionError> {
+    let end = field.bytes().position(|b| !b.is_ascii_uppercase()).unwrap_or(field.len());
+    let name = &field[..end];
+    Cf::from_name(name.as_bytes()).ok_or_else(|| match name {
+        "HWPREDICT" | "MHWPREDICT" | "SEASONAL" | "DEVSEASONAL" | "DEVPREDICT" | "FAILURES" => {
+            DefinitionError::CfNotYet(name.to_owned())
+        }
+        _ => DefinitionError::Cf(name.to_owned()),
+    })
+}
+
+/// The time that an archive covers, in seconds; `None` when it is more than can be counted.
+pub(super) fn span_secs(step: u64, pdp_per_row: u64, rows: u64) -> Option<u64> {
+    step.checked_mul(pdp_per_row)?.checked_mul(rows).filter(|span| *span <= LONGEST_SPAN)
+}

@@ -1,0 +1,522 @@
+//! What can go wrong, in rrdtool's words.
+//!
+//! [`Error`]'s `Display` is what rrdtool prints behind `ERROR: `, so that scripts that look for its texts find them.
+//! Where the original has no text, because it crashes or goes on with nonsense, the text is our own.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+/// Why an operation on an archive failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The system refused an operation on the file.
+    #[error("{operation} '{}': {}", path.display(), Errno::from_raw(*errno).desc())]
+    System {
+        /// What was tried.
+        operation: Operation,
+        /// On which file.
+        path: PathBuf,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The bytes are no archive, or none that this engine can work on.
+    #[error("{}", fault.about(path))]
+    Fault {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// Somebody else holds the file's lock, and kept it for as long as we wait.
+    #[error("could not lock RRD")]
+    Locked {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file that we hold open is no longer the one of that name.
+    #[error("'{}' was replaced or removed while it was open", path.display())]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file became shorter or longer while it was open.
+    #[error("'{}' changed its size from {mapped} to {now} bytes while it was open", path.display())]
+    Resized {
+        /// Which file.
+        path: PathBuf,
+        /// Its size when it was opened.
+        mapped: u64,
+        /// Its size now.
+        now: u64,
+    },
+    /// A file opened for reading was to be updated.
+    #[error("'{}' was opened for reading only", path.display())]
+    ReadOnly {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A definition does not hold.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// `create` found the file there, and was told not to overwrite it.
+    #[error("creating '{}': {}", path.display(), Errno::EEXIST.desc())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// No temporary file could be made beside the new archive.
+    #[error("Cannot create temporary file")]
+    Temporary {
+        /// For which file.
+        path: PathBuf,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The finished archive could not be given its name.
+    #[error("Cannot rename temporary file to final file!")]
+    Rename {
+        /// Which file.
+        path: PathBuf,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// A template of an update does not fit the file.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// An update was refused.
+    #[error("{}: {error}", path.display())]
+    Update {
+        /// Of which file.
+        path: PathBuf,
+        /// Why.
+        error: UpdateError,
+    },
+    /// A question about rows was refused.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+/// An operation that the system can refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Opening the file.
+    Open,
+    /// Asking for its size and place.
+    Stat,
+    /// Mapping it into memory.
+    Map,
+    /// Reading it.
+    Read,
+    /// Writing it.
+    Write,
+    /// Allocating its blocks.
+    Allocate,
+    /// Taking or giving back its lock.
+    Lock,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "opening",
+            Self::Stat => "fstat file",
+            Self::Map => "mmaping file",
+            Self::Read => "reading",
+            Self::Write => "writing",
+            Self::Allocate => "allocating the blocks of",
+            Self::Lock => "locking",
+        })
+    }
+}
+
+/// What is wrong with an archive's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not begin as an archive does.
+    NoCookie,
+    /// The test number is another machine's, or none.
+    ForeignArchitecture,
+    /// A version after 5.
+    Version(String),
+    /// The file ends inside a part of the header.
+    EndsIn(Section),
+    /// The file ends before its last row.
+    TooSmall {
+        /// The size that its header asks for.
+        wanted: u64,
+    },
+    /// Counts whose sum fits no file.
+    Counts {
+        /// Data sources.
+        data_sources: u64,
+        /// Archives.
+        archives: u64,
+    },
+    /// A step that is zero or no sensible number of seconds.
+    Step(u64),
+    /// A name that does not end, or is no text.
+    Name {
+        /// What is named so.
+        section: Section,
+        /// The how-manieth, from zero.
+        index: usize,
+    },
+    /// A data source of a type that this engine does not know.
+    DsType {
+        /// The data source.
+        index: usize,
+        /// The type's name.
+        name: String,
+    },
+    /// A consolidation function that this engine does not know.
+    Cf {
+        /// The archive.
+        index: usize,
+        /// The function's name.
+        name: String,
+    },
+    /// An archive without rows, with rows of no length, or longer than time.
+    Shape {
+        /// The archive.
+        index: usize,
+        /// Its rows.
+        rows: u64,
+        /// Its primary data points per row.
+        pdp_per_row: u64,
+    },
+    /// The current row is outside of its archive.
+    CurrentRow {
+        /// The archive.
+        index: usize,
+        /// Its current row.
+        row: u64,
+        /// Its rows.
+        rows: u64,
+    },
+    /// A last update before 1970, or after what can be counted, or with too many microseconds.
+    LastUpdate {
+        /// Seconds.
+        secs: i64,
+        /// Microseconds.
+        micros: i64,
+    },
+}
+
+/// A part of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Cookies, version, counts and step.
+    StatHead,
+    /// The definitions of the data sources.
+    DsDef,
+    /// The definitions of the archives.
+    RraDef,
+    /// The last update.
+    LiveHead,
+    /// The open primary data points.
+    PdpPrep,
+    /// The open consolidated data points.
+    CdpPrep,
+    /// The current rows.
+    RraPtr,
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StatHead => "stat_head",
+            Self::DsDef => "ds_def",
+            Self::RraDef => "rra_def",
+            Self::LiveHead => "live_head",
+            Self::PdpPrep => "pdp_prep",
+            Self::CdpPrep => "cdp_prep",
+            Self::RraPtr => "rra_ptr",
+        })
+    }
+}
+
+impl Fault {
+    /// The sentence about the file of that name.
+    pub fn about(&self, path: &Path) -> String {
+        let file = path.display();
+        match self {
+            Self::NoCookie => format!("'{file}' is not an RRD file"),
+            Self::ForeignArchitecture => "This RRD was created on another architecture".to_owned(),
+            Self::Version(version) => format!("can't handle RRD file version {version}"),
+            Self::EndsIn(section) => format!("reached EOF while loading header rrd->{section}"),
+            Self::TooSmall { wanted } => format!("'{file}' is too small (should be {wanted} bytes)"),
+            Self::Counts { data_sources, archives } => {
+                format!(
+                    "'{file}' is damaged: {data_sources} data sources and {archives} archives fit no file"
+                )
+            }
+            Self::Step(step) => format!("'{file}' is damaged: its step is {step} seconds"),
+            Self::Name { section, index } => {
+                format!("'{file}' is damaged: {section}[{index}] has a name that does not end or is no text")
+            }
+            Self::DsType { index, name } => {
+                format!("'{file}': data source {index} has the type '{name}', which latmon does not know yet")
+            }
+            Self::Cf { index, name } => {
+                format!(
+                    "'{file}': archive {index} has the consolidation function '{name}', which latmon does not know yet"
+                )
+            }
+            Self::Shape { index, rows, pdp_per_row } => {
+                format!(
+                    "'{file}' is damaged: archive {index} has {rows} rows of {pdp_per_row} data points each"
+                )
+            }
+            Self::CurrentRow { index, row, rows } => {
+                format!(
+                    "'{file}' is damaged: the current row of archive {index} is {row}, and it has {rows} rows"
+                )
+            }
+            Self::LastUpdate { secs, micros } => {
+                format!("'{file}' is damaged: its last update is {secs} seconds and {micros} microseconds")
+            }
+        }
+    }
+}
+
+/// Why a text is no number.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NumberError {
+    /// It does not begin as one.
+    #[error("Cannot convert '{0}' to float")]
+    None(String),
+    /// Something follows it.
+    #[error("Converted '{text}' to {value:.6}, but cannot convert '{rest}'")]
+    Trailing {
+        /// The whole text.
+        text: String,
+        /// The number it begins with.
+        value: f64,
+        /// What follows.
+        rest: String,
+    },
+}
+
+/// Why a text is no count or duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// It does not begin with a digit.
+    #[error("value must be (suffixed) positive number")]
+    NoNumber,
+    /// It is zero.
+    #[error("value must be positive")]
+    Zero,
+    /// An unknown unit.
+    #[error("value has trailing garbage")]
+    Garbage,
+    /// It is no multiple of what it counts.
+    #[error("value would truncate when scaled")]
+    Truncates,
+    /// More seconds than can be counted; the original goes on with a wrong number.
+    #[error("value is too large")]
+    TooLarge,
+}
+
+/// Why a definition does not hold.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum DefinitionError {
+    /// No archive.
+    #[error("you must define at least one Round Robin Archive")]
+    NoArchive,
+    /// No data source.
+    #[error("you must define at least one Data Source")]
+    NoDataSource,
+    /// An argument that defines nothing.
+    #[error("can't parse argument '{0}'")]
+    Argument(String),
+    /// A text that is no data source.
+    #[error("invalid DS format")]
+    DsFormat,
+    /// An unknown type.
+    #[error("invalid DS type specified ({0})")]
+    DsType(String),
+    /// A type that rrdtool knows and this engine does not.
+    #[error("the DS type {0} is not in latmon yet")]
+    DsTypeNotYet(String),
+    /// Two data sources of one name.
+    #[error("Duplicate DS name: {0}")]
+    DuplicateName(String),
+    /// Arguments of a data source that do not hold.
+    #[error("failed to parse data source {arguments}: {error}")]
+    DsArguments {
+        /// The arguments.
+        arguments: String,
+        /// What is wrong with them.
+        error: DsArgumentsError,
+    },
+    /// A minimum that is no number.
+    #[error("parsing min val - {0}")]
+    Minimum(NumberError),
+    /// A maximum that is no number.
+    #[error("parsing max val - {0}")]
+    Maximum(NumberError),
+    /// An unknown consolidation function.
+    #[error("Unrecognized consolidation function {0}")]
+    Cf(String),
+    /// A consolidation function that rrdtool knows and this engine does not.
+    #[error("the consolidation function {0} is not in latmon yet")]
+    CfNotYet(String),
+    /// An xff outside of 0 (in) to 1 (out).
+    #[error("Invalid xff: must be between 0 and 1")]
+    Xff,
+    /// Steps of an archive that do not hold.
+    #[error("Invalid step {text}: {error}")]
+    Steps {
+        /// As written.
+        text: String,
+        /// What is wrong with it.
+        error: DurationError,
+    },
+    /// Rows of an archive that do not hold.
+    #[error("Invalid row count {text}: {error}")]
+    Rows {
+        /// As written.
+        text: String,
+        /// What is wrong with it.
+        error: DurationError,
+    },
+    /// Too few fields.
+    #[error("Expected at least 4 arguments for RRA but got {0}")]
+    FewFields(usize),
+    /// Too many fields.
+    #[error("Unexpected extra argument for consolidation function {0}")]
+    ExtraField(String),
+    /// A start before the archives' own time began.
+    #[error("the first entry to the RRD should be after 1980")]
+    Start,
+    /// An archive that would cover more time than can be counted, or whose file would be too large.
+    #[error("the archives are too long: {rows} rows of {pdp_per_row} steps of {step} seconds")]
+    TooLong {
+        /// Seconds of a step.
+        step: u64,
+        /// Steps of a row.
+        pdp_per_row: u64,
+        /// Rows.
+        rows: u64,
+    },
+}
+
+/// What is wrong with a data source's heartbeat and limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DsArgumentsError {
+    /// Nothing follows the heartbeat.
+    #[error("missing separator")]
+    NoSeparator,
+    /// More text than any heartbeat has.
+    #[error("heartbeat too long")]
+    LongHeartbeat,
+    /// The heartbeat does not hold.
+    #[error(transparent)]
+    Heartbeat(#[from] DurationError),
+    /// Not two limits.
+    #[error("failed to extract min:max")]
+    NoLimits,
+    /// Nothing lies between the limits.
+    #[error("min must be less than max in DS definition")]
+    Order,
+}
+
+/// Why a template does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// No such data source.
+    #[error("unknown DS name '{0}'")]
+    UnknownName(String),
+    /// More names than data sources.
+    #[error("tmplt contains more DS definitions than RRD")]
+    TooMany,
+}
+
+/// Why an update was refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum UpdateError {
+    /// Nothing but a time.
+    #[error("expected timestamp not found in data source from {0}")]
+    NoTimestamp(String),
+    /// Fewer values than data sources.
+    #[error("expected {wanted} data source readings (got {got}) from {time}")]
+    FewReadings {
+        /// Data sources.
+        wanted: usize,
+        /// Values.
+        got: usize,
+        /// The text of the time.
+        time: String,
+    },
+    /// More values than data sources.
+    #[error("found extra data on update argument: {0}")]
+    ExtraReadings(String),
+    /// A time that is no number.
+    #[error("error while parsing time in get_time_from_reading - {0}")]
+    Time(NumberError),
+    /// An at-style time that is none.
+    #[error("ds time: {time}: {error}")]
+    AtTime {
+        /// As written.
+        time: String,
+        /// What is wrong with it.
+        error: crate::rrd::at::Error,
+    },
+    /// An at-style time relative to something that an update does not have.
+    #[error("specifying time relative to the 'start' or 'end' makes no sense here: {0}")]
+    RelativeTime(String),
+    /// A time that is not after the last one.
+    #[error(
+        "illegal attempt to update using time {time} when last update time is {last} (minimum one second step)"
+    )]
+    Illegal {
+        /// Seconds of the update.
+        time: i64,
+        /// Seconds of the last one.
+        last: i64,
+    },
+    /// A time beyond what the engine counts (146 000 years).
+    #[error("time {0} is too far in the future")]
+    Future(i64),
+    /// A counter that is no whole number.
+    #[error("not a simple unsigned integer: '{0}'")]
+    Unsigned(String),
+    /// A derivative that is no whole number.
+    #[error("not a simple signed integer: '{0}'")]
+    Signed(String),
+    /// A value that is no number.
+    #[error("Function update_pdp_prep, case DST_{ds_type} - {error}")]
+    Value {
+        /// The type of its data source.
+        ds_type: &'static str,
+        /// What is wrong with it.
+        error: NumberError,
+    },
+}
+
+/// Why rows were not to be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// No archive has that function, nor one that could stand for it.
+    #[error("the RRD does not contain an RRA matching the chosen CF")]
+    NoArchive,
+    /// The end lies before the start.
+    #[error("start ({start}) should be less than end ({end})")]
+    Order {
+        /// Seconds.
+        start: i64,
+        /// Seconds.
+        end: i64,
+    },
+    /// A start before the archives' own time began.
+    #[error("the first entry to fetch should be after 1980")]
+    Start,
+    /// No such consolidation function.
+    #[error("unknown consolidation function '{0}'")]
+    Cf(String),
+    /// No archive of that number.
+    #[error("invalid rraindex number")]
+    Index,
+}

@@ -1,0 +1,261 @@
+//! rrdtool's own number reader and its two number writers.
+//!
+//! The reader is not correctly rounded: it collects the digits in an `f64` and scales by repeated multiplication or
+//! division. Archives hold the bits that this arithmetic gives, so it is kept as it is, and [`str::parse`] will not do.
+
+use std::fmt;
+
+use crate::rrd::error::{DurationError, NumberError};
+
+/// The NaN that rrdtool writes on x86-64; every unknown in a file has these bits.
+pub const UNKNOWN: f64 = f64::from_bits(0xFFF8_0000_0000_0000);
+
+/// `value` with the bits that a file holds: every NaN is [`UNKNOWN`].
+pub fn canonical(value: f64) -> f64 {
+    if value.is_nan() { UNKNOWN } else { value }
+}
+
+/// Reads a number that fills the whole text.
+pub fn parse_number(text: &[u8]) -> Result<f64, NumberError> {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match number_prefix(text) {
+        Some((value, [])) => Ok(value),
+        Some((value, rest)) => Err(NumberError::Trailing { text: lossy(text), value, rest: lossy(rest) }),
+        None => special(text).ok_or_else(|| NumberError::None(lossy(text))),
+    }
+}
+
+/// Reads the number that the text begins with; returns it and what follows.
+pub(super) fn number_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
+    let mut rest = text.trim_ascii_start_c();
+    let negative = rest.first() == Some(&b'-');
+    if let Some(b'-' | b'+') = rest.first() {
+        rest = &rest[1..];
+    }
+    let mut number = 0.0_f64;
+    let (digits, mut decimals) = (take_digits(&mut rest, &mut number), 0);
+    if rest.first() == Some(&b'.') {
+        rest = &rest[1..];
+        decimals = take_digits(&mut rest, &mut number);
+    }
+    if digits + decimals == 0 {
+        return None;
+    }
+    if negative {
+        number = -number;
+    }
+    let exponent = take_exponent(&mut rest).saturating_sub(i64::try_from(decimals).unwrap_or(i64::MAX));
+    EXPONENTS.contains(&exponent).then(|| (scaled(number, exponent), rest))
+}
+
+/// Exponents outside of these make the original see no number at all.
+const EXPONENTS: std::ops::RangeInclusive<i64> = -1021..=1024;
+
+fn take_digits(rest: &mut &[u8], number: &mut f64) -> usize {
+    let count = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    for digit in &rest[..count] {
+        *number = *number * 10.0 + f64::from(digit - b'0');
+    }
+    *rest = &rest[count..];
+    count
+}
+
+/// The exponent behind an `e`, which may have no digits at all.
+fn take_exponent(rest: &mut &[u8]) -> i64 {
+    let Some(b'e' | b'E') = rest.first() else { return 0 };
+    *rest = &rest[1..];
+    let negative = rest.first() == Some(&b'-');
+    if let Some(b'-' | b'+') = rest.first() {
+        *rest = &rest[1..];
+    }
+    let count = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let value = rest[..count]
+        .iter()
+        .fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+    *rest = &rest[count..];
+    if negative { -value } else { value }
+}
+
+/// By squares of ten, lowest bit first: the order of the roundings is part of the format.
+fn scaled(mut number: f64, exponent: i64) -> f64 {
+    let mut power = 10.0_f64;
+    let mut bits = exponent.unsigned_abs();
+    while bits != 0 {
+        if bits & 1 == 1 {
+            number = if exponent < 0 { number / power } else { number * power };
+        }
+        power *= power;
+        bits >>= 1;
+    }
+    number
+}
+
+/// The words that stand for a number, recognised by how a text begins: `nano` and `infinity` pass too.
+fn special(text: &[u8]) -> Option<f64> {
+    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    if begins(b"-nan") || begins(b"nan") {
+        Some(f64::NAN)
+    } else if begins(b"inf") {
+        Some(f64::INFINITY)
+    } else if begins(b"-inf") {
+        Some(f64::NEG_INFINITY)
+    } else {
+        None
+    }
+}
+
+/// `trim_ascii_start` for C's idea of white space, which has the vertical tab too.
+trait TrimAsciiStartC {
+    fn trim_ascii_start_c(&self) -> &[u8];
+}
+
+impl TrimAsciiStartC for [u8] {
+    fn trim_ascii_start_c(&self) -> &[u8] {
+        let blanks = self.iter().take_while(|b| matches!(b, b' ' | b'\t'..=b'\r')).count();
+        &self[blanks..]
+    }
+}
+
+/// Reads a count, or a duration with one of the units `s m h d w M y`, as a count of `unit_secs` seconds each. What
+/// follows the unit is ignored, as the original does.
+pub fn parse_count(text: &[u8], unit_secs: u64) -> Result<u64, DurationError> {
+    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    if digits == 0 {
+        return Err(DurationError::NoNumber);
+    }
+    let number = text[..digits]
+        .iter()
+        .fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    let secs_each = match text.get(digits) {
+        None => None,
+        Some(b's') => Some(1),
+        Some(b'm') => Some(60),
+        Some(b'h') => Some(3600),
+        Some(b'd') => Some(86_400),
+        Some(b'w') => Some(7 * 86_400),
+        Some(b'M') => Some(31 * 86_400),
+        Some(b'y') => Some(366 * 86_400),
+        Some(_) => return Err(DurationError::Garbage),
+    };
+    if number == 0 {
+        return Err(DurationError::Zero);
+    }
+    let Some(secs_each) = secs_each else { return Ok(number) };
+    let secs = number.checked_mul(secs_each).ok_or(DurationError::TooLarge)?;
+    if unit_secs == 0 || !secs.is_multiple_of(unit_secs) {
+        return Err(DurationError::Truncates);
+    }
+    Ok(secs / unit_secs)
+}
+
+/// Shows a number as C's `%0.10e` does: correctly rounded, ties to even. What `fetch` prints.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Printf(pub f64);
+
+impl fmt::Display for Printf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(value) = *self;
+        if value.is_nan() {
+            return f.write_str(if value.is_sign_negative() { "-nan" } else { "nan" });
+        }
+        if value.is_infinite() {
+            return f.write_str(if value < 0.0 { "-inf" } else { "inf" });
+        }
+        let mut text = Buffer::default();
+        fmt::Write::write_fmt(&mut text, format_args!("{value:.10e}"))?;
+        let (mantissa, exponent) = text.as_str().split_once('e').ok_or(fmt::Error)?;
+        let (sign, digits) = match exponent.strip_prefix('-') {
+            Some(digits) => ('-', digits),
+            None => ('+', exponent),
+        };
+        write!(f, "{mantissa}e{sign}{digits:0>2}")
+    }
+}
+
+/// Shows a number as [`Printf`], but NaN as `NaN`. What `info` prints.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PrintfNaN(pub f64);
+
+impl fmt::Display for PrintfNaN {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_nan() { f.write_str("NaN") } else { Printf(self.0).fmt(f) }
+    }
+}
+
+/// Shows a number as rrdtool's own writer does: ten decimals by plain `f64` arithmetic, which differs from
+/// [`Printf`] in the last digit of some numbers. What `dump` prints.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Own(pub f64);
+
+impl fmt::Display for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(value) = *self;
+        if value.is_nan() {
+            return f.write_str("NaN");
+        }
+        if value.is_infinite() {
+            return f.write_str(if value < 0.0 { "-inf" } else { "inf" });
+        }
+        let sign = if value < 0.0 { "-" } else { "" };
+        let (whole, decimals, exponent) = own_digits(value.abs());
+        let exponent_sign = if exponent < 0 { '-' } else { '+' };
+        write!(f, "{sign}{whole}.{decimals:010}e{exponent_sign}{:02}", exponent.unsigned_abs())
+    }
+}
+
+/// Whole part, ten decimals and exponent of a number that is not negative.
+fn own_digits(value: f64) -> (u64, u64, i32) {
+    if value == 0.0 {
+        return (0, 0, 0);
+    }
+    const DECIMALS: f64 = 1e10;
+    let (mut exponent, mut power, mut rest) = (0, 1.0_f64, value);
+    while rest < 1.0 && exponent > -308 {
+        rest *= 10.0;
+        power /= 10.0;
+        exponent -= 1;
+    }
+    while rest >= 10.0 {
+        rest /= 10.0;
+        power *= 10.0;
+        exponent += 1;
+    }
+    let mantissa = value / power;
+    let mut whole = mantissa.floor();
+    let scaled = (mantissa - whole) * DECIMALS;
+    let mut decimals = scaled.floor();
+    if scaled - decimals >= 0.5 {
+        decimals += 1.0;
+    }
+    if decimals >= DECIMALS {
+        decimals = 0.0;
+        whole += 1.0;
+    }
+    if whole >= 10.0 {
+        whole = 1.0;
+        exponent += 1;
+    }
+    (whole as u64, decimals as u64, exponent)
+}
+
+/// Room for one formatted number, so that printing millions of them does not allocate.
+#[derive(Default)]
+struct Buffer {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl Buffer {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Buffer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Primary data points: from the growth between two readings to one value per step. Pure arithmetic.
+//!
+//! The order of the operations is part of the format: another order gives other last bits.
+
+use crate::rrd::layout::{f64_at, pdp_prep, put, put_f64, u64_at};
+use crate::rrd::number::UNKNOWN;
+use crate::time::{Step, UnixTime};
+
+/// A primary data point that is still open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pdp {
+    /// Its seconds that are unknown.
+    pub unknown_secs: u64,
+    /// Value times seconds so far; NaN while nothing is known.
+    pub value: f64,
+}
+
+/// The time between two updates, cut where steps end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Timing {
+    /// All of it, in seconds.
+    pub(super) interval: f64,
+    /// Up to the last end of a step in it.
+    pre: f64,
+    /// Behind that.
+    post: f64,
+    /// How many steps ended.
+    pub(super) elapsed: u64,
+    /// The number of the step that was open, counted from the epoch.
+    pub(super) first_pdp: u64,
+}
+
+impl Timing {
+    /// The time from `last` to `now`, which is later; neither lies before 1970.
+    pub(super) fn between(last: UnixTime, now: UnixTime, step: Step) -> Self {
+        let step = i64::from(step.secs());
+        let micros = |time: UnixTime| f64::from(time.subsec_micros());
+        let interval = (now.secs() - last.secs()) as f64 + (micros(now) - micros(last)) / 1e6;
+        let open_since = last.secs() - last.secs() % step;
+        let ended_at = now.secs() - now.secs() % step;
+        let (pre, post) = if ended_at > open_since {
+            let pre = (ended_at - last.secs()) as f64 - micros(last) / 1e6;
+            (pre, (now.secs() % step) as f64 + micros(now) / 1e6)
+        } else {
+            (interval, 0.0)
+        };
+        Self {
+            interval,
+            pre,
+            post,
+            elapsed: ((ended_at - open_since) / step) as u64,
+            first_pdp: (open_since / step) as u64,
+        }
+    }
+
+    /// In a gap the partly filled first step is closed on its own, so that what was known of it is not smeared over the
+    /// gap: the seconds of that part, and the times of both parts.
+    pub(super) fn split(&self, step: Step) -> Option<(f64, Self, Self)> {
+        if self.elapsed <= 1 {
+            return None;
+        }
+        let whole_secs = self.pre.trunc() as u64 % u64::from(step.secs());
+        if whole_secs == 0 {
+            return None;
+        }
+        let secs = whole_secs as f64;
+        let first = Self { interval: secs, pre: secs, post: 0.0, elapsed: 1, first_pdp: self.first_pdp };
+        let rest = Self {
+            interval: self.interval - secs,
+            pre: self.pre - secs,
+            post: self.post,
+            elapsed: self.elapsed - 1,
+            first_pdp: self.first_pdp + 1,
+        };
+        Some((secs, first, rest))
+    }
+}
+
+impl Pdp {
+    /// That of a new file: nothing is known of the seconds before its start.
+    pub(super) fn new(start: UnixTime, step: Step) -> Self {
+        let unknown_secs = start.secs().rem_euclid(i64::from(step.secs()));
+        Self { unknown_secs: unknown_secs.unsigned_abs(), value: UNKNOWN }
+    }
+
+    /// Adds the growth of a time in which no step ended.
+    pub(super) fn accumulate(self, growth: f64, timing: &Timing) -> Self {
+        if growth.is_nan() {
+            Self { unknown_secs: self.unknown_secs.saturating_add(timing.interval.floor() as u64), ..self }
+        } else {
+            Self { value: or_zero(self.value) + growth, ..self }
+        }
+    }
+
+    /// Closes the steps that ended: the one value of all of them, and the data point that is open now.
+    pub(super) fn close(self, growth: f64, timing: &Timing, step: Step, heartbeat: u64) -> (f64, Self) {
+        let (unknown_tail, value) = if growth.is_nan() {
+            (timing.pre, self.value)
+        } else {
+            (0.0, or_zero(self.value) + growth / timing.interval * timing.pre)
+        };
+        // A step is unknown when more than half of it is, not counting what is unknown of the closing piece itself.
+        let step_secs = u64::from(step.secs());
+        let pdp = if timing.interval > heartbeat as f64 || self.unknown_secs > step_secs / 2 {
+            UNKNOWN
+        } else {
+            value / ((timing.elapsed * step_secs - self.unknown_secs) as f64 - unknown_tail)
+        };
+        let open = if growth.is_nan() {
+            Self { unknown_secs: timing.post.floor() as u64, value: UNKNOWN }
+        } else {
+            Self { unknown_secs: 0, value: growth / timing.interval * timing.post }
+        };
+        (pdp, open)
+    }
+
+    pub(super) fn read(prep: &[u8]) -> Self {
+        Self { unknown_secs: u64_at(prep, pdp_prep::UNKNOWN_SECS), value: f64_at(prep, pdp_prep::VALUE) }
+    }
+
+    pub(super) fn write(self, prep: &mut [u8]) {
+        put(prep, pdp_prep::UNKNOWN_SECS, self.unknown_secs.to_le_bytes());
+        put_f64(prep, pdp_prep::VALUE, self.value);
+    }
+}
+
+pub(super) fn or_zero(value: f64) -> f64 {
+    if value.is_nan() { 0.0 } else { value }
+}

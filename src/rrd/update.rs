@@ -1,0 +1,511 @@
+//! Updates: from readings to a list of changes of the file.
+//!
+//! An [`Updater`] works on its own copy of the live part of the header. Everything in one argument is read and judged
+//! before anything of it is computed, so an argument that fails leaves no trace, where the original has by then
+//! overwritten some last readings. [`Updater::apply`] is the one place that stores what changed.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::ops::Range;
+
+use crate::rrd::at;
+use crate::rrd::cdp::{Cdp, Due};
+use crate::rrd::def::{DsType, LATEST_SECS};
+use crate::rrd::error::{TemplateError, UpdateError};
+use crate::rrd::file::{DsDef, RraDef, Rrd, last_ds_at, last_update_at};
+use crate::rrd::layout::{LAST_DS_LEN, Layout, WORD, cdp_prep, live_head, pdp_prep, put, stat_head, u64_at};
+use crate::rrd::number::{UNKNOWN, parse_number};
+use crate::rrd::pdp::{Pdp, Timing};
+use crate::time::{Step, UnixTime};
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
+    /// Adds a reading of every data source to the bytes, as [`crate::rrd::File::update`] does to a file.
+    pub fn update(&mut self, stamp: UnixTime, values: &[f64]) -> Result<(), UpdateError> {
+        self.change(|updater, header, layout| updater.take_values(header, layout, stamp, values))
+    }
+
+    /// Adds one argument of `rrdtool update` to the bytes; `now` is what `N` and relative times mean.
+    pub fn update_text(&mut self, argument: &[u8], now: UnixTime) -> Result<(), UpdateError> {
+        let options = Options { template: None, skip_past: false, now };
+        self.change(|updater, header, layout| updater.take_text(header, layout, argument, &options).map(drop))
+    }
+
+    fn change(
+        &mut self,
+        take: impl FnOnce(&mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
+    ) -> Result<(), UpdateError> {
+        let layout = self.layout();
+        let mut updater = Updater::default();
+        updater.begin(self.bytes(), layout);
+        take(&mut updater, self.bytes(), layout)?;
+        let Ok(()) = updater.apply(layout, store_in(self.bytes_mut()));
+        Ok(())
+    }
+}
+
+/// Where changes go that are stored in memory; the check has bounded every offset.
+pub(super) fn store_in(bytes: &mut [u8]) -> impl FnMut(u64, &[u8]) -> Result<(), Infallible> {
+    |offset, changed| {
+        bytes[offset as usize..][..changed.len()].copy_from_slice(changed);
+        Ok(())
+    }
+}
+
+/// Turns readings into changes. Its buffers live on from one update to the next.
+#[derive(Debug, Default)]
+pub(super) struct Updater {
+    /// The live part of the header as it will be.
+    live: Vec<u8>,
+    changed: bool,
+    /// The rows that will be written, one after the other, and where each run of them goes.
+    rows: Vec<u8>,
+    runs: Vec<(u64, Range<usize>)>,
+    /// The readings of one argument as text, and which part of it is whose.
+    texts: Vec<u8>,
+    text_of: Vec<Range<usize>>,
+    growths: Vec<f64>,
+    pdps: Vec<f64>,
+}
+
+/// Rows that wait to be stored are not let grow beyond this.
+const FULL: usize = 1 << 20;
+
+/// Which data source each value of an argument is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template(Vec<usize>);
+
+impl Template {
+    /// Reads `name:name:..`.
+    pub(super) fn parse<B: AsRef<[u8]>>(text: &[u8], rrd: &Rrd<B>) -> Result<Self, TemplateError> {
+        let mut indexes = Vec::new();
+        for name in text.split(|b| *b == b':') {
+            if indexes.len() == rrd.ds_count() {
+                return Err(TemplateError::TooMany);
+            }
+            let index = rrd
+                .data_sources()
+                .position(|ds| ds.name.as_bytes() == name)
+                .ok_or_else(|| TemplateError::UnknownName(lossy(name)))?;
+            indexes.push(index);
+        }
+        Ok(Self(indexes))
+    }
+}
+
+impl Updater {
+    /// Starts from the file as it is now.
+    pub(super) fn begin(&mut self, header: &[u8], layout: Layout) {
+        self.live.clear();
+        self.live.extend_from_slice(&header[layout.live_head()..layout.header_len()]);
+        self.rows.clear();
+        self.runs.clear();
+        self.changed = false;
+    }
+
+    /// Takes one update with a value per data source, in the file's order; NaN is unknown.
+    pub(super) fn take_values(
+        &mut self,
+        header: &[u8],
+        layout: Layout,
+        stamp: UnixTime,
+        values: &[f64],
+    ) -> Result<(), UpdateError> {
+        if values.len() < layout.ds_count {
+            let time = stamp.secs().to_string();
+            return Err(UpdateError::FewReadings { wanted: layout.ds_count, got: values.len(), time });
+        }
+        if let Some(extra) = values.get(layout.ds_count) {
+            return Err(UpdateError::ExtraReadings(extra.to_string()));
+        }
+        self.texts.clear();
+        self.text_of.clear();
+        for value in values {
+            let start = self.texts.len();
+            write_short(&mut self.texts, *value);
+            self.text_of.push(start..self.texts.len());
+        }
+        self.judge_time(layout, stamp.secs(), stamp.subsec_micros())?;
+        self.take(header, layout, stamp, Some(values))
+    }
+
+    /// Takes one argument of `rrdtool update`. False when it was skipped, as not later than the last update.
+    pub(super) fn take_text(
+        &mut self,
+        header: &[u8],
+        layout: Layout,
+        argument: &[u8],
+        options: &Options<'_>,
+    ) -> Result<bool, UpdateError> {
+        let at = argument.iter().position(|b| *b == b'@');
+        let end = at.or_else(|| argument.iter().position(|b| *b == b':'));
+        let end = end.ok_or_else(|| UpdateError::NoTimestamp(lossy(argument)))?;
+        let (time, readings) = (&argument[..end], &argument[end + 1..]);
+        self.split_readings(layout, time, readings, options.template)?;
+        let (secs, micros) =
+            if at.is_some() { at_time(time, options.now)? } else { plain_time(time, options.now)? };
+        match self.judge_time(layout, secs, micros) {
+            Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(false),
+            judged => judged?,
+        }
+        let stamp = UnixTime::from_micros(secs * 1_000_000 + i64::from(micros));
+        self.take(header, layout, stamp, None)?;
+        Ok(true)
+    }
+
+    /// Whether the rows should be stored before more are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len() >= FULL
+    }
+
+    /// Stores what changed: the rows, then the live part of the header.
+    pub(super) fn apply<E>(
+        &mut self,
+        layout: Layout,
+        mut store: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (offset, range) in self.runs.drain(..) {
+            store(offset, &self.rows[range])?;
+        }
+        self.rows.clear();
+        if std::mem::take(&mut self.changed) {
+            store(layout.live_head() as u64, &self.live)?;
+        }
+        Ok(())
+    }
+
+    /// Sorts the readings by data source; those that are not named are unknown.
+    fn split_readings(
+        &mut self,
+        layout: Layout,
+        time: &[u8],
+        readings: &[u8],
+        template: Option<&Template>,
+    ) -> Result<(), UpdateError> {
+        self.texts.clear();
+        self.texts.push(b'U');
+        self.texts.extend_from_slice(readings);
+        self.text_of.clear();
+        self.text_of.resize(layout.ds_count, 0..1);
+        let wanted = template.map_or(layout.ds_count, |Template(indexes)| indexes.len());
+        let (mut start, mut got) = (0, 0);
+        for reading in readings.split(|b| *b == b':') {
+            if got == wanted {
+                return Err(UpdateError::ExtraReadings(lossy(&readings[start..])));
+            }
+            let index = template.map_or(got, |Template(indexes)| indexes[got]);
+            self.text_of[index] = start + 1..start + 1 + reading.len();
+            start += reading.len() + 1;
+            got += 1;
+        }
+        if got < wanted {
+            return Err(UpdateError::FewReadings { wanted, got, time: lossy(time) });
+        }
+        Ok(())
+    }
+
+    fn judge_time(&self, layout: Layout, secs: i64, micros: u32) -> Result<(), UpdateError> {
+        let last = last_update_at(&self.live, layout);
+        if (secs, micros) <= (last.secs(), last.subsec_micros()) {
+            return Err(UpdateError::Illegal { time: secs, last: last.secs() });
+        }
+        if secs > LATEST_SECS {
+            return Err(UpdateError::Future(secs));
+        }
+        Ok(())
+    }
+
+    /// Takes the readings that were sorted; nothing changes before all of them were read.
+    fn take(
+        &mut self,
+        header: &[u8],
+        layout: Layout,
+        stamp: UnixTime,
+        values: Option<&[f64]>,
+    ) -> Result<(), UpdateError> {
+        let step = step_of(header);
+        let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
+        self.growths.clear();
+        for ds in 0..layout.ds_count {
+            let def = DsDef::read(header, layout, ds);
+            let reading = Reading {
+                text: &self.texts[self.text_of[ds].clone()],
+                value: values.map(|values| values[ds]),
+                last: last_ds_at(&self.live[self.prep_range(layout, ds)]),
+            };
+            self.growths.push(reading.growth(&def, timing.interval)?);
+        }
+        for ds in 0..layout.ds_count {
+            let range = self.prep_range(layout, ds);
+            put_last_ds(&mut self.live[range], &self.texts[self.text_of[ds].clone()]);
+        }
+        if timing.elapsed == 0 {
+            self.accumulate(layout, &timing);
+        } else {
+            self.close_steps(header, layout, timing, step);
+        }
+        put(&mut self.live, live_head::SECS, stamp.secs().to_le_bytes());
+        if layout.has_micros() {
+            put(&mut self.live, live_head::MICROS, i64::from(stamp.subsec_micros()).to_le_bytes());
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    fn accumulate(&mut self, layout: Layout, timing: &Timing) {
+        for ds in 0..layout.ds_count {
+            let range = self.prep_range(layout, ds);
+            let prep = &mut self.live[range];
+            Pdp::read(prep).accumulate(self.growths[ds], timing).write(prep);
+        }
+    }
+
+    fn close_steps(&mut self, header: &[u8], layout: Layout, timing: Timing, step: Step) {
+        let mut timing = timing;
+        if let Some((secs, first, rest)) = timing.split(step) {
+            let whole = timing.interval;
+            self.close(header, layout, &first, step, |growth| {
+                let share = *growth * secs / whole;
+                *growth -= share;
+                share
+            });
+            timing = rest;
+        }
+        self.close(header, layout, &timing, step, |growth| *growth);
+    }
+
+    /// Closes the steps of `timing`; `share` says how much of each data source's growth belongs to it.
+    fn close(
+        &mut self,
+        header: &[u8],
+        layout: Layout,
+        timing: &Timing,
+        step: Step,
+        share: impl Fn(&mut f64) -> f64,
+    ) {
+        self.pdps.clear();
+        for ds in 0..layout.ds_count {
+            let heartbeat = DsDef::read(header, layout, ds).heartbeat;
+            let range = self.prep_range(layout, ds);
+            let prep = &mut self.live[range];
+            let (pdp, open) = Pdp::read(prep).close(share(&mut self.growths[ds]), timing, step, heartbeat);
+            open.write(prep);
+            self.pdps.push(pdp);
+        }
+        let mut rows_start = layout.header_len() as u64;
+        for rra in 0..layout.rra_count {
+            let def = RraDef::read(header, layout, rra);
+            self.consolidate(layout, rra, &def, timing, rows_start);
+            rows_start += def.rows * layout.row_len() as u64;
+        }
+    }
+
+    fn consolidate(&mut self, layout: Layout, rra: usize, def: &RraDef, timing: &Timing, rows_start: u64) {
+        let due = Due::new(def, timing.first_pdp, timing.elapsed);
+        let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
+        for (prep, pdp) in self.live[first_prep..].chunks_exact_mut(cdp_prep::LEN).zip(&self.pdps) {
+            Cdp::read(prep).consolidate(def, due, *pdp, timing.elapsed).write(prep);
+        }
+        if due.rows == 0 {
+            return;
+        }
+        let pointer = layout.rra_ptr(rra) - layout.live_head();
+        let mut row = u64_at(&self.live, pointer);
+        for written in 0..due.rows {
+            row = if row + 1 >= def.rows { 0 } else { row + 1 };
+            let value_at = if written == 0 { cdp_prep::PRIMARY } else { cdp_prep::SECONDARY };
+            let start = self.rows.len();
+            for ds in 0..layout.ds_count {
+                let at = first_prep + ds * cdp_prep::LEN + value_at;
+                self.rows.extend_from_slice(&self.live[at..at + WORD]);
+            }
+            self.add_run(rows_start + row * layout.row_len() as u64, start);
+        }
+        put(&mut self.live, pointer, row.to_le_bytes());
+    }
+
+    /// Notes that the rows from `start` on go to `offset`; joined to the run before where they follow it.
+    fn add_run(&mut self, offset: u64, start: usize) {
+        let end = self.rows.len();
+        match self.runs.last_mut() {
+            Some((before, range)) if *before + range.len() as u64 == offset && range.end == start => {
+                range.end = end
+            }
+            _ => self.runs.push((offset, start..end)),
+        }
+    }
+
+    /// Where the `pdp_prep` of a data source stands in the live part.
+    fn prep_range(&self, layout: Layout, ds: usize) -> Range<usize> {
+        let start = layout.pdp_prep(ds) - layout.live_head();
+        start..start + pdp_prep::LEN
+    }
+}
+
+/// How the arguments of an update are to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options<'a> {
+    pub(super) template: Option<&'a Template>,
+    pub(super) skip_past: bool,
+    pub(super) now: UnixTime,
+}
+
+/// One reading of one data source.
+struct Reading<'a> {
+    text: &'a [u8],
+    /// The value itself, where it did not come as text.
+    value: Option<f64>,
+    /// The text of the reading before.
+    last: &'a [u8],
+}
+
+impl Reading<'_> {
+    /// What the data source grew by in `interval` seconds: value times seconds, NaN when unknown.
+    fn growth(&self, def: &DsDef, interval: f64) -> Result<f64, UpdateError> {
+        if self.text.starts_with(b"U") || (def.heartbeat as f64) < interval {
+            return Ok(UNKNOWN);
+        }
+        let (growth, rate) = match def.ds_type {
+            DsType::Gauge => {
+                let value = self.number(def.ds_type)?;
+                (value * interval, value)
+            }
+            DsType::Absolute => {
+                let value = self.number(def.ds_type)?;
+                (value, value / interval)
+            }
+            DsType::Counter => {
+                if !self.text.iter().all(u8::is_ascii_digit) {
+                    return Err(UpdateError::Unsigned(lossy(self.text)));
+                }
+                let growth = unwrapped(self.difference());
+                (growth, growth / interval)
+            }
+            DsType::Derive => {
+                if !self.text.strip_prefix(b"-").unwrap_or(self.text).iter().all(u8::is_ascii_digit) {
+                    return Err(UpdateError::Signed(lossy(self.text)));
+                }
+                let growth = self.difference();
+                (growth, growth / interval)
+            }
+        };
+        Ok(if rate < def.min || rate > def.max { UNKNOWN } else { growth })
+    }
+
+    fn number(&self, ds_type: DsType) -> Result<f64, UpdateError> {
+        match self.value {
+            Some(value) => Ok(value),
+            None => {
+                parse_number(self.text).map_err(|error| UpdateError::Value { ds_type: ds_type.name(), error })
+            }
+        }
+    }
+
+    fn difference(&self) -> f64 {
+        if self.last.starts_with(b"U") { UNKNOWN } else { decimal_difference(self.text, self.last) }
+    }
+}
+
+/// A counter's growth where it wrapped. The original adds 2^32 - 1, not 2^32, and so do we.
+fn unwrapped(growth: f64) -> f64 {
+    const WRAP_32: f64 = 4_294_967_295.0;
+    const WRAP_64: f64 = 18_446_744_069_414_584_320.0;
+    if growth >= 0.0 || growth.is_nan() {
+        return growth;
+    }
+    let growth = growth + WRAP_32;
+    if growth < 0.0 { growth + WRAP_64 } else { growth }
+}
+
+/// `a - b` of two whole numbers, exact in its decimal digits before it becomes a float; NaN where either is none.
+fn decimal_difference(a: &[u8], b: &[u8]) -> f64 {
+    /// Longer texts are unknown to the original.
+    const DIGITS: usize = 30;
+    let unsigned =
+        |text: &'_ [u8]| text.strip_prefix(b"-").map_or((false, text.len()), |rest| (true, rest.len()));
+    let ((a_negative, a_len), (b_negative, b_len)) = (unsigned(a), unsigned(b));
+    let (a, b) = (&a[a.len() - a_len..], &b[b.len() - b_len..]);
+    let is_number = |text: &[u8]| (1..=DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    if a_negative != b_negative || !is_number(a) || !is_number(b) {
+        return UNKNOWN;
+    }
+    // Right-aligned, so that digits of one weight stand in one place.
+    let padded = |text: &[u8]| {
+        let mut digits = [0_u8; DIGITS];
+        for (place, digit) in digits[DIGITS - text.len()..].iter_mut().zip(text) {
+            *place = digit - b'0';
+        }
+        digits
+    };
+    let (a, b) = (padded(a), padded(b));
+    let (large, small, negative) = if a >= b { (a, b, a_negative) } else { (b, a, !a_negative) };
+    let mut digits = [0_u8; DIGITS];
+    let mut borrow = 0;
+    for place in (0..DIGITS).rev() {
+        let subtrahend = small[place] + borrow;
+        borrow = u8::from(large[place] < subtrahend);
+        digits[place] = large[place] + 10 * borrow - subtrahend;
+    }
+    let value = digits.iter().fold(0.0_f64, |sum, digit| sum * 10.0 + f64::from(*digit));
+    if negative { -value } else { value }
+}
+
+/// A time behind `@`.
+fn at_time(text: &[u8], now: UnixTime) -> Result<(i64, u32), UpdateError> {
+    let shown = lossy(text);
+    let spec = at::parse(&shown, now).map_err(|error| UpdateError::AtTime { time: shown.clone(), error })?;
+    match spec.absolute() {
+        Some(time) => Ok((time.secs(), 0)),
+        None => Err(UpdateError::RelativeTime(shown)),
+    }
+}
+
+/// `N`, seconds since 1970, or negative seconds from now.
+fn plain_time(text: &[u8], now: UnixTime) -> Result<(i64, u32), UpdateError> {
+    if text == b"N" {
+        return Ok((now.secs(), now.subsec_micros()));
+    }
+    let mut time = parse_number(text).map_err(UpdateError::Time)?;
+    if time < 0.0 {
+        time += now.secs() as f64 + f64::from(now.subsec_micros()) / 1e6;
+    }
+    let whole = time.floor();
+    // What is out of range becomes the smallest number, as the conversion does on x86-64, and is refused as past.
+    let in_range = whole >= i64::MIN as f64 && whole < -(i64::MIN as f64);
+    let secs = if in_range { whole as i64 } else { i64::MIN };
+    let micros = ((time - whole) * 1e6) as u32;
+    Ok((secs, micros.min(999_999)))
+}
+
+fn step_of(header: &[u8]) -> Step {
+    // The check has seen a step of 1 to 2^32 - 1.
+    u32::try_from(u64_at(header, stat_head::STEP))
+        .ok()
+        .and_then(Step::new)
+        .unwrap_or(const { Step::new(1).expect("1 is not 0") })
+}
+
+fn put_last_ds(prep: &mut [u8], text: &[u8]) {
+    let field = &mut prep[pdp_prep::LAST_DS..][..LAST_DS_LEN];
+    let text = &text[..text.len().min(LAST_DS_LEN - 1)];
+    field.fill(0);
+    field[..text.len()].copy_from_slice(text);
+}
+
+/// The shortest text that is read back as `value`, of no more than 29 bytes.
+fn write_short(texts: &mut Vec<u8>, value: f64) {
+    if value.is_nan() {
+        texts.push(b'U');
+        return;
+    }
+    let start = texts.len();
+    // Writing to a Vec does not fail.
+    let _ = write!(texts, "{value}");
+    if texts.len() - start >= LAST_DS_LEN {
+        texts.truncate(start);
+        let _ = write!(texts, "{value:e}");
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
