@@ -142,12 +142,13 @@ pub struct MailOrigins {
 pub fn load(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     let loader = Loader::new(options, surroundings)?;
     let mail = loader.mail()?;
-    loader.config(mail)
+    let config = loader.config(mail)?;
+    if config.targets.is_empty() { Err(Error::NoTargets) } else { Ok(config) }
 }
 
-/// As [`load`], for commands that only look: the mail settings are left out, because a password file may be readable
-/// for the monitor alone.
-pub fn load_without_mail(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
+/// As [`load`], for commands that only look: there may be no target at all, and the mail settings are left out, because
+/// a password file may be readable for the monitor alone.
+pub fn look(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     Loader::new(options, surroundings)?.config(None)
 }
 
@@ -186,9 +187,6 @@ impl<'a> Loader<'a> {
         let data_dir = self.data_dir();
         let overrides = self.overrides()?;
         let targets = targets::resolve(self.candidates(&data_dir)?, &overrides, self.content());
-        if targets.is_empty() {
-            return Err(Error::NoTargets);
-        }
         let mut warnings = self.said.slips();
         let (mail, mail_origins) = match mail {
             Some(mail) => {

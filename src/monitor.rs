@@ -10,16 +10,17 @@ mod letter;
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, bounded, select};
 use tracing::{error, info, warn};
 
-use crate::alert::{self, Alerts, Event, EventKind};
+use crate::alert::{self, Alerts, Event, EventKind, TargetState};
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Mailer, Outbox};
 use crate::probe::{self, Prober};
-use crate::round::{Round, Rtt};
+use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::{Composer, News};
 
@@ -36,8 +37,8 @@ pub struct Settings {
     pub alert: alert::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
-    /// The limit of latency that a target's picture shows, by the target's name.
-    pub limits: HashMap<String, Rtt>,
+    /// The limit of latency that a target's picture shows, where it has one.
+    pub limits: HashMap<Arc<Target>, Rtt>,
 }
 
 /// Why a run ended.
@@ -75,23 +76,22 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub fn run(
     mut settings: Settings,
     stop: &Receiver<String>,
-    show: &mut dyn FnMut(&Round, &alert::State),
+    show: &mut dyn FnMut(&Round, &TargetState),
 ) -> Result<End, Error> {
     let started = UnixTime::from(SystemTime::now());
     let mut archives = Archives::open(&settings.archive, started)?;
     settings.follow(&archives);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
-    let mailer = Mailer::start(outbox.clone(), settings.mail.clone())?;
+    let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start(settings.probe.clone(), rounds_in)?;
-    let composer = Composer::start(&settings, outbox, mailer.waker()).map_err(Error::Thread)?;
+    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
-    let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &composer, stop, show)
-    }));
+    let watched =
+        catch_unwind(AssertUnwindSafe(|| watch(&mut archives, &mut alerts, &rounds, &composer, stop, show)));
     let prober_ended = prober.stop();
     for round in rounds.try_iter() {
         record(&mut archives, &round);
@@ -102,7 +102,7 @@ pub fn run(
         (Ok(Watched::ProberGone), Ok(())) => End::Panicked("the prober ended by itself".to_owned()),
         (Ok(Watched::ComposerGone), _) => End::Panicked("the composer of mails panicked".to_owned()),
     };
-    farewell(&settings, composer, mailer, &end, started);
+    farewell(&settings, composer, &mailer, &end, started);
     Ok(end)
 }
 
@@ -120,7 +120,7 @@ fn watch(
     rounds: &Receiver<Round>,
     composer: &Composer,
     stop: &Receiver<String>,
-    show: &mut dyn FnMut(&Round, &alert::State),
+    show: &mut dyn FnMut(&Round, &TargetState),
 ) -> Watched {
     loop {
         let round = select! {
@@ -137,7 +137,9 @@ fn watch(
                 return Watched::ComposerGone;
             }
         }
-        show(&round, &alerts.state(&round.target().name));
+        if let Some(state) = alerts.state(&round.target().name) {
+            show(&round, &state);
+        }
     }
 }
 
@@ -191,7 +193,10 @@ fn greet(settings: &Settings, prober: &Prober) {
         settings.archive.data_dir.display()
     );
     match &settings.mail {
-        Some(mail) => info!("alerts go to {} through {}", mail.recipients(), mail.server),
+        Some(mail) => {
+            let to: Vec<String> = mail.to.iter().map(ToString::to_string).collect();
+            info!("alerts go to {} through {}:{}", to.join(", "), mail.server.host, mail.server.port);
+        }
         None => warn!(
             "no mail settings: alerts go to this log only, and their mails lie unsent in {}",
             settings.archive.data_dir.join("outbox").display()
@@ -200,7 +205,7 @@ fn greet(settings: &Settings, prober: &Prober) {
 }
 
 /// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
-fn farewell(settings: &Settings, composer: Composer, mailer: Mailer, end: &End, started: UnixTime) {
+fn farewell(settings: &Settings, composer: Composer, mailer: &Mailer, end: &End, started: UnixTime) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::pattern::Past;
-use self::rule::{Comparison, Judge, Rule};
+pub use self::rule::Trouble;
+
+use self::rule::{Judge, Rule};
 use self::tally::{Stretch, Tally};
 use crate::round::{Round, Rtt, Target};
 use crate::time::{Step, UnixTime};
@@ -40,10 +42,9 @@ pub struct TargetRules {
 ///   they neither count nor break a run. An unknown round says nothing to any rule.
 /// - An alert is raised when its `raise` window holds enough bad rounds, and over when its `clear` window holds enough
 ///   good ones. Each window counts from the last change: no round is used twice.
-/// - No reply at all crosses every upper limit of latency. But one outage is one alert: while a target has a rule that
-///   judges [`Judge::Down`], a round without any reply says nothing to those limits as long as their alert is not open.
-///   An open one it keeps open, since a line that answers nothing has not become fast. Loss is not latency: a limit of
-///   loss counts such a round in any case.
+/// - No reply at all crosses every upper limit of latency, and of loss. But one outage is one alert: while a target has a
+///   rule that judges [`Judge::Down`], a round without any reply says nothing to those limits as long as their alert is
+///   not open. An open one it keeps open, since a line that answers nothing has become neither fast nor whole.
 /// - A pattern's alert is raised with the first round that matches and over with the first that does not.
 /// - An open alert is told again with the first bad round after each `repeat`. When the clock is set back, the waiting
 ///   begins anew.
@@ -108,6 +109,8 @@ pub struct Event {
     pub rule: String,
     /// The rule as it was written, for people: `median > 100ms`, `no ping answered`.
     pub condition: String,
+    /// What the line suffers, or suffered, from.
+    pub trouble: Trouble,
     /// What happened.
     pub kind: EventKind,
     /// The end of the first round of the trouble: the first bad one in the window that raised it.
@@ -254,6 +257,7 @@ impl Watch {
             target: Arc::clone(round.target()),
             rule: self.rule.name.clone(),
             condition: self.rule.judge.to_string(),
+            trouble: self.rule.judge.trouble(),
             kind,
             since: trouble.since,
             at: round.end(),
@@ -271,8 +275,7 @@ impl Watch {
             Judge::Down => Some(round.is_down()),
             Judge::Compare(comparison) => {
                 let bad = comparison.is_bad(round)?;
-                let is_latency = matches!(comparison, Comparison::Latency { .. });
-                let is_told = bad && is_latency && round.is_down() && tells_down && self.open.is_none();
+                let is_told = bad && round.is_down() && tells_down && self.open.is_none();
                 (!is_told).then_some(bad)
             }
             Judge::Pattern(pattern) => Some(self.past.matches_after(pattern, round)),

@@ -183,6 +183,11 @@ impl Pattern {
     /// The most rounds that a pattern may reach over, its gaps included.
     pub const MAX_SPAN: usize = 1000;
 
+    /// What it looks at.
+    pub fn kind(&self) -> PatternKind {
+        self.kind
+    }
+
     /// Reads `text` as a pattern of `kind`.
     pub fn parse(kind: PatternKind, text: &str) -> Result<Self, PatternError> {
         let mut elements = Vec::new();

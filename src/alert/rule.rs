@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use super::pattern::Op;
-use super::pattern::{Pattern, loss_percent};
+use super::pattern::{Pattern, PatternKind, loss_percent};
 use crate::round::{Round, Rtt};
 use crate::time::{DurationError, Spelled, parse_duration};
 
@@ -72,6 +72,32 @@ pub enum Judge {
     Compare(Comparison),
     /// It and the rounds before it look like this, in SmokePing's language.
     Pattern(Pattern),
+}
+
+impl Judge {
+    /// What a round that it finds bad suffers from.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Down => Trouble::Down,
+            Self::Compare(Comparison::Latency { .. }) => Trouble::Slow,
+            Self::Compare(Comparison::Loss { .. }) => Trouble::Lossy,
+            Self::Pattern(pattern) => match pattern.kind() {
+                PatternKind::Loss => Trouble::Lossy,
+                PatternKind::Rtt => Trouble::Slow,
+            },
+        }
+    }
+}
+
+/// What a line may suffer from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It does not answer.
+    Down,
+    /// Its latency is not as it should be.
+    Slow,
+    /// It loses too much.
+    Lossy,
 }
 
 impl fmt::Display for Judge {

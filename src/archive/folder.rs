@@ -6,9 +6,15 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// The archive of the target `name`: its `/` make folders, as SmokePing's do, and its `:` (IPv6) become `_`.
+/// Where the archive of the target called `name` lies below the data folder: its `/` make folders, as SmokePing's do.
+pub fn file_name(name: &str) -> PathBuf {
+    // rrdtool takes a colon in a file's name for the end of it.
+    PathBuf::from(format!("{}.rrd", name.replace(':', "_")))
+}
+
+/// The archive of the target called `name`.
 pub fn path(data_dir: &Path, name: &str) -> PathBuf {
-    data_dir.join(format!("{}.rrd", name.replace(':', "_")))
+    data_dir.join(file_name(name))
 }
 
 /// The name of the file that a target's picture is written to: `fra_core1_graph.png`.

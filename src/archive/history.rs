@@ -15,29 +15,31 @@ const ROWS: u64 = 32_000;
 
 /// What the archive in `file` holds of the span from `start` to `end`, in its finest rows that reach back so far.
 pub fn history(file: &Path, target: &str, start: UnixTime, end: UnixTime) -> Result<History, Error> {
-    let archive = rrd::File::open(file, rrd::Access::Read)?;
+    let mut archive = rrd::File::open(file, rrd::Access::Read)?;
     let view = archive.view()?;
     let columns = Columns::find(&view, file)?;
     let span = end.since(start).map_or(0, |span| span.as_secs());
     let resolution = (span / ROWS).max(u64::from(view.step().secs()));
-    let fetched = view.fetch(Cf::Average, start, end, resolution)?;
+    let fetched = view
+        .fetch(Cf::Average, start, end, resolution)
+        .map_err(|source| Error::Fetch { file: file.to_owned(), source })?;
     let pings = columns.ranks.len();
     let rows = fetched
         .rows()
-        .map(|(row_end, values)| {
-            let at = |column: usize| values.get(column).copied().unwrap_or(f64::NAN);
-            let loss = at(columns.loss);
+        .map(|(row_end, row)| {
+            let values: Vec<f64> = row.values().collect();
+            let loss = values[columns.loss];
             Row {
                 end: row_end,
                 loss_ratio: (!loss.is_nan()).then(|| (loss / pings as f64).clamp(0.0, 1.0)),
-                median: Rtt::from_secs_f64(at(columns.median)),
-                ranks: columns.ranks.iter().map(|column| Rtt::from_secs_f64(at(*column))).collect(),
+                median: Rtt::from_secs_f64(values[columns.median]),
+                ranks: columns.ranks.iter().map(|column| Rtt::from_secs_f64(values[*column])).collect(),
             }
         })
         .collect();
     Ok(History {
         target: target.to_owned(),
-        row: fetched.step(),
+        row: fetched.step().unwrap_or(view.step()),
         step: view.step(),
         pings,
         start,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Error, Rhythm};
 use crate::round::Round;
-use crate::rrd::{self, Cf, DataSource, DsType, Rra};
+use crate::rrd::{self, ArchiveDef, Cf, DataSource, DsType};
 use crate::time::{Step, UnixTime};
 
 const DAY: u64 = 86_400;
@@ -27,39 +27,23 @@ const XFF: f64 = 0.5;
 pub(super) fn definition(rhythm: Rhythm, start: UnixTime) -> rrd::Definition {
     let gauge = |name: &str, max: f64| DataSource {
         name: name.to_owned(),
-        kind: DsType::Gauge,
+        ds_type: DsType::Gauge,
         heartbeat: u64::from(rhythm.step.secs()) * 2,
         min: 0.0,
         max,
     };
-    let mut data_sources = vec![
-        gauge("uptime", f64::NAN),
-        gauge("loss", f64::from(rhythm.pings)),
-        gauge("median", f64::NAN),
-    ];
+    let mut data_sources =
+        vec![gauge("uptime", f64::NAN), gauge("loss", f64::from(rhythm.pings)), gauge("median", f64::NAN)];
     data_sources.extend((1..=rhythm.pings).map(|rank| gauge(&format!("ping{rank}"), f64::NAN)));
     let archives = KEPT
         .iter()
         .map(|(cf, row, span)| {
             let pdps = pdps_per_row(rhythm.step, *row);
             let rows = span.as_secs().div_ceil(pdps * u64::from(rhythm.step.secs()));
-            Rra { cf: *cf, xff: XFF, pdp_per_row: pdps, rows }
+            ArchiveDef { cf: *cf, xff: XFF, pdp_per_row: pdps, rows }
         })
         .collect();
     rrd::Definition { step: rhythm.step, start, data_sources, archives }
-}
-
-/// The length of a row and the span of each archive of a new file, without repetitions.
-pub(super) fn spans(step: Step) -> impl Iterator<Item = (Duration, Duration)> {
-    let mut seen = Vec::new();
-    KEPT.iter().filter_map(move |(_, row, span)| {
-        let row = step.duration() * u32::try_from(pdps_per_row(step, *row)).ok()?;
-        if seen.contains(&row) {
-            return None;
-        }
-        seen.push(row);
-        Some((row, *span))
-    })
 }
 
 /// How many rounds a row has: the whole number whose length is nearest to `row`, one at least.
@@ -81,7 +65,7 @@ pub(super) struct Columns {
 impl Columns {
     /// Finds them by name; other data sources are left unknown.
     pub(super) fn find<B: AsRef<[u8]>>(view: &rrd::Rrd<B>, file: &Path) -> Result<Self, Error> {
-        let names: Vec<&str> = view.data_source_names().collect();
+        let names: Vec<&str> = view.data_sources().map(|source| source.name).collect();
         let position = |wanted: &str| names.iter().position(|name| *name == wanted);
         let need = |wanted: &str| {
             position(wanted)

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use crate::round::{Round, Target};
 use crate::rrd;
-use crate::time::{Spelled, Step, UnixTime};
+use crate::time::{Step, UnixTime};
 
-pub use folder::{names, path, picture_name};
+pub use folder::{file_name, names, path, picture_name};
 pub use history::history;
 
 use folder::Lock;
@@ -29,12 +29,6 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Every target that is recorded.
     pub targets: Vec<TargetSettings>,
-}
-
-/// Where the archive of the target called `name` lies below the data folder.
-pub fn file_name(name: &str) -> PathBuf {
-    // rrdtool takes a colon in a file's name for the end of it.
-    PathBuf::from(format!("{}.rrd", name.replace(':', "_")))
 }
 
 /// How one target is recorded.
@@ -103,8 +97,16 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// The archive engine says no.
-    #[error("{0}")]
+    #[error(transparent)]
     Rrd(#[from] rrd::Error),
+    /// The span that was asked for is none.
+    #[error("{}: {source}", file.display())]
+    Fetch {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: rrd::FetchError,
+    },
     /// The file is an archive, but not of rounds.
     #[error("{} is no archive of rounds: it has no data source '{missing}'", file.display())]
     NotOfRounds {
@@ -275,11 +277,13 @@ impl Open {
             folder::make_parent(file)?;
             let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
             let start = rhythm.step.boundary_before(now);
-            rrd::create(file, &layout::definition(rhythm, start), rrd::Overwrite::Refuse)?;
+            rrd::create(file, &layout::definition(rhythm, start), rrd::Overwrite::No)?;
         }
-        let rrd = rrd::File::open(file, rrd::Access::Write)?;
-        let columns = Columns::find(&rrd.view()?, file)?;
-        let rhythm = Rhythm { step: rrd.view()?.step(), pings: columns.pings() };
+        let mut rrd = rrd::File::open(file, rrd::Access::Write)?;
+        let view = rrd.view()?;
+        let columns = Columns::find(&view, file)?;
+        let rhythm = Rhythm { step: view.step(), pings: columns.pings() };
+        drop(view);
         if !settings.step.allows(rhythm.step) {
             let wanted = settings.step.value();
             return Err(Error::OtherStep { file: file.to_owned(), found: rhythm.step, wanted });
@@ -295,7 +299,7 @@ impl Open {
     /// Stores the round; where the archive's last update lies before the round's start, what lies between is stored as
     /// unknown first: nobody watched then, and rrdtool would spread the round over it.
     fn store(&mut self, round: &Round) -> Result<Option<UnixTime>, Error> {
-        let last = self.rrd.last_update()?;
+        let last = self.rrd.view()?.last_update();
         if last >= round.end() {
             return Ok(Some(last));
         }
@@ -307,13 +311,4 @@ impl Open {
         self.rrd.update(round.end(), &self.values)?;
         Ok(None)
     }
-}
-
-/// What a target's new archive would be, for people: its size and the spans of its archives.
-pub fn describe(rhythm: Rhythm) -> String {
-    let definition = layout::definition(rhythm, UnixTime::from_secs(0));
-    let spans: Vec<String> = layout::spans(rhythm.step)
-        .map(|(row, span)| format!("{} of {} rows", Spelled(span), Spelled(row)))
-        .collect();
-    format!("{:.1} MB: {}", definition.file_size() as f64 / 1e6, spans.join(", "))
 }

@@ -11,8 +11,24 @@ use latmon::config::{Config, Origin, Setting, TargetConfig};
 use latmon::mail::Tls;
 use latmon::time::Spelled;
 
+use super::settings::SettingsArgs;
+use super::{Exit, Failure, output};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let config = args.settings.load()?;
+    let mut text = Vec::new();
+    print(&config, &mut text).map_err(Failure::failed)?;
+    Ok(output::print(&String::from_utf8_lossy(&text)))
+}
+
 /// Writes the settings for people to read: a screen for one target, a table for many.
-pub(crate) fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
+fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     let mut page = Page::default();
     match &config.file {
         Some(file) => page.line("file", file.display(), None),

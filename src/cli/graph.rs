@@ -107,7 +107,7 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
     }
     let options =
         Options { config: args.config.clone(), data_dir: args.data_dir.clone(), ..Options::default() };
-    let config = config::load(&options, &Surroundings::of_process()).map_err(Failure::usage)?;
+    let config = config::look(&options, &Surroundings::of_process()).map_err(Failure::usage)?;
     if args.what.is_empty() {
         return only_one(args, &config).map(|subject| vec![subject]);
     }
@@ -128,12 +128,12 @@ fn of_file(args: &Args, file: &Path) -> Subject {
 }
 
 fn of_target(args: &Args, config: &Config, name: &str) -> Subject {
-    let host = config.targets().find(|target| target.name == name).map(|target| target.host.as_str());
-    let title = match host {
+    let known = config.targets.iter().find(|known| known.target.name == name);
+    let title = match known.map(|known| &known.target.host) {
         Some(host) if host != name => format!("{name} ({host})"),
         _ => name.to_owned(),
     };
-    let limit = config.limits.get(name).copied();
+    let limit = known.and_then(|known| known.limit);
     Subject {
         name: name.to_owned(),
         file: archive::path(&config.data_dir.value, name),
@@ -143,7 +143,7 @@ fn of_target(args: &Args, config: &Config, name: &str) -> Subject {
 
 /// The only target of the settings, or else the only archive of the data folder.
 fn only_one(args: &Args, config: &Config) -> Result<Subject, Failure> {
-    let names: Vec<&str> = config.targets().map(|target| target.name.as_str()).collect();
+    let names: Vec<&str> = config.targets.iter().map(|known| known.target.name.as_str()).collect();
     match names.as_slice() {
         [name] => return Ok(of_target(args, config, name)),
         [] => {}

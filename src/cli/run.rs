@@ -27,7 +27,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let stop = stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let mut screen = Screen::new(config.probe.targets.len());
-    let settings = monitor::Settings { host: host_name(), ..config.into() };
+    let settings = monitor::Settings {
+        host: host_name(),
+        archive: config.archive,
+        probe: config.probe,
+        alert: config.alert,
+        mail: config.mail,
+        limits: config.limits,
+    };
     match monitor::run(settings, &stop, &mut |round, state| screen.show(round, state)) {
         Ok(End::Told(_)) => Ok(Exit::Done),
         Ok(End::Panicked(reason)) => Err(Failure::failed(format!("stopped after a panic: {reason}"))),

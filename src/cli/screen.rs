@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use latmon::alert::State;
+use latmon::alert::{TargetState, Trouble};
 use latmon::round::Round;
 use latmon::time::UnixTime;
 
@@ -30,7 +30,7 @@ impl Screen {
         }
     }
 
-    pub(super) fn show(&mut self, round: &Round, state: &State) {
+    pub(super) fn show(&mut self, round: &Round, state: &TargetState) {
         let text = match self {
             Self::Absent => return,
             Self::Lines { width } => {
@@ -53,7 +53,7 @@ impl Screen {
 /// One target's newest round, as it is shown.
 struct Line {
     end: UnixTime,
-    trouble: Trouble,
+    rank: Rank,
     name: String,
     median: String,
     loss: String,
@@ -62,30 +62,25 @@ struct Line {
 
 /// What a table shows first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Trouble {
+enum Rank {
     Down,
     Alerting,
     Unknown,
-    None,
+    Well,
 }
 
 impl Line {
-    fn new(round: &Round, state: &State) -> Self {
-        let trouble = match (round.is_unknown(), round.is_down(), state.is_ok()) {
-            (true, _, _) => Trouble::Unknown,
-            (_, true, _) => Trouble::Down,
-            (_, _, false) => Trouble::Alerting,
-            _ => Trouble::None,
-        };
-        let word = match trouble {
-            Trouble::Unknown => "UNKNOWN".to_owned(),
-            Trouble::Down => "DOWN".to_owned(),
-            Trouble::Alerting | Trouble::None => state.to_string(),
+    fn new(round: &Round, state: &TargetState) -> Self {
+        let (rank, word) = match state {
+            _ if round.is_unknown() => (Rank::Unknown, "UNKNOWN"),
+            _ if round.is_down() => (Rank::Down, "DOWN"),
+            TargetState::Alerting(open) => (Rank::Alerting, open.first().map_or("ALERT", |open| word(open.rule.judge.trouble()))),
+            TargetState::Ok | TargetState::Waiting | TargetState::Unknown { .. } => (Rank::Well, "ok"),
         };
         let fault = round.fault().map(|fault| format!("  ({fault})")).unwrap_or_default();
         Self {
             end: round.end(),
-            trouble,
+            rank,
             name: round.target().name.clone(),
             median: round.median().map_or_else(|| "-".to_owned(), |median| median.to_string()),
             loss: round.loss_ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
@@ -100,6 +95,15 @@ impl Line {
     }
 }
 
+/// An open alert in a word; one that was down is not over before some rounds were well.
+fn word(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Down => "was DOWN",
+        Trouble::Slow => "SLOW",
+        Trouble::Lossy => "LOSSY",
+    }
+}
+
 /// Every target's newest round, drawn over the whole terminal.
 pub(super) struct Table {
     targets: usize,
@@ -111,7 +115,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Takes a round; returns what to write where it is time to draw.
-    fn enter(&mut self, round: &Round, state: &State) -> Option<String> {
+    fn enter(&mut self, round: &Round, state: &TargetState) -> Option<String> {
         let line = Line::new(round, state);
         let end = line.end;
         self.newest.insert(line.name.clone(), line);
@@ -127,19 +131,19 @@ impl Table {
 
     /// A heading and as many targets as fit below it, the troubled ones first.
     fn text(&self, end: UnixTime, rows: usize) -> String {
-        let count = |trouble| self.newest.values().filter(|line| line.trouble == trouble).count();
+        let count = |rank| self.newest.values().filter(|line| line.rank == rank).count();
         let mut text = format!(
             "\x1b[H\x1b[J{}  {} targets: {} ok, {} down, {} alerting, {} unknown\n\n",
             end.local().civil.format("%H:%M:%S"),
             self.targets,
-            count(Trouble::None),
-            count(Trouble::Down),
-            count(Trouble::Alerting),
-            count(Trouble::Unknown),
+            count(Rank::Well),
+            count(Rank::Down),
+            count(Rank::Alerting),
+            count(Rank::Unknown),
         );
         let width = self.newest.keys().map(|name| name.chars().count()).max().unwrap_or(0);
         let mut lines: Vec<&Line> = self.newest.values().collect();
-        lines.sort_by_key(|line| line.trouble);
+        lines.sort_by_key(|line| line.rank);
         for line in lines.into_iter().take(rows.saturating_sub(3)) {
             text.push_str(&line.text(width));
             text.push('\n');

@@ -70,7 +70,7 @@ impl Mailer {
 
     /// Tries everything that waits once more, for at most `grace`, and returns how many mails still wait. A send that
     /// hangs is left behind: its mail stays in the outbox for the next run.
-    pub fn stop(self, grace: Duration) -> usize {
+    pub fn stop(&self, grace: Duration) -> usize {
         let _ = self.stop.try_send(Instant::now() + grace);
         // With no thread, or one that is gone, the channel is closed and this returns at once.
         select! {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::alert::Event;
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
-use crate::mail::{self, Attachment, Message, Outbox, Waker};
-use crate::round::Rtt;
+use crate::mail::{self, Attachment, Mailer, Message, Outbox};
+use crate::round::{Rtt, Target};
 
 /// How far back the picture of a mail reaches.
 const PICTURE_SPAN: Duration = Duration::from_secs(24 * 3600);
@@ -44,13 +45,13 @@ struct Desk {
     host: String,
     data_dir: PathBuf,
     mail: Option<mail::Settings>,
-    limits: HashMap<String, Rtt>,
+    limits: HashMap<Arc<Target>, Rtt>,
     outbox: Outbox,
-    mailer: Waker,
+    mailer: Arc<Mailer>,
 }
 
 impl Composer {
-    pub(super) fn start(settings: &Settings, outbox: Outbox, mailer: Waker) -> io::Result<Self> {
+    pub(super) fn start(settings: &Settings, outbox: Outbox, mailer: Arc<Mailer>) -> io::Result<Self> {
         let desk = Desk {
             host: settings.host.clone(),
             data_dir: settings.archive.data_dir.clone(),
@@ -116,7 +117,7 @@ impl Desk {
             scale: 1.0,
             theme: Theme::Light,
             format: Format::Png,
-            limit: self.limits.get(&target.name).copied(),
+            limit: self.limits.get(target).copied(),
         };
         match graph::smoke(past, &picture) {
             Ok(bytes) => {

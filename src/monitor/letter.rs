@@ -16,7 +16,11 @@ const TABLE_ROWS: usize = 12;
 
 /// `fra/core1 (192.0.2.2)`; the name alone where it is the host.
 pub(super) fn title(target: &Target) -> String {
-    if target.name == target.host { target.name.clone() } else { format!("{} ({})", target.name, target.host) }
+    if target.name == target.host {
+        target.name.clone()
+    } else {
+        format!("{} ({})", target.name, target.host)
+    }
 }
 
 /// The line that the log gets.
@@ -41,7 +45,8 @@ pub(super) fn alert(event: &Event, address: Option<IpAddr>, past: Option<&Histor
     fact(&mut text, "rule", &format!("{}: {}", event.rule, event.condition));
     if let Some(past) = past {
         text.push_str("\nThe last rounds (end, median, loss):\n");
-        for row in past.rows.iter().filter(|row| row.end <= event.at).rev().take(TABLE_ROWS).rev() {
+        let until = past.rows.partition_point(|row| row.end <= event.at);
+        for row in &past.rows[until.saturating_sub(TABLE_ROWS)..until] {
             text.push_str(&table_line(row));
         }
         text.push_str("\nThe attached picture shows the last 24 hours.\n");
@@ -81,7 +86,10 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
     Message {
         key: format!("monitor-exit-{}", now.micros()),
         in_reply_to: None,
-        subject: format!("[latmon] STOPPED: the monitor on {} has {subject}, please restart it", settings.host),
+        subject: format!(
+            "[latmon] STOPPED: the monitor on {} has {subject}, please restart it",
+            settings.host
+        ),
         text,
         attachments: Vec::new(),
         date: now,

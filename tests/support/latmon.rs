@@ -63,7 +63,8 @@ impl Desk {
             .lines()
             .filter_map(|line| {
                 let (end, values) = line.split_once(": ")?;
-                let values: Vec<f64> = values.split(' ').map(|value| value.parse().unwrap_or(f64::NAN)).collect();
+                let values: Vec<f64> =
+                    values.split(' ').map(|value| value.parse().unwrap_or(f64::NAN)).collect();
                 (!values.get(1)?.is_nan()).then(|| (end.parse().unwrap_or(0), values))
             })
             .collect()
@@ -151,7 +152,9 @@ pub fn told(output: &Output) -> (Option<i32>, String) {
 
 /// Panics unless the file is a PNG that decodes; returns its size.
 pub fn png_size(file: &Path) -> (u32, u32) {
-    let file = std::io::BufReader::new(File::open(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    let file = std::io::BufReader::new(
+        File::open(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())),
+    );
     let mut reader = png::Decoder::new(file).read_info().expect("a PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a bounded picture")];
     let info = reader.next_frame(&mut pixels).expect("every pixel");
