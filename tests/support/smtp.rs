@@ -7,7 +7,7 @@
 //! ```
 //! It listens on 127.0.0.1, its certificate is for `localhost` and 127.0.0.1, and it ends when it is dropped. In a test
 //! file: `mod support { pub mod smtp; }`.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
