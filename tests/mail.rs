@@ -147,13 +147,26 @@ fn a_certificate_of_an_unknown_issuer_is_not_trusted() {
 
 #[test]
 fn a_certificate_for_another_name_is_not_trusted() {
-    trusting_one_for("DNS:other.example", "a_certificate_for_another_name_is_not_trusted", |certificates| {
+    trusting_one("DNS:other.example", 2, "a_certificate_for_another_name_is_not_trusted", |certificates| {
         let smtp = server(Mode::Implicit, certificates, "");
         let trouble = distrusted(&smtp, Tls::Implicit);
         assert!(
             trouble.contains("certificate not trusted") && trouble.contains("other.example"),
             "{trouble}"
         );
+    });
+}
+
+#[test]
+fn an_expired_certificate_is_not_trusted() {
+    trusting_one("DNS:localhost", 0, "an_expired_certificate_is_not_trusted", |certificates| {
+        // It ends in the second it was made in.
+        let made = fs::metadata(certificates.join("server.pem")).unwrap().modified().unwrap();
+        while made.elapsed().unwrap() < Duration::from_millis(1_100) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let trouble = distrusted(&server(Mode::Implicit, certificates, ""), Tls::Implicit);
+        assert!(trouble.contains("certificate not trusted: it has expired"), "{trouble}");
     });
 }
 
@@ -469,7 +482,7 @@ fn a_kill_leaves_whole_mails() {
 #[ignore = "runs as a part of a_kill_leaves_whole_mails, which ends it"]
 fn helper_that_puts_mails() {
     let outbox = Outbox::open(Path::new(&env::var("LATMON_TEST_DATA").unwrap())).unwrap();
-    for number in 0..10_000 {
+    for number in 0..500 {
         let path = outbox.put(&message(&number.to_string(), number), &vec![number as u8; 300_000]).unwrap();
         println!("put {}", path.display());
     }
@@ -558,16 +571,16 @@ fn trouble(mailer: &Mailer) -> String {
 
 /// Runs `scenario` in a process that trusts the CA of the certificates it is given, for localhost.
 fn trusting(test: &str, scenario: impl FnOnce(&Path)) {
-    trusting_one_for("DNS:localhost,IP:127.0.0.1", test, scenario);
+    trusting_one("DNS:localhost,IP:127.0.0.1", 2, test, scenario);
 }
 
-/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for `names`.
-fn trusting_one_for(names: &str, test: &str, scenario: impl FnOnce(&Path)) {
+/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for `names` and so many days.
+fn trusting_one(names: &str, days: u32, test: &str, scenario: impl FnOnce(&Path)) {
     if let Some(certificates) = env::var_os("LATMON_TEST_CERTIFICATES") {
         return scenario(Path::new(&certificates));
     }
     let certificates = tempfile::tempdir().unwrap();
-    make_certificates(certificates.path(), names);
+    make_certificates(certificates.path(), names, days);
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env("LATMON_TEST_CERTIFICATES", certificates.path())
