@@ -3,16 +3,18 @@
 //! Whom to trust is said by SSL_CERT_FILE, as for the program itself. It holds for a whole process, so each test runs
 //! again in a process of its own, which has it set ([`trusting`]).
 
+#![allow(clippy::unwrap_used, reason = "a test ends there")]
+
 mod support {
     pub mod smtp;
 }
 
 use std::env;
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -145,13 +147,26 @@ fn a_certificate_of_an_unknown_issuer_is_not_trusted() {
 
 #[test]
 fn a_certificate_for_another_name_is_not_trusted() {
-    trusting_one_for("DNS:other.example", "a_certificate_for_another_name_is_not_trusted", |certificates| {
+    trusting_one("DNS:other.example", 2, "a_certificate_for_another_name_is_not_trusted", |certificates| {
         let smtp = server(Mode::Implicit, certificates, "");
         let trouble = distrusted(&smtp, Tls::Implicit);
         assert!(
             trouble.contains("certificate not trusted") && trouble.contains("other.example"),
             "{trouble}"
         );
+    });
+}
+
+#[test]
+fn an_expired_certificate_is_not_trusted() {
+    trusting_one("DNS:localhost", 0, "an_expired_certificate_is_not_trusted", |certificates| {
+        // It ends in the second it was made in.
+        let made = fs::metadata(certificates.join("server.pem")).unwrap().modified().unwrap();
+        while made.elapsed().unwrap() < Duration::from_millis(1_100) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let trouble = distrusted(&server(Mode::Implicit, certificates, ""), Tls::Implicit);
+        assert!(trouble.contains("certificate not trusted: it has expired"), "{trouble}");
     });
 }
 
@@ -431,6 +446,48 @@ fn no_text_makes_a_header_or_a_recipient() {
     );
 }
 
+/// A mail is decided on when `put` returns, and no SIGKILL leaves half of one.
+#[test]
+fn a_kill_leaves_whole_mails() {
+    let place = Place::new();
+    let mut helper = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "helper_that_puts_mails", "--nocapture", "--ignored"])
+        .env("LATMON_TEST_DATA", place.data.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(helper.stdout.take().unwrap()).lines();
+    let acknowledged: Vec<String> =
+        lines.by_ref().map(Result::unwrap).filter(|line| line.starts_with("put ")).take(20).collect();
+    helper.kill().unwrap();
+    helper.wait().unwrap();
+    let more = lines.map_while(Result::ok).filter(|line| line.starts_with("put "));
+    let acknowledged: Vec<String> = acknowledged.into_iter().chain(more).collect();
+
+    let outbox = Outbox::open(place.data.path()).unwrap();
+    let waiting = outbox.waiting().unwrap();
+    assert_eq!(place.files("outbox").len(), waiting.len(), "nothing else is left there");
+    for mail in &waiting {
+        let bytes = fs::read(&mail.path).unwrap();
+        assert_eq!(bytes.len(), 300_000);
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+    }
+    for line in acknowledged {
+        let path = Path::new(&line[4..]);
+        assert!(waiting.iter().any(|mail| mail.path == path), "{line}");
+    }
+}
+
+#[test]
+#[ignore = "runs as a part of a_kill_leaves_whole_mails, which ends it"]
+fn helper_that_puts_mails() {
+    let outbox = Outbox::open(Path::new(&env::var("LATMON_TEST_DATA").unwrap())).unwrap();
+    for number in 0..500 {
+        let path = outbox.put(&message(&number.to_string(), number), &vec![number as u8; 300_000]).unwrap();
+        println!("put {}", path.display());
+    }
+}
+
 /// A data folder with an outbox.
 struct Place {
     data: tempfile::TempDir,
@@ -514,16 +571,16 @@ fn trouble(mailer: &Mailer) -> String {
 
 /// Runs `scenario` in a process that trusts the CA of the certificates it is given, for localhost.
 fn trusting(test: &str, scenario: impl FnOnce(&Path)) {
-    trusting_one_for("DNS:localhost,IP:127.0.0.1", test, scenario);
+    trusting_one("DNS:localhost,IP:127.0.0.1", 2, test, scenario);
 }
 
-/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for `names`.
-fn trusting_one_for(names: &str, test: &str, scenario: impl FnOnce(&Path)) {
+/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for `names` and so many days.
+fn trusting_one(names: &str, days: u32, test: &str, scenario: impl FnOnce(&Path)) {
     if let Some(certificates) = env::var_os("LATMON_TEST_CERTIFICATES") {
         return scenario(Path::new(&certificates));
     }
     let certificates = tempfile::tempdir().unwrap();
-    make_certificates(certificates.path(), names);
+    make_certificates(certificates.path(), names, days);
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env("LATMON_TEST_CERTIFICATES", certificates.path())

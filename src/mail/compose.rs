@@ -17,6 +17,7 @@ use crate::time::UnixTime;
 /// Without `settings` its sender is `latmon@HOST` and it has no recipients. The mailer puts in what the settings say by
 /// then ([`addressed`]), so such a mail can wait for its settings, and a corrected address frees those that wait.
 pub fn compose(message: &Message, settings: Option<&Settings>, host: &str) -> Result<Vec<u8>, Error> {
+    let host = if host.trim().is_empty() { "localhost" } else { host };
     let domain = safe_id(&host.to_lowercase());
     let sender = local_sender(&domain);
     let envelope = Envelope::new(Some(sender.clone()), vec![sender.clone()])
@@ -204,3 +205,139 @@ const SUBJECT_CHARS: usize = 250;
 const HOST_CHARS: usize = 100;
 const NAME_CHARS: usize = 120;
 const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::super::{Server, Tls};
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            from: "latmon@example.org".parse().unwrap(),
+            to: vec!["noc@example.org".parse().unwrap(), "boss@example.net".parse().unwrap()],
+            server: Server { host: "localhost".into(), port: 25, tls: Tls::None, login: None },
+        }
+    }
+
+    fn addressed_text(raw: &str) -> Option<String> {
+        addressed(raw.as_bytes(), &settings()).map(|mail| String::from_utf8(mail).unwrap())
+    }
+
+    const HEAD: &str = "From: latmon <latmon@example.org>\r\nTo: noc@example.org,\r\n boss@example.net\r\n";
+
+    #[test]
+    fn a_mail_that_waited_gets_the_addresses_of_today() {
+        let raw = "Subject: a\r\n folded\r\nfrom: \"latmon on\r\n mon1\" <latmon@mon1>\r\nTO: old@example.org,\r\n older@example.org\r\nX: y\r\n\r\nTo: body\r\n";
+        let named = HEAD.replace("latmon <", "\"latmon on mon1\" <");
+        let expected = format!("{named}Subject: a\r\n folded\r\nX: y\r\n\r\nTo: body\r\n");
+        assert_eq!(addressed_text(raw), Some(expected));
+    }
+
+    #[test]
+    fn an_edited_mail_has_its_line_ends_mended() {
+        assert_eq!(
+            addressed_text("Subject: a\nX: y\r\n\nbo\rdy\n\r\n"),
+            Some(format!("{HEAD}Subject: a\r\nX: y\r\n\r\nbody\r\n\r\n"))
+        );
+    }
+
+    #[test]
+    fn what_has_no_header_is_no_mail() {
+        for raw in
+            ["", "\r\n", "text\r\n\r\n", " a: b\r\n\r\n", "a b: c\r\n\r\n", ": c\r\n\r\n", "a: no end\r\n"]
+        {
+            assert_eq!(addressed_text(raw), None, "{raw:?}");
+        }
+        assert_eq!(addressed(&b"a: b\n".repeat(MAX_FIELDS + 1), &settings()), None);
+    }
+
+    #[test]
+    fn a_sender_that_nobody_can_read_is_latmon() {
+        for from in ["From: latmon@mon1", "From: <a@b>", "From: gr\u{fc}n <a@b>", "From: >x<", "X: y"] {
+            let mail = addressed_text(&format!("{from}\r\n\r\n")).unwrap();
+            assert!(
+                mail.starts_with("From: latmon <latmon@example.org>\r\n") || from == "From: >x<",
+                "{mail}"
+            );
+            assert!(
+                mail.starts_with("From: ") && mail.contains(" <latmon@example.org>\r\nTo: noc"),
+                "{mail}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mail_without_attachments_is_plain_text() {
+        let message = Message {
+            key: "a".into(),
+            in_reply_to: None,
+            subject: "s".into(),
+            text: "one\ntwo\u{0}\u{1b}\n".into(),
+            attachments: Vec::new(),
+            date: UnixTime::from_secs(i64::MAX / 1_000_000),
+        };
+        let mail = String::from_utf8(compose(&message, None, "").unwrap()).unwrap();
+        assert!(mail.contains("Content-Type: text/plain; charset=utf-8\r\n"), "{mail}");
+        assert!(mail.contains("Date: Fri, 31 Dec 9999 23:59:59 +0000\r\n"), "{mail}");
+        assert!(mail.contains("\r\n\r\none\r\ntwo\r\n"), "{mail}");
+        assert!(mail.contains("Message-ID: <a@localhost>\r\n"), "a machine without a name: {mail}");
+    }
+
+    #[test]
+    fn a_wrong_media_type_is_an_error() {
+        let attachment = super::super::Attachment { name: "a".into(), mime: "picture", bytes: Vec::new() };
+        assert_eq!(part(&attachment).unwrap_err().to_string(), "attachment a: 'picture' is no media type");
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_safe_and_differ(texts in prop::collection::vec(".{0,8}|[a./%\\-]{0,4}|[a.]{150,200}", 2..20)) {
+            let mut seen: HashMap<String, String> = HashMap::new();
+            for text in texts {
+                let id = safe_id(&text);
+                // The dot-atom of RFC 5322, and a name that hides no file and leaves no folder.
+                prop_assert!(id.split('.').all(|atom| !atom.is_empty()), "{}", id);
+                prop_assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.%".contains(&byte)));
+                prop_assert!(id.len() <= ID_BYTES);
+                let other = seen.insert(id.clone(), text.clone());
+                prop_assert!(other.is_none_or(|other| other == text), "{}", id);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_addressing_panic(raw in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = addressed(&raw, &settings());
+        }
+
+        #[test]
+        fn no_text_makes_a_header(text in "\\PC*[\r\n\u{85}\u{2028}]{0,3}(Bcc: x@y)?.{0,300}") {
+            let message = Message {
+                key: text.clone(),
+                in_reply_to: Some(text.clone()),
+                subject: text.clone(),
+                text: text.clone(),
+                attachments: vec![super::super::Attachment { name: text.clone(), mime: "image/png", bytes: vec![0] }],
+                date: UnixTime::from_secs(0),
+            };
+            let mail = compose(&message, Some(&settings()), &text).unwrap();
+            prop_assert!(mail.is_ascii());
+            let (fields, _) = split(&mail).unwrap();
+            let mut names: Vec<&[u8]> =
+                fields.iter().map(|field| field.0.split(|byte| *byte == b':').next().unwrap()).collect();
+            names.sort_unstable();
+            let expected: [&[u8]; 11] = [
+                b"Auto-Submitted", b"Content-Type", b"Date", b"From", b"In-Reply-To", b"MIME-Version", b"Message-ID",
+                b"References", b"Subject", b"To", b"X-Mailer",
+            ];
+            prop_assert_eq!(&names[..], &expected[..]);
+            for line in mail.split_inclusive(|byte| *byte == b'\n') {
+                prop_assert!(line.ends_with(b"\r\n") && line.len() <= 1000, "{}", String::from_utf8_lossy(line));
+                prop_assert!(!line[..line.len() - 2].contains(&b'\r'));
+            }
+        }
+    }
+}

@@ -484,3 +484,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const MAX_REPLY_LINE: u64 = 4096;
 const MAX_REPLY_LINES: usize = 128;
 const SHOWN_CHARS: usize = 300;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //! ```
 //! It listens on 127.0.0.1, its certificate is for `localhost` and 127.0.0.1, and it ends when it is dropped. In a test
 //! file: `mod support { pub mod smtp; }`.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -99,7 +99,7 @@ impl Smtp {
         let certificates = match options.certificates {
             Some(certificates) => certificates.to_owned(),
             None => {
-                make_certificates(folder.path(), "DNS:localhost,IP:127.0.0.1");
+                make_certificates(folder.path(), "DNS:localhost,IP:127.0.0.1", 2);
                 folder.path().to_owned()
             }
         };
@@ -242,8 +242,8 @@ impl Received {
 }
 
 /// Makes a CA (`ca.pem`) in `folder` and a certificate it signed (`server.pem`, `server.key`) for `names`, in the form
-/// of OpenSSL's subjectAltName.
-pub fn make_certificates(folder: &Path, names: &str) {
+/// of OpenSSL's subjectAltName, good for so many days; with 0 it ends in the second it was made in.
+pub fn make_certificates(folder: &Path, names: &str, days: u32) {
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     let openssl = |arguments: &[&str]| {
         let output = Command::new("openssl").args(arguments).current_dir(folder).output();
@@ -269,7 +269,7 @@ pub fn make_certificates(folder: &Path, names: &str) {
         "ca.key",
         "-CAcreateserial",
         "-days",
-        "2",
+        &days.to_string(),
         "-extfile",
         "extensions",
         "-out",

@@ -1,0 +1,221 @@
+//! The conversation with servers that misbehave in ways a real one cannot be made to; `tests/mail.rs` has a real one.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+use crate::mail::Secret;
+
+const SHORT: Limits = Limits {
+    connect: Duration::from_millis(500),
+    command: Duration::from_millis(500),
+    transfer: Duration::from_millis(500),
+    verdict: Duration::from_millis(500),
+};
+
+/// A server whose one conversation `talk` holds, and the settings that lead to it.
+fn server(tls: Tls, talk: impl FnOnce(TcpStream) + Send + 'static) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || talk(listener.accept().unwrap().0));
+    Server { host: "127.0.0.1".into(), port, tls, login: None }
+}
+
+/// A server that says `replies` one after the other, each but the first after a line from us.
+fn script(tls: Tls, replies: &'static [&'static str]) -> Server {
+    server(tls, move |stream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        for (number, reply) in replies.iter().enumerate() {
+            if number > 0 && lines.next().is_none_or(|line| line.is_err()) {
+                return;
+            }
+            (&stream).write_all(reply.as_bytes()).unwrap();
+        }
+        // The line stays open until we close it.
+        while lines.next().is_some_and(|line| line.is_ok()) {}
+    })
+}
+
+fn refusal(server: &Server) -> Fault {
+    match Session::open(server, SHORT) {
+        Ok(_) => panic!("the session opened"),
+        Err(error) => error.fault,
+    }
+}
+
+fn with_login(mut server: Server, password: &str) -> Server {
+    server.login = Some(Login { username: "user".into(), password: Secret::new(password) });
+    server
+}
+
+fn settings(server: Server) -> Settings {
+    Settings {
+        from: "latmon@example.org".parse().unwrap(),
+        to: vec!["noc@example.org".parse().unwrap()],
+        server,
+    }
+}
+
+/// A time limit for each read would never end this: every byte comes within it.
+#[test]
+fn a_server_that_drips_bytes_holds_nobody() {
+    let dripping = server(Tls::None, |mut stream| {
+        while stream.write_all(b"2").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let started = Instant::now();
+    assert!(matches!(refusal(&dripping), Fault::Silent));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let dripping = server(Tls::Implicit, |mut stream| {
+        // A TLS record that is announced and comes byte by byte.
+        let record = [&[22, 3, 3, 0x3f, 0xff, 2, 0, 0x3f, 0xfb][..], &[0; 16_000]].concat();
+        for byte in record {
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let fault = refusal(&dripping);
+    assert!(matches!(fault, Fault::TimedOut(Step::Handshake)), "{fault}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn replies_have_bounds() {
+    let endless_line = server(Tls::None, |mut stream| while stream.write_all(&[b'2'; 4096]).is_ok() {});
+    assert!(matches!(refusal(&endless_line), Fault::Garbled(Step::Greeting)));
+    let endless_reply = server(Tls::None, |mut stream| while stream.write_all(b"220-x\r\n").is_ok() {});
+    assert!(matches!(refusal(&endless_reply), Fault::Garbled(Step::Greeting)));
+}
+
+/// CVE-2011-0411: what an attacker adds in clear behind the reply to STARTTLS must not count as said under TLS.
+#[test]
+fn bytes_behind_the_reply_to_starttls_end_the_session() {
+    let replies = &[
+        "220 hello\r\n",
+        "250-me\r\n250 STARTTLS\r\n",
+        "220 go on\r\n250-me\r\n250 AUTH PLAIN\r\n235 welcome\r\n",
+    ];
+    assert!(matches!(refusal(&script(Tls::StartTls, replies)), Fault::EarlyBytes));
+}
+
+#[test]
+fn what_servers_may_say_is_understood() {
+    // A greeting of several lines, lower case, a bare code, LF alone.
+    let replies =
+        &["220-hello\r\n220 there\r\n", "250-me\r\n250-8bitmime\r\n250 auth login plain\r\n", "235\n"];
+    let session = Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
+    assert!(session.offers("8BITMIME") && !session.offers("8BIT"));
+}
+
+#[test]
+fn what_is_no_smtp_is_told_so() {
+    for greeting in
+        ["SSH-2.0-OpenSSH_9.2\r\n", "22\r\n", "220-a\r\n250 b\r\n", "220?\r\n", "354 go on\r\n", "é20\r\n"]
+    {
+        let talking = server(Tls::None, move |mut stream| stream.write_all(greeting.as_bytes()).unwrap());
+        let fault = refusal(&talking);
+        assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{greeting}: {fault}");
+    }
+    let hasty = server(Tls::None, drop);
+    assert!(matches!(refusal(&hasty), Fault::Closed(Step::Greeting)));
+}
+
+/// Servers that do not know a command repeat it, and after AUTH that is the password.
+#[test]
+fn a_reply_that_repeats_the_login_is_not_told() {
+    // printf '\0user\0p4ssw0rd' | base64; printf p4ssw0rd | base64
+    let plain = "AHVzZXIAcDRzc3cwcmQ=";
+    let replies = &[
+        "220 hello\r\n",
+        "250-me\r\n250 AUTH PLAIN\r\n",
+        "500-AUTH PLAIN AHVzZXIAcDRzc3cwcmQ= unknown\r\n500 nor p4ssw0rd\r\n",
+    ];
+    let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), SHORT).err().unwrap();
+    for text in [error.to_string(), format!("{error:?}")] {
+        assert!(text.contains("***") && !text.contains("p4ssw0rd") && !text.contains(plain), "{text}");
+    }
+    let replies = &[
+        "220 hello\r\n",
+        "250-me\r\n250 AUTH LOGIN\r\n",
+        "334 VXNlcm5hbWU6\r\n",
+        "334 UGFzc3dvcmQ6\r\n",
+        "454 cannot check cDRzc3cwcmQ= now\r\n",
+    ];
+    let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), SHORT).err().unwrap();
+    assert!(matches!(error.fault, Fault::Deferred { step: Step::Login, .. }), "{error}");
+    assert!(!format!("{error} {error:?}").contains("cDRzc3cwcmQ"), "{error}");
+}
+
+#[test]
+fn an_unusual_reply_is_one_clean_line() {
+    let long: &'static str =
+        Box::leak(format!("554-{}\r\n554 \x1b[31mred\r\n", "x".repeat(1000)).into_boxed_str());
+    let error =
+        Session::open(&script(Tls::None, Box::leak(Box::new([long]))), SHORT).err().unwrap().to_string();
+    assert!(error.len() < 500 && !error.chars().any(char::is_control), "{error}");
+    let red = server(Tls::None, |mut stream| stream.write_all(b"554 \x1b[31mred\x07\r\n").unwrap());
+    let fault = refusal(&red).to_string();
+    assert_eq!(fault, "refused the greeting: 554 [31mred");
+}
+
+#[test]
+fn a_google_login_wants_an_app_password() {
+    let reply = Reply { code: 535, lines: vec!["5.7.8 Username and Password not accepted.".into()] };
+    let fault = Fault::Login { reply, hint: login_hint("smtp.gmail.com") };
+    assert!(fault.to_string().contains("myaccount.google.com/apppasswords"), "{fault}");
+    assert!(!login_hint("smtp.example.org").contains("google"));
+}
+
+#[test]
+fn after_a_refused_mail_the_session_goes_on() {
+    let replies = &[
+        "220 hello\r\n",
+        "250 me\r\n",
+        "250 ok\r\n",
+        "550 no such user\r\n",
+        "250 reset\r\n",
+        "452 full\r\n",
+    ];
+    let settings = settings(script(Tls::None, replies));
+    let mut session = Session::open(&settings.server, SHORT).unwrap();
+    let refused = session.send(&settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
+    assert!(
+        refused.to_string().ends_with("refused the recipient noc@example.org: 550 no such user"),
+        "{refused}"
+    );
+    assert!(refused.fault.refuses_mail() && session.is_open());
+    let deferred = session.send(&settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
+    assert!(!deferred.fault.refuses_mail() && !session.is_open(), "{deferred}");
+}
+
+/// The texts of replies carry counters; the log tells a trouble once.
+#[test]
+fn the_reason_is_the_same_while_only_the_words_change() {
+    let error = |code, step, text: &str| SendError {
+        server: "s:25".into(),
+        fault: Fault::Deferred { step, reply: Reply { code, lines: vec![text.into()] } },
+    };
+    let first = error(451, Step::Verdict, "later a640c23a62f3a").reason();
+    assert_eq!(first, error(451, Step::Verdict, "later 5e6b1f").reason());
+    assert_ne!(first, error(452, Step::Verdict, "later").reason());
+    assert_ne!(first, error(451, Step::Sender, "later").reason());
+}
+
+#[test]
+fn addresses_outside_ascii_need_a_server_that_takes_them() {
+    let mut settings = settings(script(Tls::None, &["220 hello\r\n", "250 me\r\n"]));
+    settings.to = vec!["größe@example.org".parse().unwrap()];
+    let mut session = Session::open(&settings.server, SHORT).unwrap();
+    assert!(matches!(session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault, Fault::NoUtf8));
+}
+
+#[test]
+fn dots_are_doubled_at_the_start_of_lines_only() {
+    assert_eq!(stuffed(b".\r\na.b\r\n..c\r\n"), b"..\r\na.b\r\n...c\r\n.\r\n");
+    assert_eq!(stuffed(b"no end"), b"no end\r\n.\r\n");
+}
