@@ -55,18 +55,20 @@ pub(super) fn time_axis(
     TimeAxis { ticks, fine }
 }
 
-/// The span in words, with the zone: `Sun 22 Nov 2026, 08:00 – 09:00 CET`.
-pub(super) fn span_in_words(start: UnixTime, end: UnixTime, zone: Zone<'_>) -> String {
+/// The span in words, each form shorter than the one before: `Sun 22 Nov 2026, 08:00 – 09:00 CET`, without weekday and
+/// year, and the zone alone.
+pub(super) fn spans_in_words(start: UnixTime, end: UnixTime, zone: Zone<'_>) -> [String; 3] {
     let (from, to) = (zone(start), zone(end));
-    let whole_minutes = from.civil.second() == 0 && to.civil.second() == 0;
-    let long = end.since(start).is_some_and(|span| span.as_secs() >= 3600);
-    let time = if whole_minutes || long { "%H:%M" } else { "%H:%M:%S" };
-    let date = "%a %-d %b %Y";
+    let seconds = end.since(start).is_some_and(|span| span.as_secs() < 600);
+    let time = if seconds { "%H:%M:%S" } else { "%H:%M" };
     let from_zone = if from.zone == to.zone { String::new() } else { format!(" {}", from.zone) };
-    let begin = format!("{}, {}{from_zone}", from.civil.format(date), from.civil.format(time));
     let same_day = from.civil.date_naive() == to.civil.date_naive();
-    let until = if same_day { String::new() } else { format!("{}, ", to.civil.format(date)) };
-    format!("{begin} – {until}{} {}", to.civil.format(time), to.zone)
+    let in_form = |date: &str| {
+        let until = if same_day { String::new() } else { format!("{}, ", to.civil.format(date)) };
+        let (begin, end) = (from.civil.format(time), to.civil.format(time));
+        format!("{}, {begin}{from_zone} – {until}{end} {}", from.civil.format(date), to.zone)
+    };
+    [in_form("%a %-d %b %Y"), in_form("%-d %b"), to.zone.clone()]
 }
 
 /// How the axis of time is marked.
@@ -146,9 +148,12 @@ impl Every {
         }
     }
 
+    /// Whether a greater unit begins with the mark: a day among hours, a year among months. Each day is strong among
+    /// quarters of days.
     fn begins_a_greater(self, civil: DateTime<FixedOffset>) -> bool {
         match self {
             Self::Secs(_) => civil.time() == NaiveTime::MIN,
+            Self::Days(1) => true,
             Self::Days(_) | Self::Week => false,
             Self::Months(_) => civil.month() == 1,
         }
@@ -261,7 +266,7 @@ pub(super) fn latency_axis(top_secs: f64, pixels: f64) -> (Vec<LatencyTick>, f64
 }
 
 /// Pixels between two labels of latency, at least.
-const LATENCY_SPACING: f64 = 30.0;
+const LATENCY_SPACING: f64 = 26.0;
 
 /// A latency in words, to three digits: `20.1 µs`, `58.3 ms`, `182 ms`, `12.3 s`.
 pub(super) fn latency_in_words(secs: f64) -> String {
@@ -276,6 +281,17 @@ pub(super) fn latency_in_words(secs: f64) -> String {
         _ => 0,
     };
     format!("{value:.decimals$} {unit}")
+}
+
+/// A limit in words, as somebody wrote it: `60 ms` where a measured latency is `60.0 ms`.
+pub(super) fn limit_in_words(secs: f64) -> String {
+    let words = latency_in_words(secs);
+    match words.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => words,
+    }
 }
 
 #[cfg(test)]
@@ -323,7 +339,7 @@ mod tests {
         assert_eq!(labels(noon, 300, 900.0, &utc)[..3], ["12:00:00", "12:00:30", "12:01:00"]);
         assert_eq!(labels(noon, 86_400, 900.0, &utc)[4..8], ["20:00", "22:00", "Mon 23 Nov", "02:00"]);
         assert_eq!(labels(noon, 10 * 86_400, 900.0, &utc)[..2], ["Mon 23 Nov", "Tue 24 Nov"]);
-        assert_eq!(labels(noon, 30 * 86_400, 900.0, &utc)[..2], ["23 Nov", "25 Nov"]);
+        assert_eq!(labels(noon, 30 * 86_400, 900.0, &utc)[..2], ["24 Nov", "26 Nov"]);
         assert_eq!(labels(noon, 60 * 86_400, 900.0, &utc)[..2], ["23 Nov", "30 Nov"]);
         assert_eq!(labels(noon, 3 * 365 * 86_400, 900.0, &utc)[..3], ["2027", "Apr", "Jul"]);
         assert_eq!(labels(noon, 10 * 365 * 86_400, 600.0, &utc)[..3], ["2027", "2028", "2029"]);
@@ -367,7 +383,7 @@ mod tests {
     #[test]
     fn the_span_names_its_zones_and_days_once() {
         let from = at(1, "2026-11-22 08:00:00");
-        let words = |from, to| span_in_words(from, to, &berlin);
+        let words = |from, to| spans_in_words(from, to, &berlin)[0].clone();
         assert_eq!(words(from, at(1, "2026-11-22 09:00:00")), "Sun 22 Nov 2026, 08:00 – 09:00 CET");
         assert_eq!(
             words(from, at(1, "2026-11-23 08:00:00")),
@@ -378,6 +394,8 @@ mod tests {
             "Sun 25 Oct 2026, 00:00 CEST – 12:00 CET"
         );
         assert_eq!(words(from, at(1, "2026-11-22 08:00:30")), "Sun 22 Nov 2026, 08:00:00 – 08:00:30 CET");
+        let [_, short, zone] = spans_in_words(from, at(1, "2026-11-22 09:00:00"), &berlin);
+        assert_eq!((short.as_str(), zone.as_str()), ("22 Nov, 08:00 – 09:00 CET", "CET"));
     }
 
     #[test]
@@ -403,6 +421,7 @@ mod tests {
     #[test]
     fn latencies_are_spelled_with_three_digits() {
         let words = [20.12e-6, 940e-6, 1.234e-3, 58.32e-3, 0.1824, 9.2, 12.34].map(latency_in_words);
+        assert_eq!([0.06, 0.0025, 0.1, 2e-3].map(limit_in_words), ["60 ms", "2.5 ms", "100 ms", "2 ms"]);
         assert_eq!(words, ["20.1 µs", "940 µs", "1.23 ms", "58.3 ms", "182 ms", "9200 ms", "12.3 s"]);
     }
 }

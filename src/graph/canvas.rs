@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, OutlineCurve};
+use ab_glyph::{Font, FontRef, GlyphId, OutlineCurve};
 use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
 use plotters::element::{PathElement, Polygon, Rectangle};
@@ -184,26 +184,20 @@ impl Typeface {
     }
 
     /// Each character's glyph and where it begins, and where the last one ends.
-    fn place<'a>(
-        &'a self,
-        text: &'a str,
-        em: f32,
-    ) -> (impl Iterator<Item = (ab_glyph::GlyphId, f32)> + 'a, f32) {
+    fn place(&self, text: &str, em: f32) -> (Vec<(GlyphId, f32)>, f32) {
         let scale = em / self.units_per_em;
-        let glyphs = || {
-            let mut pen = 0.0;
-            let mut previous = None;
-            text.chars().map(move |character| {
-                let glyph = self.font.glyph_id(character);
-                pen += previous.map_or(0.0, |previous| self.font.kern_unscaled(previous, glyph) * scale);
-                previous = Some(glyph);
-                let at = pen;
-                pen += self.font.h_advance_unscaled(glyph) * scale;
-                (glyph, at, pen)
-            })
+        let mut end = 0.0;
+        let mut previous = None;
+        let place = |character| {
+            let glyph = self.font.glyph_id(character);
+            let begin =
+                end + previous.map_or(0.0, |previous| self.font.kern_unscaled(previous, glyph) * scale);
+            previous = Some(glyph);
+            end = begin + self.font.h_advance_unscaled(glyph) * scale;
+            (glyph, begin)
         };
-        let end = glyphs().last().map_or(0.0, |(_, _, end)| end);
-        (glyphs().map(|(glyph, at, _)| (glyph, at)), end)
+        let glyphs = text.chars().map(place).collect();
+        (glyphs, end)
     }
 
     fn width(&self, text: &str, em: f32) -> f32 {

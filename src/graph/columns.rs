@@ -1,9 +1,11 @@
 //! A history cut into the columns of a plot, and how high the plot must reach.
 //!
-//! Where a row is at least a pixel wide, it is a column. Where rows outnumber the pixels, the rows of a pixel make one:
-//! the worst loss wins, the pings are pooled, the medians are averaged, as an archive would.
+//! Where a row is at least a pixel wide, it is a column. Where rows outnumber the pixels, the rows of a pixel make one as
+//! an archive would make one row of them: medians and ranks are averaged, so that a picture of ten days looks like those
+//! of ten single days. But the worst loss wins, and one row that was down is seen.
 
 use crate::history::{History, Row};
+use crate::time::UnixTime;
 
 /// One column of the plot. All three parts empty means: not measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +16,9 @@ pub(super) struct Column {
     pub(super) right: f64,
     /// The mean of its rows' medians, in seconds.
     pub(super) median: Option<f64>,
-    /// The round trips that are known, in seconds, in order.
-    pub(super) pings: Vec<f64>,
+    /// The bands of the smoke, the widest first: from a rank to its counterpart at the other end, in seconds. There are as
+    /// many in each column that has any.
+    pub(super) bands: Vec<(f64, f64)>,
     /// The greatest share of lost pings of its rows.
     pub(super) loss: Option<f64>,
     /// A row of it had no answer at all.
@@ -53,19 +56,20 @@ impl Columns {
                 (pixel, pixel + 1.0)
             }
         };
+        let layers = (history.pings / 2).clamp(1, MOST_BANDS);
         let inside: Vec<&Row> = rows_to_show(history).collect();
         let mut columns: Vec<Column> = inside
             .chunk_by(|one, next| bounds(one) == bounds(next))
-            .map(|rows| Column::new(bounds(rows[0]), rows))
+            .map(|rows| Column::new(bounds(rows[0]), rows, layers))
             .filter(|column| column.right > column.left)
             .collect();
         let first = columns.first().map_or(width, |column| column.left);
         if first > 0.0 {
-            columns.insert(0, Column::new((0.0, first), &[]));
+            columns.insert(0, Column::new((0.0, first), &[], 0));
         }
         let last = columns.last().map_or(0.0, |column| column.right);
         if last < width && !ends_with_what_is_not_yet_known(history) {
-            columns.push(Column::new((last, width), &[]));
+            columns.push(Column::new((last, width), &[], 0));
         }
         Self { columns, row_pixels }
     }
@@ -80,21 +84,52 @@ impl Columns {
 }
 
 impl Column {
-    fn new((left, right): (f64, f64), rows: &[&Row]) -> Self {
+    fn new((left, right): (f64, f64), rows: &[&Row], layers: usize) -> Self {
         let medians: Vec<f64> =
             rows.iter().filter_map(|row| row.median).map(|rtt| rtt.as_secs_f64()).collect();
-        let mut pings: Vec<f64> =
-            rows.iter().flat_map(|row| row.ranks.iter().flatten()).map(|rtt| rtt.as_secs_f64()).collect();
-        pings.sort_by(f64::total_cmp);
+        let bands: Vec<Vec<(f64, f64)>> = rows.iter().filter_map(|row| bands(row, layers)).collect();
+        let count = bands.len() as f64;
+        let mean = |layer: usize| {
+            let sum = bands
+                .iter()
+                .map(|bands| bands[layer])
+                .fold((0.0, 0.0), |sum, band| (sum.0 + band.0, sum.1 + band.1));
+            (sum.0 / count, sum.1 / count)
+        };
         Self {
             left,
             right,
             median: (!medians.is_empty()).then(|| medians.iter().sum::<f64>() / medians.len() as f64),
-            pings,
+            bands: if bands.is_empty() { Vec::new() } else { (0..layers).map(mean).collect() },
             loss: rows.iter().filter_map(|row| row.loss_ratio).max_by(f64::total_cmp),
             down: rows.iter().any(|row| row.is_down()),
         }
     }
+}
+
+/// The bands of one row: of its answered pings only, since a lost one has no place on the axis of latency.
+fn bands(row: &Row, layers: usize) -> Option<Vec<(f64, f64)>> {
+    let answered = answered(row);
+    let last = answered.len().checked_sub(1)?;
+    let rank = |layer: usize| layer * answered.len().div_ceil(2) / layers;
+    Some((0..layers).map(|layer| (answered[rank(layer)], answered[last - rank(layer)])).collect())
+}
+
+/// The known round trips of a row, in seconds, in order.
+fn answered(row: &Row) -> Vec<f64> {
+    let mut secs: Vec<f64> = row.ranks.iter().flatten().map(|rtt| rtt.as_secs_f64()).collect();
+    secs.sort_by(f64::total_cmp);
+    secs
+}
+
+/// Each unbroken stretch of rows that were down, with its beginning where that lies within the span.
+pub(super) fn outages(history: &History) -> Vec<(Option<UnixTime>, UnixTime)> {
+    let rows: Vec<&Row> = rows_to_show(history).collect();
+    let begin = |row: &Row| row.end.minus(history.row.duration());
+    rows.chunk_by(|one, next| one.is_down() == next.is_down())
+        .filter(|run| run[0].is_down())
+        .map(|run| (Some(begin(run[0])).filter(|begin| *begin > history.start), run[run.len() - 1].end))
+        .collect()
 }
 
 /// The rows that overlap the span; without those at its end that are not yet known.
@@ -137,6 +172,8 @@ pub(super) fn reach(history: &History, limit_secs: Option<f64>) -> f64 {
     }
 }
 
+/// The smoke has no more bands than this: more are not told apart.
+const MOST_BANDS: usize = 10;
 /// Above the highest median.
 const HEADROOM: f64 = 1.2;
 /// Medians so many times the usual ones are left out of the reach, if they are no more than this share of the rows.
@@ -195,9 +232,36 @@ mod tests {
         assert_eq!(cut.columns.len(), 100);
         let bad = &cut.columns[50];
         assert_eq!((bad.left, bad.right, bad.down, bad.loss), (50.0, 51.0, true, Some(1.0)));
-        assert_eq!((bad.pings.len(), bad.pings.last()), (27, Some(&0.5)));
+        let (low, high) = bad.bands[0];
+        // Nine rows have answers; eight of them have 10 ms as their greatest, one has 500 ms.
+        assert!((low - 0.010).abs() < 1e-12 && (high - (8.0 * 0.010 + 0.5) / 9.0).abs() < 1e-12);
         assert!((bad.median.unwrap() - 0.010).abs() < 1e-12);
         assert!(cut.columns.iter().filter(|column| column.down).count() == 1);
+    }
+
+    #[test]
+    fn bands_are_of_the_answered_pings_alone() {
+        let ms = |ms: u64| Some(Rtt::new(Duration::from_millis(ms)));
+        let mut row = history(&[Some(3.0)]).rows.remove(0);
+        row.ranks = vec![None, ms(1), ms(2), ms(3), ms(4), ms(5), None, None];
+        assert_eq!(bands(&row, 2), Some(vec![(0.001, 0.005), (0.002, 0.004)]));
+        row.ranks = vec![None, ms(7), None];
+        assert_eq!(bands(&row, 2), Some(vec![(0.007, 0.007); 2]));
+        row.ranks = vec![None; 8];
+        assert_eq!(bands(&row, 2), None);
+    }
+
+    #[test]
+    fn an_outage_lasts_from_its_first_row_to_its_last() {
+        let mut history = history(&[Some(10.0); 9]);
+        for index in [0, 4, 5] {
+            history.rows[index].median = None;
+        }
+        let found = outages(&history);
+        assert_eq!(
+            found,
+            [(None, UnixTime::from_secs(60)), (Some(UnixTime::from_secs(240)), UnixTime::from_secs(360))]
+        );
     }
 
     #[test]
@@ -221,7 +285,7 @@ mod tests {
         assert_eq!((cut.columns[0].left, cut.columns[0].right), (0.0, 40.0));
         history.rows.clear();
         let cut = Columns::new(&history, 100.0);
-        assert_eq!(cut.columns, [Column::new((0.0, 100.0), &[])]);
+        assert_eq!(cut.columns, [Column::new((0.0, 100.0), &[], 0)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use plotters::style::{Color, RGBColor};
 use plotters_backend::DrawingBackend;
 
 use super::Error;
-use super::axis::latency_in_words;
+use super::axis::{latency_in_words, limit_in_words};
 use super::canvas::{Frame, Lettering, Pen, text_width};
 use super::columns::Columns;
 use super::theme::{Colours, LOSS_CLASSES};
@@ -42,7 +42,7 @@ enum Sign {
 }
 
 /// The numbers of a history: its medians, its loss, how it was measured.
-pub(super) fn numbers(history: &History) -> Vec<Entry> {
+pub(super) fn numbers(history: &History, columns: &Columns) -> Vec<Entry> {
     let entry = |name: &str, value: String, opens, rank| Entry {
         sign: Sign::Nothing,
         name: name.to_owned(),
@@ -55,11 +55,11 @@ pub(super) fn numbers(history: &History) -> Vec<Entry> {
         let latency =
             |rtt: Option<Rtt>| rtt.map_or("–".to_owned(), |rtt| latency_in_words(rtt.as_secs_f64()));
         entries.extend([
-            entry("median  avg", latency(summary.average), true, 1),
+            entry("median avg", latency(summary.average), true, 1),
             entry("min", latency(summary.min), false, 4),
             entry("max", latency(summary.max), false, 1),
             entry("last", latency(summary.last), false, 3),
-            entry("loss  avg", share_in_words(summary.loss_ratio), true, 1),
+            entry("loss avg", share_in_words(summary.loss_ratio), true, 1),
             entry("worst", share_in_words(summary.worst_loss_ratio), false, 2),
         ]);
     }
@@ -68,11 +68,15 @@ pub(super) fn numbers(history: &History) -> Vec<Entry> {
     if history.row != history.step {
         entries.push(entry("", format!("rows of {}", step_in_words(history.row)), false, 5));
     }
+    if columns.row_pixels < 1.0 {
+        let pixel = history.row.duration().div_f64(columns.row_pixels.max(1e-6));
+        entries.push(entry("", format!("{} per pixel", Lasted(pixel)), false, 9));
+    }
     entries
 }
 
 /// What the colours mean; what is not in the picture is left out, but for the scale of loss.
-pub(super) fn colours(columns: &Columns, limit: Option<(Rtt, bool)>, colours: &Colours) -> Vec<Entry> {
+pub(super) fn colours(columns: &Columns, limit_out_of_sight: Option<Rtt>, colours: &Colours) -> Vec<Entry> {
     let entry = |sign, value: &str, opens, rank| Entry {
         sign,
         name: String::new(),
@@ -96,12 +100,11 @@ pub(super) fn colours(columns: &Columns, limit: Option<(Rtt, bool)>, colours: &C
     if has(|column| !column.is_measured()) {
         entries.push(entry(Sign::NoData, "no data", false, 6));
     }
-    if has(|column| column.pings.len() > 1) {
+    if has(|column| column.bands.iter().any(|(low, high)| low < high)) {
         entries.push(entry(Sign::Smoke, "spread of the pings", true, 8));
     }
-    if let Some((limit, is_in_sight)) = limit {
-        let limit = latency_in_words(limit.as_secs_f64());
-        let words = if is_in_sight { format!("limit {limit}") } else { format!("limit {limit}, above") };
+    if let Some(limit) = limit_out_of_sight {
+        let words = format!("limit {}, above", limit_in_words(limit.as_secs_f64()));
         entries.push(entry(Sign::Limit, &words, true, 6));
     }
     entries
@@ -162,7 +165,7 @@ pub(super) fn draw<DB: DrawingBackend>(
 
 impl Entry {
     fn gap(&self) -> f64 {
-        if self.opens { 28.0 } else { 11.0 }
+        if self.opens { 24.0 } else { 11.0 }
     }
 
     fn width(&self) -> f64 {

@@ -4,9 +4,9 @@ use plotters::style::text_anchor::HPos;
 use plotters::style::{Color, RGBColor};
 use plotters_backend::DrawingBackend;
 
-use super::axis::{LatencyTick, TimeAxis, Zone, latency_axis, latency_in_words, span_in_words, time_axis};
+use super::axis::{LatencyTick, TimeAxis, Zone, latency_axis, limit_in_words, spans_in_words, time_axis};
 use super::canvas::{Frame, Lettering, Pen, Point, text_width};
-use super::columns::{Column, Columns, reach};
+use super::columns::{Column, Columns, outages, reach};
 use super::legend::{self, Entry, LINE, SMALL};
 use super::theme::{Colours, loss_class};
 use super::{Error, Picture};
@@ -25,10 +25,8 @@ pub(super) fn draw<DB: DrawingBackend>(
     let (width, height) = (f64::from(picture.width), f64::from(picture.height));
     pen.fill(Frame { left: 0.0, top: 0.0, right: width, bottom: height }, &colours.background)?;
     scene.heading(pen, width)?;
-    pen.fill(scene.plot, &colours.plot)?;
-    pen.fill(scene.strip, &colours.plot)?;
-    scene.absences(pen)?;
     scene.grid(pen)?;
+    scene.absences(pen)?;
     scene.smoke(pen)?;
     scene.limit_line(pen)?;
     scene.median(pen)?;
@@ -49,7 +47,8 @@ struct Scene<'a> {
     history: &'a History,
     picture: &'a Picture,
     colours: Colours,
-    span: String,
+    /// The span in words, longest form first.
+    spans: [String; 3],
     plot: Frame,
     /// The strip of loss, below the plot.
     strip: Frame,
@@ -74,7 +73,7 @@ impl<'a> Scene<'a> {
         let reach = reach(history, limit_secs);
         let limit_in_sight = limit_secs.filter(|limit| *limit <= reach);
 
-        let rows_fit = ((height - EDGES_HEIGHT - (height * 0.4).max(48.0)) / LINE).floor().max(0.0) as usize;
+        let rows_fit = ((height - EDGES_HEIGHT - (height * 0.36).max(48.0)) / LINE).floor().max(0.0) as usize;
         // The labels' width decides where the plot begins; the plot's height decides the labels. The first guess at the
         // height differs by some lines of words, which does not matter to the width.
         let label_width = latency_axis(reach, height * 0.65)
@@ -85,8 +84,8 @@ impl<'a> Scene<'a> {
         let left = (label_width + 16.0).ceil();
         let right = width - RIGHT_MARGIN;
         let columns = Columns::new(history, right - left);
-        let limit = picture.limit.map(|limit| (limit, limit_in_sight.is_some()));
-        let groups = [legend::numbers(history), legend::colours(&columns, limit, &colours)];
+        let out_of_sight = picture.limit.filter(|_| limit_in_sight.is_none());
+        let groups = [legend::numbers(history, &columns), legend::colours(&columns, out_of_sight, &colours)];
         let words = legend::set(groups, right - left, rows_fit);
         let words_top = height - BOTTOM_MARGIN - words.len() as f64 * LINE;
         let strip_bottom = words_top - TIME_LABELS_HEIGHT;
@@ -98,7 +97,7 @@ impl<'a> Scene<'a> {
             history,
             picture,
             colours,
-            span: span_in_words(history.start, history.end, zone),
+            spans: spans_in_words(history.start, history.end, zone),
             plot,
             strip,
             words,
@@ -127,14 +126,17 @@ impl<'a> Scene<'a> {
     fn heading<DB: DrawingBackend>(&self, pen: &Pen<DB>, width: f64) -> Result<(), Error> {
         let baseline = TITLE_HEIGHT - 10.0;
         let room = width - self.plot.left - RIGHT_MARGIN;
-        let span_width = text_width(&self.span, SMALL, false);
-        let title = shortened(&self.picture.title, room.min((room - span_width - 16.0).max(room * 0.4)));
+        let width_of = |span: &str| text_width(span, SMALL, false) + 16.0;
+        // The zone is told at any width, and the title gives way before the short form of the span does.
+        let [_, short, zone] = &self.spans;
+        let title_room = (room - width_of(short)).max(room * 0.5).min(room - width_of(zone));
+        let title = shortened(&self.picture.title, title_room);
         let bold = Lettering { em: TITLE, bold: true, anchor: HPos::Left };
         pen.text(&title, (self.plot.left, baseline), bold, self.colours.text.to_rgba())?;
-        let left_over = room - text_width(&title, TITLE, true) - 16.0;
-        if span_width <= left_over {
+        let left_over = room - text_width(&title, TITLE, true);
+        if let Some(span) = self.spans.iter().find(|span| width_of(span) <= left_over) {
             let right = Lettering { em: SMALL, bold: false, anchor: HPos::Right };
-            pen.text(&self.span, (width - RIGHT_MARGIN, baseline), right, self.colours.muted.to_rgba())?;
+            pen.text(span, (width - RIGHT_MARGIN, baseline), right, self.colours.muted.to_rgba())?;
         }
         Ok(())
     }
@@ -143,7 +145,10 @@ impl<'a> Scene<'a> {
     fn absences<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
         let colours = &self.colours;
         for run in self.columns.runs(|column| column.down) {
-            pen.fill(self.over(run, self.plot), &colours.down_block)?;
+            let frame = self.over(run, self.plot);
+            // A narrow one in a light tone would be overlooked.
+            let narrow = frame.width() < NARROW;
+            pen.fill(frame, if narrow { &colours.down_line } else { &colours.down_block })?;
         }
         for run in self.columns.runs(|column| !column.is_measured()) {
             pen.hatch(self.over(run, self.plot), &colours.no_data, &colours.hatch)?;
@@ -159,6 +164,8 @@ impl<'a> Scene<'a> {
 
     fn grid<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
         let Self { plot, strip, colours, .. } = self;
+        pen.fill(*plot, &colours.plot)?;
+        pen.fill(*strip, &colours.plot)?;
         let level = |secs: f64, colour: &RGBColor| {
             let y = self.y(secs).round().max(plot.top + 1.0) - 0.5;
             pen.line(&[(plot.left, y), (plot.right, y)], 1.0, colour)
@@ -177,18 +184,16 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Nested bands, each from one rank to its counterpart at the other end, over the pings that were answered.
+    /// Nested translucent bands, the darkest where all lie upon each other.
     fn smoke<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
-        let layers = (self.history.pings / 2).clamp(1, MOST_LAYERS);
-        let alpha = (1.0 - (1.0 - DARKEST_SMOKE).powf(1.0 / layers as f64)).min(DARKEST_LAYER);
-        let colour = self.colours.smoke.mix(alpha);
-        for run in self.columns.runs(|column| column.pings.len() > 1) {
+        for run in self.columns.runs(|column| !column.bands.is_empty()) {
+            let layers = run[0].bands.len();
+            let alpha = (1.0 - (1.0 - DARKEST_SMOKE).powf(1.0 / layers as f64)).min(DARKEST_LAYER);
             for layer in 0..layers {
-                let rank = |column: &Column| layer * (column.pings.len() / 2) / layers;
-                let upper = self.outline(run, |column| column.pings[column.pings.len() - 1 - rank(column)]);
-                let lower = self.outline(run, |column| column.pings[rank(column)]);
+                let upper = self.outline(run, |column| column.bands[layer].1);
+                let lower = self.outline(run, |column| column.bands[layer].0);
                 let around: Vec<Point> = upper.into_iter().chain(lower.into_iter().rev()).collect();
-                pen.polygon(&around, &colour)?;
+                pen.polygon(&around, &self.colours.smoke.mix(alpha))?;
             }
         }
         Ok(())
@@ -284,43 +289,42 @@ impl<'a> Scene<'a> {
 
     /// How long the line was down, and where nothing is known, in the places that have room for it.
     fn words_on_absences<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
-        let lettering = Lettering { em: SMALL, bold: false, anchor: HPos::Center };
+        let colours = &self.colours;
         let middle = |frame: Frame| (frame.left + frame.right) / 2.0;
-        let widest = |words: &str, frame: Frame| text_width(words, SMALL, false) + 6.0 <= frame.width();
-        for run in self.columns.runs(|column| column.down && column.median.is_none()) {
-            let frame = self.over(run, self.plot);
-            let lasted = Lasted(self.lasted(run)).to_string();
-            let words =
-                [format!("down {lasted}"), "down".to_owned()].into_iter().find(|words| widest(words, frame));
-            let place = (middle(frame), self.plot.top + 14.0);
-            pen.text(&words.unwrap_or_default(), place, lettering, self.colours.down_text.to_rgba())?;
+        let fits = |words: &str, frame: Frame| text_width(words, SMALL, false) + 6.0 <= frame.width();
+        for (begin, end) in outages(self.history) {
+            let (left, right) = (self.x(begin.unwrap_or(self.history.start)), self.x(end));
+            let frame = Frame { left, right, ..self.plot };
+            let tag = Tag {
+                words: "down",
+                colour: colours.down_text,
+                ground: colours.down_block,
+                anchor: HPos::Center,
+            };
+            let top = (middle(frame), self.plot.top + 14.0);
+            let lasted = begin
+                .and_then(|begin| end.since(begin))
+                .map_or(String::new(), |lasted| Lasted(lasted).to_string());
+            let both = format!("down {lasted}");
+            if !lasted.is_empty() && fits(&both, frame) {
+                tag.saying(&both).draw(pen, top)?;
+            } else if fits(tag.words, frame) {
+                tag.draw(pen, top)?;
+                if !lasted.is_empty() && fits(&lasted, frame) {
+                    tag.saying(&lasted).draw(pen, (top.0, top.1 + 14.0))?;
+                }
+            }
         }
         for run in self.columns.runs(|column| !column.is_measured()) {
             let frame = self.over(run, self.plot);
-            let nothing_at_all = self.columns.columns.iter().all(|column| !column.is_measured());
-            let words = if nothing_at_all { "no data in this span" } else { "no data" };
-            if widest(words, frame) {
-                let y = (self.plot.top + self.plot.bottom) / 2.0;
-                let half = text_width(words, SMALL, false) / 2.0 + 6.0;
-                let ground = Frame {
-                    left: middle(frame) - half,
-                    right: middle(frame) + half,
-                    top: y - 11.0,
-                    bottom: y + 7.0,
-                };
-                pen.fill(ground, &self.colours.no_data)?;
-                pen.text(words, (middle(frame), y + 2.0), lettering, self.colours.muted.to_rgba())?;
+            let is_all = run.len() == self.columns.columns.len();
+            let words = if is_all { "no data in this span" } else { "no data" };
+            let tag = Tag { words, colour: colours.muted, ground: colours.no_data, anchor: HPos::Center };
+            if fits(words, frame) {
+                tag.draw(pen, (middle(frame), ((self.plot.top + self.plot.bottom) / 2.0 + 4.0).round()))?;
             }
         }
         Ok(())
-    }
-
-    /// How long a run of columns lasted, to whole rows.
-    fn lasted(&self, run: &[Column]) -> std::time::Duration {
-        let row = self.history.row.duration();
-        let pixels = run[run.len() - 1].right - run[0].left;
-        let rows = (pixels / self.columns.row_pixels).round().max(1.0);
-        row * rows as u32
     }
 
     fn limit_line<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
@@ -334,20 +338,13 @@ impl<'a> Scene<'a> {
 
     fn limit_label<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
         let Some(limit) = self.limit_secs else { return Ok(()) };
-        let words = format!("limit {}", latency_in_words(limit));
+        let words = format!("limit {}", limit_in_words(limit));
         let line = self.limit_y(limit);
         // Above the line, or below it where there is no room above.
         let baseline = if line - self.plot.top > 16.0 { line - 4.5 } else { line + 12.5 };
-        let lettering = Lettering { em: SMALL, bold: false, anchor: HPos::Right };
-        let right = self.plot.right - 5.0;
-        let ground = Frame {
-            left: right - text_width(&words, SMALL, false) - 3.0,
-            top: baseline - 10.0,
-            right: right + 3.0,
-            bottom: baseline + 3.0,
-        };
-        pen.fill(ground, &self.colours.plot.mix(0.8))?;
-        pen.text(&words, (right, baseline), lettering, self.colours.limit.to_rgba())
+        let (colour, ground) = (self.colours.limit, self.colours.plot);
+        Tag { words: &words, colour, ground, anchor: HPos::Right }
+            .draw(pen, (self.plot.right - 5.0, baseline))
     }
 
     /// The lines around the plot, and the labels of both axes.
@@ -366,18 +363,50 @@ impl<'a> Scene<'a> {
         }
         pen.text("loss", (plot.left - 6.0, strip.bottom - 3.0), at_right, colours.muted.to_rgba())?;
         let mut free_from = 2.0;
+        // Where every mark begins a day, none stands out.
+        let all_strong = self.time.ticks.iter().all(|tick| tick.strong);
         for tick in &self.time.ticks {
-            let lettering = Lettering { em: SMALL, bold: tick.strong, anchor: HPos::Center };
-            let half = text_width(&tick.label, SMALL, tick.strong) / 2.0;
+            let bold = tick.strong && !all_strong;
+            let lettering = Lettering { em: SMALL, bold, anchor: HPos::Center };
+            let half = text_width(&tick.label, SMALL, bold) / 2.0;
             let x = self.x(tick.at);
             if x - half < free_from || x + half > f64::from(self.picture.width) - 2.0 {
                 continue;
             }
             free_from = x + half + 4.0;
-            let colour = if tick.strong { colours.text } else { colours.muted };
+            let colour = if bold { colours.text } else { colours.muted };
             pen.text(&tick.label, (x, strip.bottom + 13.0), lettering, colour.to_rgba())?;
         }
         Ok(())
+    }
+}
+
+/// Words on a ground of their own, over whatever is drawn there.
+#[derive(Clone, Copy)]
+struct Tag<'a> {
+    words: &'a str,
+    colour: RGBColor,
+    ground: RGBColor,
+    /// Where the words lie from their place.
+    anchor: HPos,
+}
+
+impl<'a> Tag<'a> {
+    fn saying(self, words: &'a str) -> Self {
+        Self { words, ..self }
+    }
+
+    fn draw<DB: DrawingBackend>(self, pen: &Pen<DB>, (x, baseline): Point) -> Result<(), Error> {
+        let width = text_width(self.words, SMALL, false);
+        let left = match self.anchor {
+            HPos::Left => x,
+            HPos::Center => x - width / 2.0,
+            HPos::Right => x - width,
+        };
+        let (top, bottom) = (baseline - 10.0, baseline + 3.0);
+        pen.fill(Frame { left: left - 3.0, top, right: left + width + 3.0, bottom }, &self.ground.mix(0.85))?;
+        let lettering = Lettering { em: SMALL, bold: false, anchor: self.anchor };
+        pen.text(self.words, (x, baseline), lettering, self.colour.to_rgba())
     }
 }
 
@@ -404,12 +433,12 @@ const RIGHT_MARGIN: f64 = 14.0;
 const EDGES_HEIGHT: f64 = TITLE_HEIGHT + STRIP_GAP + STRIP_HEIGHT + TIME_LABELS_HEIGHT + BOTTOM_MARGIN;
 /// Rows are drawn as steps from this width on; narrower ones are joined by straight lines.
 const STEPS_SHOW: f64 = 3.0;
+/// A stretch that was down is drawn in a strong tone below this width.
+const NARROW: f64 = 4.0;
 const MEDIAN_WIDTH: f64 = 1.75;
 /// The least height of a bar in the strip of loss: one lost ping of many is seen, too.
 const LEAST_BAR: f64 = 3.0;
-/// How many bands the smoke has at most, how dark they are together, and how dark one is at most.
-const MOST_LAYERS: usize = 10;
-/// See [`MOST_LAYERS`].
+/// How dark all bands of smoke are together, and how dark one is at most.
 const DARKEST_SMOKE: f64 = 0.7;
-/// See [`MOST_LAYERS`].
+/// See [`DARKEST_SMOKE`].
 const DARKEST_LAYER: f64 = 0.3;
