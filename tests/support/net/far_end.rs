@@ -109,8 +109,13 @@ struct Responder {
 #[derive(Default)]
 struct Past {
     payload: Vec<u8>,
-    /// Where it stands in the log, and its packets, which wait for those of the next request.
-    held: Option<(usize, Vec<(Form, Vec<u8>)>)>,
+    held: Option<Held>,
+}
+
+/// What waits until the next request to the same host has its packets.
+struct Held {
+    entry: usize,
+    packets: Vec<(Form, Vec<u8>)>,
 }
 
 /// The packets that wait for their time.
@@ -201,7 +206,7 @@ impl Responder {
             plan.replies.iter().map(|(form, _)| (*form, request.reply(*form, &past.payload))).collect();
         past.payload = request.payload;
         if plan.held {
-            past.held = Some((entry, packets));
+            past.held = Some(Held { entry, packets });
             return self.shared.changed.notify_all();
         }
         let dues = plan.replies.iter().map(|(_, delay)| at + *delay);
@@ -209,9 +214,10 @@ impl Responder {
         for ((form, packet), due) in packets.into_iter().zip(dues) {
             self.schedule.push(&mut state.log, entry, form, packet, due);
         }
-        let (entry, packets) = past.held.take().unwrap_or_default();
-        for (form, packet) in packets {
-            self.schedule.push(&mut state.log, entry, form, packet, last);
+        if let Some(Held { entry, packets }) = past.held.take() {
+            for (form, packet) in packets {
+                self.schedule.push(&mut state.log, entry, form, packet, last);
+            }
         }
         self.shared.changed.notify_all();
     }

@@ -2,7 +2,7 @@
 //! thread of the test that plays every host, as well or as badly as the test wants, and logs what it did when.
 //!
 //! ```ignore
-//! mod support { pub mod net; }
+//! mod support { pub(crate) mod net; }
 //! use support::net::{Every, Net, answer, ms, silence};
 //!
 //! let net = Net::new();
@@ -21,7 +21,12 @@
 //! The networks 198.18.0.0/15 and fd00::/8 lead to the far end; there is no route to anywhere else. An address that no
 //! behaviour was given to is silent, as most of the world's are.
 
-#![allow(dead_code, unused_imports, reason = "each test file uses the part of this network that it needs")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test file includes this network, and uses the part of it that it needs"
+)]
 
 mod behaviour;
 mod far_end;
