@@ -326,6 +326,8 @@ fn the_kinds_of_sockets_can_be_chosen() {
     assert_eq!(capabilities(&net), 0, "of programs started here");
     let inherited = std::thread::spawn(move || open(Domain::IPV4, Type::RAW)).join().expect("no panic");
     assert_eq!(inherited, denied, "in threads started here");
+    net.cut();
+    net.mend();
     drop(net);
     assert_eq!(open(Domain::IPV4, Type::RAW), Ok(()), "dropping the network gives the right back");
 }

@@ -82,14 +82,14 @@ pub(super) fn open_tun(device: &str) -> File {
     tun
 }
 
-/// Runs `ip` in the thread's namespace with one command in each line.
+/// Runs `ip` in the thread's namespace with one command in each line. It keeps the capabilities of root, whatever was
+/// taken from the programs that the test starts.
 pub(super) fn ip_batch(commands: &str) {
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run ip ({error}): install iproute2"));
+    let bits = secure_bits();
+    set_secure_bits(0);
+    let ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    set_secure_bits(bits);
+    let mut ip = ip.unwrap_or_else(|error| panic!("cannot run ip ({error}): install iproute2"));
     let mut input = ip.stdin.take().expect("standard input is a pipe");
     input.write_all(commands.as_bytes()).expect("ip reads its commands");
     drop(input);
@@ -152,6 +152,11 @@ impl Capabilities {
         let done = unsafe { libc::syscall(libc::SYS_capset, &raw const OWN, self.sets.as_ptr()) };
         assert_eq!(done, 0, "capset: {}", io::Error::last_os_error());
     }
+}
+
+fn secure_bits() -> libc::c_int {
+    // SAFETY: PR_GET_SECUREBITS takes nothing and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_GET_SECUREBITS) }
 }
 
 fn set_secure_bits(bits: libc::c_int) {
