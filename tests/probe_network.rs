@@ -1,0 +1,427 @@
+//! The prober in networks that answer late, twice, wrongly or not at all. What it makes of each ping is compared with
+//! what the far end did about the very same ping.
+
+mod support {
+    pub(crate) mod net;
+}
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use latmon::probe::{Prober, Settings, TargetSettings};
+use latmon::round::{Fault, Ping, Round, Target};
+use latmon::time::Step;
+use support::net::{
+    All, Behaviour, Entry, Every, Form, Net, Refusal, Share, What, answer, ms, refuse, silence,
+};
+
+/// Which sockets the kernel lets the prober have.
+#[derive(Clone, Copy, Debug)]
+enum Sockets {
+    Raw,
+    Datagram,
+}
+
+const BOTH: [Sockets; 2] = [Sockets::Raw, Sockets::Datagram];
+
+#[test]
+fn round_trips_are_those_of_the_network() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        net.spin(true);
+        let delays = [("198.18.0.1", 10), ("198.18.0.2", 0), ("fd00::1", 20), ("fd00::2", 150)];
+        for (host, delay) in delays {
+            net.host(host, answer().delay(ms(delay)));
+        }
+        let watched = watch(&net, &delays.map(|(host, _)| host), 2);
+        for (host, delay) in delays {
+            let errors: Vec<f64> = rtts(&watched[host]).map(|rtt| to_ms(rtt) - delay as f64).collect();
+            assert_eq!(errors.len(), watched[host].len(), "{sockets:?} {host}: some were lost");
+            let error = median(errors);
+            assert!((0.0..1.0).contains(&error), "{sockets:?} {host}: off by {error} ms");
+        }
+    });
+}
+
+#[test]
+fn jitter_and_a_slower_path_show_ping_by_ping() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        net.host("198.18.0.1", answer().delay(ms(20)).jitter(ms(15)));
+        net.host("fd00::1", answer().delay(ms(20)).jitter(ms(15)));
+        net.host("198.18.0.2", answer().delay(ms(5)).after(9, answer().delay(ms(60)).after(4, silence())));
+        let hosts = ["198.18.0.1", "fd00::1", "198.18.0.2"];
+        let watched = watch(&net, &hosts, 2);
+        for host in hosts {
+            compare(sockets, host, &watched[host]);
+        }
+        let slow = rtts(&watched["198.18.0.2"]).filter(|rtt| *rtt > ms(60)).count();
+        assert_eq!(slow, 4, "{sockets:?}: 9 fast ones, 4 slow ones, then silence");
+    });
+}
+
+#[test]
+fn loss_is_counted_exactly() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let hosts = ["198.18.0.1", "198.18.0.2", "fd00::1", "fd00::2", "198.18.0.9", "fd00::9"];
+        net.host("198.18.0.1", answer().delay(ms(10)).lose(Every(5)));
+        net.host("198.18.0.2", answer().delay(ms(10)).lose(Share(0.5)));
+        net.host("fd00::1", answer().delay(ms(10)).lose(Every(2)));
+        net.host("fd00::2", answer().delay(ms(10)).lose(Share(0.2)).seed(7));
+        net.host("198.18.0.9", silence());
+        let watched = watch(&net, &hosts, 2);
+        for host in hosts {
+            compare(sockets, host, &watched[host]);
+        }
+        // Of ten pings in a row, every fifth lost are two, wherever the round begins.
+        assert_eq!(watched["198.18.0.1"].last_round().lost(), 2);
+        assert_eq!(watched["fd00::1"].last_round().lost(), 5);
+        assert!(watched["198.18.0.9"].last_round().is_down() && watched["fd00::9"].last_round().is_down());
+    });
+}
+
+#[test]
+fn late_replies_are_lost_and_count_for_no_other_ping() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        // The timeout is 300 ms, and pings are 100 ms apart: a late reply falls among the next ones.
+        net.host("198.18.0.1", answer().delay(ms(10)).late(Every(3), ms(350)));
+        net.host("fd00::1", answer().delay(ms(10)).late(Every(3), ms(350)));
+        net.host("198.18.0.2", answer().delay(ms(250)));
+        let hosts = ["198.18.0.1", "fd00::1", "198.18.0.2"];
+        let watched = watch(&net, &hosts, 2);
+        for host in hosts {
+            compare(sockets, host, &watched[host]);
+        }
+    });
+}
+
+#[test]
+fn duplicates_count_once_and_reordering_changes_nothing() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let hosts = ["198.18.0.1", "fd00::1", "198.18.0.2", "fd00::2"];
+        for host in &hosts[..2] {
+            net.host(host, answer().delay(ms(10)).duplicate(Every(2)));
+        }
+        for host in &hosts[2..] {
+            net.host(host, answer().delay(ms(10)).swap_pairs());
+        }
+        let watched = watch(&net, &hosts, 2);
+        for host in hosts {
+            compare(sockets, host, &watched[host]);
+            let last = watched[host].last_round();
+            assert_eq!((last.pings().len(), last.lost()), (10, 0), "{sockets:?} {host}");
+        }
+    });
+}
+
+#[test]
+fn replies_that_are_not_ours_never_count() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let hosts = spoiling_hosts(&net, |form| answer().delay(ms(10)).spoil(Every(2), form));
+        let names: Vec<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
+        let watched = watch(&net, &names, 1);
+        for (host, form) in &hosts {
+            let spoiled = watched[host].seen.iter().filter(|seen| seen.1.what == What::Spoiled).count();
+            assert!(spoiled >= 5, "{sockets:?} {form:?}: {spoiled} spoiled replies");
+            compare(sockets, &format!("{host} {form:?}"), &watched[host]);
+        }
+    });
+}
+
+#[test]
+fn replies_that_are_not_ours_do_not_hide_those_that_are() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let hosts = spoiling_hosts(&net, |form| answer().delay(ms(10)).inject(All, form, ms(2)));
+        let names: Vec<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
+        let watched = watch(&net, &names, 1);
+        for (host, form) in &hosts {
+            compare(sockets, &format!("{host} {form:?}"), &watched[host]);
+            assert_eq!(watched[host].last_round().lost(), 0, "{sockets:?} {form:?}");
+        }
+    });
+}
+
+#[test]
+fn refused_pings_are_lost() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let refusals = [Refusal::Network, Refusal::Host, Refusal::Prohibited, Refusal::Expired];
+        let hosts: Vec<(String, Refusal)> = refusals
+            .iter()
+            .zip(1..)
+            .flat_map(|(refusal, n)| {
+                [format!("198.18.0.{n}"), format!("fd00::{n}")].map(|host| (host, *refusal))
+            })
+            .collect();
+        for (host, refusal) in &hosts {
+            net.host(host, answer().delay(ms(10)).after(8, refuse(*refusal).delay(ms(5))));
+        }
+        let names: Vec<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
+        let watched = watch(&net, &names, 2);
+        for (host, refusal) in &hosts {
+            compare(sockets, &format!("{host} {refusal:?}"), &watched[host]);
+            assert!(watched[host].last_round().is_down(), "{sockets:?} {host} {refusal:?}");
+        }
+    });
+}
+
+/// The network that our own side cannot reach says nothing about the target.
+#[test]
+fn without_a_route_pings_are_unknown_and_with_one_they_recover() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let hosts = ["198.18.0.1", "fd00::1"];
+        for host in hosts {
+            net.host(host, answer().delay(ms(10)));
+        }
+        net.cut();
+        let watch = Watch::start(&hosts);
+        let unreachable =
+            |round: &Round| round.is_unknown() && round.fault() == Some(Fault::Send(libc::ENETUNREACH));
+        for host in hosts {
+            watch.wait_for(host, |round| unreachable(round) && round.pings().len() == 10);
+        }
+        assert!(net.log().is_empty(), "nothing can have arrived");
+        net.mend();
+        for host in hosts {
+            watch.wait_for(host, |round| round.known() == 10 && round.lost() == 0);
+        }
+        net.cut();
+        for host in hosts {
+            watch.wait_for(host, |round| unreachable(round) && round.pings().len() == 10);
+        }
+        watch.stop();
+    });
+}
+
+/// Two processes with equal identifiers once kept a dead host alive: fping and iputils take each other's replies.
+#[test]
+fn two_probers_do_not_take_each_others_replies() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        net.host("198.18.0.1", answer().delay(ms(10)).lose(Every(3)));
+        let other = Watch::start(&["198.18.0.1"]);
+        let watched = watch(&net, &["198.18.0.1", "198.18.0.2"], 2);
+        other.stop();
+        assert!(watched["198.18.0.2"].last_round().is_down(), "{sockets:?}: the dead host stays dead");
+        let identifiers: std::collections::HashSet<u16> =
+            net.requests("198.18.0.1").iter().map(|request| request.identifier).collect();
+        assert!(identifiers.len() >= 2, "{sockets:?}: both use {identifiers:?}");
+    });
+}
+
+#[test]
+fn stopping_is_prompt_even_with_pings_on_their_way() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        net.host("198.18.0.1", silence());
+        let watch = Watch::start(&["198.18.0.1"]);
+        net.wait_for("198.18.0.1", 1, ms(3000));
+        let rounds = watch.rounds.clone();
+        let start = Instant::now();
+        watch.stop();
+        assert!(start.elapsed() < ms(1000), "{sockets:?}: took {:?}", start.elapsed());
+        let left = std::iter::from_fn(|| {
+            rounds.recv_timeout(ms(1000)).map_err(|end| assert!(end.is_disconnected())).ok()
+        });
+        assert!(left.count() <= 2, "{sockets:?}: the channel ends, so its thread has ended");
+    });
+}
+
+/// The machine's load must not be mistaken for the network's latency: kernel stamps see to that.
+#[test]
+fn a_busy_machine_does_not_blur_the_round_trips() {
+    let net = net(Sockets::Raw);
+    net.host("198.18.0.1", answer().delay(ms(10)));
+    let busy = std::sync::atomic::AtomicBool::new(true);
+    let watched = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| while busy.load(std::sync::atomic::Ordering::Relaxed) {});
+        }
+        let watched = watch(&net, &["198.18.0.1"], 2);
+        busy.store(false, std::sync::atomic::Ordering::Relaxed);
+        watched
+    });
+    let errors = compare(Sockets::Raw, "198.18.0.1", &watched["198.18.0.1"]);
+    assert!(errors < 0.5, "off by {errors} ms");
+}
+
+/// Runs a test in two threads, once with each kind of sockets.
+fn in_both(test: impl Fn(Sockets) + Sync) {
+    std::thread::scope(|scope| {
+        for sockets in BOTH {
+            scope.spawn(|| test(sockets));
+        }
+    });
+}
+
+fn net(sockets: Sockets) -> Net {
+    let mut net = Net::new();
+    match sockets {
+        Sockets::Raw => net.forbid_ping_sockets(),
+        Sockets::Datagram => {
+            net.allow_ping_sockets();
+            net.forbid_raw_sockets();
+        }
+    }
+    net
+}
+
+/// A host for each way in which a reply can be not ours, of both families.
+fn spoiling_hosts(net: &Net, behaviour: impl Fn(Form) -> Behaviour) -> Vec<(String, Form)> {
+    let forms = |other: &str| {
+        [
+            Form::Checksum,
+            Form::Source(other.parse().expect("an address")),
+            Form::Payload,
+            Form::Truncated(8),
+            Form::Truncated(0),
+            Form::Identifier,
+            Form::Sequence,
+            Form::Forged,
+            Form::Replayed,
+        ]
+    };
+    let ipv4 = forms("198.18.0.99").into_iter().zip(1..).map(|(form, n)| (format!("198.18.0.{n}"), form));
+    let ipv6 = forms("fd00::99").into_iter().zip(1..).map(|(form, n)| (format!("fd00::{n}"), form));
+    let hosts: Vec<_> = ipv4.chain(ipv6).collect();
+    for (host, form) in &hosts {
+        net.host(host, behaviour(*form));
+    }
+    hosts
+}
+
+/// What became of the pings to one host.
+struct Watched {
+    rounds: Vec<Round>,
+    /// Each ping that was sent, with what the far end saw of it.
+    seen: Vec<(Ping, Entry)>,
+}
+
+impl Watched {
+    fn last_round(&self) -> &Round {
+        self.rounds.last().expect("some rounds were watched")
+    }
+
+    fn len(&self) -> usize {
+        self.seen.len()
+    }
+}
+
+/// Pings the hosts for one started and `rounds` whole rounds of ten pings in a second.
+fn watch(net: &Net, hosts: &[&str], rounds: usize) -> HashMap<String, Watched> {
+    let watch = Watch::start(hosts);
+    let mut found: HashMap<String, Vec<Round>> = HashMap::new();
+    while hosts.iter().any(|host| found.get(*host).is_none_or(|found| found.len() <= rounds)) {
+        let round = watch.next();
+        found.entry(round.target().host.clone()).or_default().push(round);
+    }
+    watch.stop();
+    found.into_iter().map(|(host, rounds)| (host.clone(), Watched::new(net, &host, rounds))).collect()
+}
+
+impl Watched {
+    /// Pings are matched with requests by their order: unknown ones were never sent.
+    fn new(net: &Net, host: &str, rounds: Vec<Round>) -> Self {
+        let sent = rounds.iter().flat_map(Round::pings).filter(|ping| !matches!(ping, Ping::Unknown(_)));
+        let seen: Vec<_> = sent.copied().zip(net.requests(host)).collect();
+        let whole = &rounds[1..];
+        for round in whole {
+            assert_eq!((round.pings().len(), round.known()), (10, 10), "{host}: {:?}", round.pings());
+        }
+        assert!(seen.len() >= whole.len() * 10, "{host}: {} pings, of which few were seen", seen.len());
+        Self { rounds, seen }
+    }
+}
+
+/// A running prober.
+struct Watch {
+    prober: Prober,
+    rounds: Receiver<Round>,
+}
+
+impl Watch {
+    fn start(hosts: &[&str]) -> Self {
+        let targets = hosts
+            .iter()
+            .map(|host| TargetSettings {
+                target: Arc::new(Target { name: host.replace(':', "_"), host: (*host).into() }),
+                step: Step::new(1).expect("not zero"),
+                pings: 10,
+                timeout: ms(300),
+            })
+            .collect();
+        let (sender, rounds) = crossbeam_channel::bounded(1000);
+        let prober = Prober::start(Settings { targets }, sender).expect("the prober starts");
+        Self { prober, rounds }
+    }
+
+    fn next(&self) -> Round {
+        self.rounds.recv_timeout(ms(5000)).expect("a round each second")
+    }
+
+    /// Waits for a round of `host` that is as wanted, among the next rounds of it.
+    fn wait_for(&self, host: &str, wanted: impl Fn(&Round) -> bool) {
+        let mut others = Vec::new();
+        while others.len() < 5 {
+            let round = self.next();
+            if round.target().host != host {
+                continue;
+            }
+            if wanted(&round) {
+                return;
+            }
+            others.push(round.pings().to_vec());
+        }
+        panic!("{host}: none of these rounds is as wanted: {others:?}");
+    }
+
+    fn stop(self) {
+        self.prober.stop();
+    }
+}
+
+/// Checks each ping against what the far end did about it, and returns by how many milliseconds the round trips exceed
+/// the far end's delays (the median).
+fn compare(sockets: Sockets, host: &str, watched: &Watched) -> f64 {
+    let mut excess = Vec::new();
+    for (index, (ping, request)) in watched.seen.iter().enumerate() {
+        let in_time = request.delay().filter(|delay| *delay < ms(300));
+        match (ping, in_time) {
+            (Ping::Answered(rtt), Some(delay)) => excess.push(to_ms(rtt.duration()) - to_ms(delay)),
+            (Ping::Lost, None) => {}
+            _ => panic!("{sockets:?} {host}: ping {index} is {ping:?}, and the far end did {request:?}"),
+        }
+    }
+    if excess.is_empty() {
+        return 0.0;
+    }
+    // The far end notes the time before it writes, so a round trip cannot be shorter, but for the clocks' grain.
+    let shortest = excess.iter().copied().fold(f64::INFINITY, f64::min);
+    let middle = median(excess);
+    assert!(shortest > -0.1 && middle < 1.0, "{sockets:?} {host}: {shortest} ms to {middle} ms off");
+    middle
+}
+
+fn rtts(watched: &Watched) -> impl Iterator<Item = Duration> {
+    watched.seen.iter().filter_map(|(ping, _)| match ping {
+        Ping::Answered(rtt) => Some(rtt.duration()),
+        Ping::Lost | Ping::Unknown(_) => None,
+    })
+}
+
+fn to_ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
