@@ -377,6 +377,28 @@ fn files_of_others_in_the_outbox_are_left_alone() {
     assert!(foreign.exists() && damaged.exists());
 }
 
+/// What the server has acknowledged is not sent again, whatever the disk does.
+#[test]
+fn a_sent_mail_that_cannot_be_filed_is_not_sent_again() {
+    let smtp = Smtp::start(Mode::Plain);
+    let place = Place::new();
+    let sent = place.data.path().join("sent");
+    fs::remove_dir(&sent).unwrap();
+    fs::write(&sent, b"in the way").unwrap();
+    place.put(&message("a", 1), None);
+    let mailer = place.mailer(Some(settings(&smtp, Tls::None)));
+    smtp.wait_for(1, LONG);
+    // The mailer has dealt with the first once it has taken its leave.
+    smtp.wait_for_verb("QUIT", 1, LONG);
+    fs::remove_file(&sent).unwrap();
+    fs::create_dir(&sent).unwrap();
+    place.put(&message("b", 2), None);
+    assert_eq!(mailer.stop(Duration::from_secs(10)), 0);
+    let ids: Vec<String> = smtp.received().iter().map(|mail| mail.header("Message-ID").to_owned()).collect();
+    assert_eq!(ids, ["<a@mon1>", "<b@mon1>"]);
+    assert_eq!(place.files("sent").len(), 2);
+}
+
 #[test]
 fn a_mail_says_what_was_composed() {
     let smtp = Smtp::start(Mode::Plain);

@@ -15,7 +15,7 @@ use crate::time::UnixTime;
 /// The mail that `message` makes on the machine called `host`: ASCII, its lines ended by CRLF.
 ///
 /// Without `settings` its sender is `latmon@HOST` and it has no recipients. The mailer puts in what the settings say by
-/// then ([`addressed`]), so such a mail can wait for its settings, and a corrected address frees those that wait.
+/// then, so such a mail can wait for its settings, and a corrected address frees those that wait.
 pub fn compose(message: &Message, settings: Option<&Settings>, host: &str) -> Result<Vec<u8>, Error> {
     let host = if host.trim().is_empty() { "localhost" } else { host };
     let domain = safe_id(&host.to_lowercase());

@@ -15,7 +15,7 @@ use super::retry::{Next, Retry};
 use super::smtp::{Limits, Reason, SendError, Session};
 use super::{Error, Settings};
 
-/// A running mailer. Dropped, it ends after the mail that is under way.
+/// A running mailer. Dropped without [`Mailer::stop`], its thread ends by itself after the attempt that is under way.
 #[derive(Debug)]
 pub struct Mailer {
     outbox: Outbox,

@@ -70,7 +70,8 @@ impl Outbox {
         let path = match same(waiting) {
             Some(path) => path,
             None => {
-                if let Some(sent) = same(mails(&self.0.sent)?) {
+                // Where that cannot be told, twice is better than never.
+                if let Some(sent) = mails(&self.0.sent).ok().and_then(same) {
                     return Ok(sent);
                 }
                 let order = message.date.micros().max(newest).clamp(0, LAST_MICROS);

@@ -291,7 +291,7 @@ pub(super) enum Fault {
 impl Fault {
     /// True when the server refused this one mail for good, while the session goes on.
     pub(super) fn refuses_mail(&self) -> bool {
-        // 421 announces the end of the session; so may a 521 or 554 where it greets, but no mail was refused then.
+        // A refusal at the greeting, EHLO or login is the server's trouble with us, not with the mail.
         matches!(
             self,
             Self::Refused { step: Step::Sender | Step::Recipient(_) | Step::Data | Step::Verdict, .. }

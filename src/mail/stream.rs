@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_native_certs::CertificateResult;
 
 use super::smtp::{Fault, Step};
 
@@ -161,15 +162,18 @@ fn config() -> Result<Arc<ClientConfig>, Fault> {
 /// Whom to trust: the file or folder that SSL_CERT_FILE or SSL_CERT_DIR names, and nobody else then; else the system's
 /// store; else, where there is none, Mozilla's list as it was when this program was built.
 fn roots() -> Result<RootCertStore, Fault> {
-    let found = rustls_native_certs::load_native_certs();
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|name| env::var_os(name).is_some());
+    choose_roots(rustls_native_certs::load_native_certs(), named)
+}
+
+/// The roots that were `found` where the variable `named`, or else the system, says they are.
+fn choose_roots(found: CertificateResult, named: Option<&'static str>) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
     let (trusted, _) = roots.add_parsable_certificates(found.certs);
     if trusted > 0 {
         return Ok(roots);
     }
-    if let Some(variable) =
-        ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find(|name| env::var_os(name).is_some())
-    {
+    if let Some(variable) = named {
         let why = found.errors.first().map_or("it holds no certificate".into(), ToString::to_string);
         return Err(Fault::Roots { variable, why });
     }
@@ -179,3 +183,16 @@ fn roots() -> Result<RootCertStore, Fault> {
 
 /// A name with more addresses than this is somebody's joke, and each may cost the time limit.
 const MAX_ADDRESSES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_roots_serve_only_where_none_were_found_and_none_were_named() {
+        let built_in = choose_roots(CertificateResult::default(), None).unwrap();
+        assert_eq!(built_in.len(), webpki_roots::TLS_SERVER_ROOTS.len());
+        let named = choose_roots(CertificateResult::default(), Some("SSL_CERT_DIR"));
+        assert!(matches!(named, Err(Fault::Roots { variable: "SSL_CERT_DIR", .. })));
+    }
+}
