@@ -1,9 +1,40 @@
 //! Pings: ICMP echoes over raw or datagram sockets, spread over each target's step, gathered into rounds.
+//!
+//! ```text
+//! mod       the door
+//! worker    the thread: waits, listens, sends
+//! judge     whose packet is it
+//! resolve   names in the background
+//! schedule  what is due, and what became of it (pure); course: the same for one target
+//! socket    the kernel's side, with its differences
+//! icmp      the wire format (pure)
+//! tally     what did not count; clock: the clocks
+//! ```
 
+mod clock;
+mod course;
+pub mod icmp;
+mod judge;
+mod resolve;
+mod schedule;
+mod socket;
+mod tally;
+mod worker;
+
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::round::Target;
+use crossbeam_channel::Sender;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use self::icmp::Secret;
+use self::socket::Sockets;
+pub use self::socket::{Refused, SocketKind, SocketKinds};
+use self::worker::Worker;
+use crate::round::{Round, Target};
 use crate::time::Step;
 
 /// What the prober is told: whom to ping, and how.
@@ -25,3 +56,175 @@ pub struct TargetSettings {
     /// How long a reply may take; a later one is lost.
     pub timeout: Duration,
 }
+
+/// Why there is no prober.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A privilege is missing.
+    #[error(
+        "no permission to ping ({why}): run `setcap cap_net_raw+ep {program}` (or run it as root, or with \
+         AmbientCapabilities=CAP_NET_RAW in its unit), or `sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"`"
+    )]
+    Forbidden {
+        /// What the kernel said.
+        why: Refused,
+        /// The path of this program.
+        program: String,
+    },
+    /// This machine has no ICMP sockets, and no privilege would help.
+    #[error("cannot open a socket to ping with (IPv4: {v4}; IPv6: {v6})")]
+    NoSocket {
+        /// Why not for IPv4.
+        v4: Refused,
+        /// Why not for IPv6.
+        v6: Refused,
+    },
+    /// A round without pings.
+    #[error("{target}: a round needs at least one ping")]
+    NoPings {
+        /// Whose.
+        target: String,
+    },
+    /// A timeout that no reply, or any, would meet.
+    #[error(
+        "{target}: the timeout must be more than nothing and at most {MOST_OPEN_STEPS} steps, not {timeout:?}"
+    )]
+    Timeout {
+        /// Whose.
+        target: String,
+        /// The timeout.
+        timeout: Duration,
+    },
+    /// The kernel refused something else.
+    #[error("cannot {operation}: {error}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// The running prober: a thread that pings, and hands over rounds. It ends when this is dropped or stopped, or when the
+/// other end of the rounds is.
+#[derive(Debug)]
+pub struct Prober {
+    thread: Option<JoinHandle<()>>,
+    bell: Arc<Bell>,
+    kinds: SocketKinds,
+}
+
+impl Prober {
+    /// Opens the sockets and starts the thread. A round that is done goes into `rounds`, unless that is full: then it is
+    /// counted and logged, and gone, since a pinger must not wait. The thread drops `rounds` when it ends.
+    pub fn start(settings: Settings, rounds: Sender<Round>) -> Result<Self, Error> {
+        settings.check()?;
+        let sockets = Sockets::open(u16::from_ne_bytes(random()?)).map_err(Error::no_socket)?;
+        let kinds = sockets.kinds();
+        let system = |operation| move |error| Error::System { operation, error };
+        let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
+        let worker =
+            Worker::new(&settings.targets, sockets, Secret::new(random()?), rounds, Arc::clone(&bell))
+                .map_err(system("start a thread for names"))?;
+        let thread = thread::Builder::new()
+            .name("latmon-probe".to_owned())
+            .spawn(move || worker.run())
+            .map_err(system("start the prober's thread"))?;
+        Ok(Self { thread: Some(thread), bell, kinds })
+    }
+
+    /// Which sockets it uses; for people: `raw, IPv4 IPv6`.
+    pub fn sockets(&self) -> SocketKinds {
+        self.kinds
+    }
+
+    /// Ends the thread and waits for that, which takes no longer than what it is just doing. The error is what the thread
+    /// panicked with, if it did. Rounds that are not done are dropped.
+    pub fn stop(mut self) -> thread::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> thread::Result<()> {
+        self.bell.stop();
+        self.thread.take().map_or(Ok(()), JoinHandle::join)
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        // Who wants to know about a panic asks `stop`.
+        let _ = self.end();
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), Error> {
+        for TargetSettings { target, step, pings, timeout } in &self.targets {
+            let target = || target.name.clone();
+            if *pings == 0 {
+                return Err(Error::NoPings { target: target() });
+            }
+            if timeout.is_zero() || *timeout > step.duration() * MOST_OPEN_STEPS {
+                return Err(Error::Timeout { target: target(), timeout: *timeout });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    fn no_socket([v4, v6]: [Refused; 2]) -> Self {
+        let program = || std::env::current_exe().map_or("latmon".into(), |path| path.display().to_string());
+        match (v4.is_forbidden(), v6.is_forbidden()) {
+            (true, _) => Self::Forbidden { why: v4, program: program() },
+            (_, true) => Self::Forbidden { why: v6, program: program() },
+            (false, false) => Self::NoSocket { v4, v6 },
+        }
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Error::System {
+        operation: "get random bytes",
+        error: io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO)),
+    })?;
+    Ok(bytes)
+}
+
+/// Wakes the thread, and tells it to stop.
+#[derive(Debug)]
+struct Bell {
+    event: EventFd,
+    stopped: AtomicBool,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Self { event, stopped: AtomicBool::new(false) })
+    }
+
+    /// Wakes the thread.
+    fn ring(&self) {
+        // Can fail only when the counter is full, and then it is being rung already.
+        let _ = self.event.write(1);
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    fn hush(&self) {
+        // Fails when it was not rung, which is as good.
+        let _ = self.event.read();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// The longest timeout, in steps: it bounds how many rounds of a target are open at once.
+const MOST_OPEN_STEPS: u32 = 60;

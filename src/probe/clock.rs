@@ -1,0 +1,108 @@
+//! The clocks. The monotonic one drives the schedule and the timeouts; the wall clock is what the kernel stamps packets
+//! with and what rounds are named by; the time asleep tells a suspended machine from a clock that was set.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::time::UnixTime;
+
+/// A point on the monotonic clock, which no one can set and which stands still while the machine sleeps: nanoseconds
+/// since an origin of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Monotonic(pub(super) i64);
+
+impl Monotonic {
+    /// A point that never comes.
+    pub(super) const NEVER: Self = Self(i64::MAX);
+
+    /// The point `duration` later.
+    pub(super) fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// How long after `earlier` this is; nothing when it is before it.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// A point on the wall clock: nanoseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Wall(pub(super) i64);
+
+impl Wall {
+    /// How long after `earlier` this is; `None` when it is before it.
+    pub(super) fn since(self, earlier: Self) -> Option<Duration> {
+        self.0.checked_sub(earlier.0).and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos)
+    }
+}
+
+impl From<Wall> for UnixTime {
+    fn from(wall: Wall) -> Self {
+        Self::from_micros(wall.0.div_euclid(1000))
+    }
+}
+
+impl From<UnixTime> for Wall {
+    fn from(time: UnixTime) -> Self {
+        Self(time.micros().saturating_mul(1000))
+    }
+}
+
+/// All clocks, read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Now {
+    /// The monotonic clock.
+    pub(super) monotonic: Monotonic,
+    /// The wall clock.
+    pub(super) wall: Wall,
+    /// How long the machine has slept since it booted.
+    pub(super) asleep: Duration,
+}
+
+/// Reads all clocks. They are read one after the other, and whoever is interrupted in between must not take that for a
+/// clock that was set: of a few readings the tightest counts.
+pub(super) fn now() -> Now {
+    let mut best = reading();
+    for _ in 1..READINGS {
+        if best.0 <= TIGHT_NANOS {
+            break;
+        }
+        let other = reading();
+        if other.0 < best.0 {
+            best = other;
+        }
+    }
+    best.1
+}
+
+/// The two clocks that an echo is stamped with, right before it is sent.
+pub(super) fn stamp() -> (Monotonic, Wall) {
+    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    (Monotonic(monotonic), Wall(read(ClockId::CLOCK_REALTIME)))
+}
+
+/// One reading, and how many nanoseconds it took.
+fn reading() -> (i64, Now) {
+    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    let wall = read(ClockId::CLOCK_REALTIME);
+    let boot = read(ClockId::CLOCK_BOOTTIME);
+    let took = read(ClockId::CLOCK_MONOTONIC) - monotonic;
+    let asleep = Duration::from_nanos(u64::try_from(boot - monotonic).unwrap_or(0));
+    (took, Now { monotonic: Monotonic(monotonic), wall: Wall(wall), asleep })
+}
+
+fn read(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock).expect("Linux has had these clocks since 2.6.39");
+    time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec())
+}
+
+/// `duration` in nanoseconds, for at most 292 years.
+pub(super) fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+const READINGS: u32 = 5;
+/// Four clock readings take about 0.2 µs when nothing interrupts them.
+const TIGHT_NANOS: i64 = 20_000;

@@ -1,0 +1,395 @@
+//! One target's course: its open rounds, and what became of each of their pings. Part of the schedule, and as pure.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher24;
+
+use super::TargetSettings;
+use super::clock::{Monotonic, Now, Wall};
+use super::icmp::Family;
+use super::schedule::{Clocks, Number, Overflowed, Request, Verdict};
+use crate::round::{Fault, Ping, Round, Rtt, Target};
+use crate::time::{Step, UnixTime};
+
+/// One target's course.
+pub(super) struct Course {
+    /// The time of its entry on the agenda.
+    pub(super) scheduled: Monotonic,
+    index: u32,
+    target: Arc<Target>,
+    step: Step,
+    pings: u16,
+    timeout: Duration,
+    phase: Duration,
+    address: Option<SocketAddr>,
+    /// Oldest first. Only the last one may have pings that are not due yet.
+    rounds: VecDeque<OpenRound>,
+    /// The boundary at which the next round begins.
+    next_start: UnixTime,
+    next_ping: u32,
+}
+
+/// What a course wants next.
+pub(super) enum Event {
+    /// This echo is due.
+    Send(Request),
+    /// A ping is about to be lost, but not all that came in was heard.
+    Listen,
+    /// Nothing before this time.
+    None(Monotonic),
+}
+
+/// A round that is not handed over yet.
+struct OpenRound {
+    start: UnixTime,
+    end: UnixTime,
+    /// Both boundaries on the monotonic clock.
+    began: Monotonic,
+    ends: Monotonic,
+    address: Option<SocketAddr>,
+    /// The count of its first ping; the others follow, and may wrap.
+    first: u32,
+    slots: Vec<Slot>,
+    /// How many of its pings have been due.
+    due: usize,
+    /// All before this one are settled.
+    settled: usize,
+    unsettled: usize,
+}
+
+/// What became of a ping so far.
+#[derive(Clone, Copy)]
+enum Slot {
+    NotDue,
+    Waiting { sent: Monotonic, stamp: Wall },
+    Settled(Ping),
+}
+
+impl Course {
+    /// The course of the target at place `index` of the settings. It has no round before [`Course::join`].
+    pub(super) fn new(settings: &TargetSettings, index: u32) -> Self {
+        Self {
+            scheduled: Monotonic::NEVER,
+            index,
+            target: Arc::clone(&settings.target),
+            step: settings.step,
+            pings: settings.pings,
+            timeout: settings.timeout,
+            phase: phase(&settings.target.name, settings.step, settings.pings),
+            address: None,
+            rounds: VecDeque::new(),
+            next_start: UnixTime::from_secs(0),
+            next_ping: 0,
+        }
+    }
+
+    /// Opens the round that is running now; what was due before is unknown, by `fault`.
+    pub(super) fn join(&mut self, now: Now, clocks: &Clocks, fault: Fault) {
+        self.open(self.step.boundary_before(clocks.wall(now.monotonic)), clocks);
+        self.pass_over(now.monotonic, fault);
+    }
+
+    /// Does what time alone decides until an echo is due: declares losses, hands over rounds, opens rounds.
+    pub(super) fn advance(
+        &mut self,
+        now: Monotonic,
+        heard: Monotonic,
+        clocks: &Clocks,
+        overflowed: Overflowed,
+        finished: &mut VecDeque<(u32, Round)>,
+    ) -> Event {
+        loop {
+            let deadline = self.first_waiting().map_or(Monotonic::NEVER, |(_, sent)| sent.plus(self.timeout));
+            if deadline <= now {
+                if deadline > heard {
+                    return Event::Listen;
+                }
+                self.lose_first(overflowed);
+                continue;
+            }
+            let end = self.finish(now, finished);
+            let due = self.next_due(clocks);
+            if due > now {
+                return Event::None(deadline.min(end).min(due));
+            }
+            if let Some(request) = self.take_due(due, now, clocks) {
+                return Event::Send(request);
+            }
+        }
+    }
+
+    /// Notes the stamps of an echo, more exact than the time it was due.
+    pub(super) fn sent(&mut self, ping: u32, at: Monotonic, wall: Wall) {
+        if let Some((round, place)) = self.find(ping)
+            && let Slot::Waiting { sent, stamp } = &mut round.slots[place]
+        {
+            (*sent, *stamp) = (at, wall);
+        }
+    }
+
+    /// The echo did not go out.
+    pub(super) fn failed(&mut self, ping: u32, fault: Fault) {
+        if let Some((round, place)) = self.find(ping)
+            && let Slot::Waiting { .. } = round.slots[place]
+        {
+            round.settle(place, Ping::Unknown(fault));
+        }
+    }
+
+    /// See [`super::schedule::Schedule::on_reply`].
+    pub(super) fn on_reply(&mut self, ping: u32, from: IpAddr, received: Option<Wall>, now: Now) -> Verdict {
+        let timeout = self.timeout;
+        let Some((round, place)) = self.find(ping) else { return Verdict::Late };
+        if round.address.is_none_or(|address| address.ip() != from) {
+            return Verdict::WrongSource;
+        }
+        let (sent, stamp) = match round.slots[place] {
+            Slot::NotDue => return Verdict::Unasked,
+            Slot::Settled(Ping::Answered(_)) => return Verdict::Duplicate,
+            Slot::Settled(Ping::Lost | Ping::Unknown(_)) => return Verdict::Late,
+            Slot::Waiting { sent, stamp } => (sent, stamp),
+        };
+        let elapsed = now.monotonic.since(sent);
+        let rtt = match received {
+            Some(received) => received.since(stamp).filter(|rtt| *rtt <= elapsed + SLACK),
+            None => Some(elapsed),
+        };
+        let (ping, verdict) = match rtt {
+            None => (Ping::Unknown(Fault::ClockSet), Verdict::Impossible),
+            Some(rtt) if rtt > timeout => (Ping::Lost, Verdict::Late),
+            Some(rtt) => (Ping::Answered(Rtt::new(rtt)), Verdict::Answered),
+        };
+        round.settle(place, ping);
+        verdict
+    }
+
+    /// Whom a ping asked, while its round is open.
+    pub(super) fn asked(&self, ping: u32) -> Option<IpAddr> {
+        let round = self.rounds.iter().find(|round| round.place(ping).is_some())?;
+        round.address.map(|address| address.ip())
+    }
+
+    /// The address for the next round, and for the open one where that has none.
+    pub(super) fn set_address(&mut self, address: SocketAddr) {
+        self.address = Some(address);
+        if let Some(newest) = self.rounds.back_mut() {
+            newest.address.get_or_insert(address);
+        }
+    }
+
+    /// Declares the pings under way unknown.
+    pub(super) fn give_up(&mut self, fault: Fault) {
+        for round in &mut self.rounds {
+            for place in round.settled..round.due {
+                if let Slot::Waiting { .. } = round.slots[place] {
+                    round.settle(place, Ping::Unknown(fault));
+                }
+            }
+        }
+    }
+
+    /// Lays the rounds out anew after the wall clock was set. No two rounds may have the same boundaries, so a clock that
+    /// was set back by less than a step makes the round longer; by more, there is no way but to begin anew.
+    pub(super) fn realign(&mut self, now: Now, clocks: &Clocks, fault: Fault) {
+        let wall = clocks.wall(now.monotonic);
+        let newest_start = self.next_start.minus(self.step.duration());
+        let newest = self.rounds.back_mut();
+        if wall >= self.next_start {
+            if let Some(newest) = newest {
+                newest.cut(now.monotonic, fault);
+            }
+            self.join(now, clocks, fault);
+        } else if wall > newest_start.minus(self.step.duration()) {
+            if let Some(newest) = newest {
+                newest.began = clocks.monotonic(newest.start);
+                newest.ends = clocks.monotonic(newest.end);
+                self.pass_over(now.monotonic, fault);
+            }
+        } else {
+            self.rounds.pop_back();
+            self.join(now, clocks, fault);
+        }
+    }
+
+    /// Hands over the rounds that are done, in their order; returns when the first one left ends, if that is all it
+    /// waits for.
+    pub(super) fn finish(&mut self, now: Monotonic, finished: &mut VecDeque<(u32, Round)>) -> Monotonic {
+        while let Some(front) = self.rounds.front() {
+            if front.unsettled > 0 {
+                return Monotonic::NEVER;
+            }
+            if front.ends > now {
+                return front.ends;
+            }
+            if let Some(round) = self.rounds.pop_front() {
+                finished.push_back((self.index, round.close(Arc::clone(&self.target))));
+            }
+        }
+        Monotonic::NEVER
+    }
+
+    /// When the next ping is due, in the open round or in the next one.
+    fn next_due(&self, clocks: &Clocks) -> Monotonic {
+        match self.rounds.back() {
+            Some(round) if round.due < round.slots.len() => self.due(round, round.due),
+            _ => clocks.monotonic(self.next_start).plus(self.phase),
+        }
+    }
+
+    /// When the ping at `place` of a round is due.
+    fn due(&self, round: &OpenRound, place: usize) -> Monotonic {
+        round.began.plus(self.phase).plus(spread(self.step, place as u32, self.pings))
+    }
+
+    /// Takes the ping that is due: opens its round where that is still to be done, and gives the echo to send unless its
+    /// time is past or there is nowhere to send it.
+    fn take_due(&mut self, due: Monotonic, now: Monotonic, clocks: &Clocks) -> Option<Request> {
+        let held_up = now.since(due) > self.tolerance();
+        let index = self.index;
+        let Some(round) = self.rounds.back_mut().filter(|round| round.due < round.slots.len()) else {
+            // Rounds that were missed as a whole are not made up for.
+            let running = self.step.boundary_before(clocks.wall(now));
+            self.open(self.next_start.max(running), clocks);
+            return None;
+        };
+        let place = round.due;
+        round.due += 1;
+        let to = match round.address {
+            _ if held_up => Err(Fault::HeldUp),
+            None => Err(Fault::NoAddress),
+            Some(to) => Ok(to),
+        };
+        match to {
+            Err(fault) => {
+                round.settle(place, Ping::Unknown(fault));
+                None
+            }
+            Ok(to) => {
+                round.slots[place] = Slot::Waiting { sent: now, stamp: clocks.wall(now).into() };
+                let ping = round.first.wrapping_add(place as u32);
+                Some(Request { number: Number { target: index, ping }, to })
+            }
+        }
+    }
+
+    /// How late a ping may be sent. Within its own share of the step it disturbs no other; a second covers what a busy
+    /// machine does to a tight rhythm, and bounds the bunch that follows a stall.
+    fn tolerance(&self) -> Duration {
+        spread(self.step, 1, self.pings).max(Duration::from_secs(1))
+    }
+
+    fn open(&mut self, start: UnixTime, clocks: &Clocks) {
+        let end = start.plus(self.step.duration());
+        self.rounds.push_back(OpenRound {
+            start,
+            end,
+            began: clocks.monotonic(start),
+            ends: clocks.monotonic(end),
+            address: self.address,
+            first: self.next_ping,
+            slots: vec![Slot::NotDue; usize::from(self.pings)],
+            due: 0,
+            settled: 0,
+            unsettled: usize::from(self.pings),
+        });
+        self.next_ping = self.next_ping.wrapping_add(u32::from(self.pings));
+        self.next_start = end;
+    }
+
+    /// Declares the pings of the newest round that were due before `now` unknown.
+    fn pass_over(&mut self, now: Monotonic, fault: Fault) {
+        while let Some(round) = self.rounds.back()
+            && round.due < round.slots.len()
+            && self.due(round, round.due) < now
+            && let Some(round) = self.rounds.back_mut()
+        {
+            round.due += 1;
+            round.settle(round.due - 1, Ping::Unknown(fault));
+        }
+    }
+
+    /// The ping that has waited longest, and when it was sent: they are sent in order and all wait equally long.
+    fn first_waiting(&mut self) -> Option<((usize, usize), Monotonic)> {
+        self.rounds.iter_mut().enumerate().find_map(|(index, round)| {
+            let (place, sent) = round.first_waiting()?;
+            Some(((index, place), sent))
+        })
+    }
+
+    fn lose_first(&mut self, overflowed: Overflowed) {
+        let Some(((index, place), sent)) = self.first_waiting() else { return };
+        let round = &mut self.rounds[index];
+        let swamped = round.address.is_some_and(|to| overflowed.since(sent, Family::of(to.ip())));
+        round.settle(place, if swamped { Ping::Unknown(Fault::Overflow) } else { Ping::Lost });
+    }
+
+    fn find(&mut self, ping: u32) -> Option<(&mut OpenRound, usize)> {
+        self.rounds.iter_mut().find_map(|round| {
+            let place = round.place(ping)?;
+            Some((round, place))
+        })
+    }
+}
+
+impl OpenRound {
+    fn place(&self, ping: u32) -> Option<usize> {
+        let place = ping.wrapping_sub(self.first) as usize;
+        (place < self.slots.len()).then_some(place)
+    }
+
+    fn settle(&mut self, place: usize, ping: Ping) {
+        self.slots[place] = Slot::Settled(ping);
+        self.unsettled -= 1;
+    }
+
+    fn first_waiting(&mut self) -> Option<(usize, Monotonic)> {
+        while self.settled < self.due {
+            if let Slot::Waiting { sent, .. } = self.slots[self.settled] {
+                return Some((self.settled, sent));
+            }
+            self.settled += 1;
+        }
+        None
+    }
+
+    /// Ends it before its time.
+    fn cut(&mut self, now: Monotonic, fault: Fault) {
+        self.ends = now;
+        for place in self.due..self.slots.len() {
+            self.settle(place, Ping::Unknown(fault));
+        }
+        self.due = self.slots.len();
+    }
+
+    fn close(self, target: Arc<Target>) -> Round {
+        let pings = self
+            .slots
+            .into_iter()
+            .filter_map(|slot| match slot {
+                Slot::Settled(ping) => Some(ping),
+                Slot::NotDue | Slot::Waiting { .. } => None,
+            })
+            .collect();
+        Round::new(target, self.address.map(|address| address.ip()), self.start, self.end, pings)
+    }
+}
+
+/// How long after the first ping of a round the ping at `place` is due.
+fn spread(step: Step, place: u32, pings: u16) -> Duration {
+    // At most 2^16 times 136 years, which a duration holds.
+    step.duration() * place / u32::from(pings)
+}
+
+/// Where in a ping's share of the step a target's pings lie. Its name decides, so targets are spread against each other
+/// and keep their places when the monitor starts anew.
+fn phase(name: &str, step: Step, pings: u16) -> Duration {
+    let hash = SipHasher24::new().hash(name.as_bytes());
+    let share = spread(step, 1, pings).as_nanos() as u64;
+    Duration::from_nanos(((u128::from(hash) * u128::from(share)) >> 64) as u64)
+}
+
+/// By how much a round trip may exceed the time that passed here: what reading two clocks one after the other costs.
+const SLACK: Duration = Duration::from_millis(1);

@@ -1,0 +1,280 @@
+//! The prober's thread: waits for packets and for the time, listens, sends, hands over rounds. Everything that it decides
+//! is decided in [`Schedule`] and [`Judge`].
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, TrySendError};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use tracing::{debug, warn};
+
+use super::clock::{self, Monotonic, Now};
+use super::icmp::{ECHO_LEN, Echo, Family, Secret};
+use super::judge::{Judge, Trouble};
+use super::resolve::{self, Names};
+use super::schedule::{Action, Jump, Request, Schedule};
+use super::socket::{BATCH, EchoSocket, Inbox, Sockets};
+use super::tally::Throttle;
+use super::{Bell, TargetSettings};
+use crate::round::{Fault, Round, Target};
+
+/// What the thread owns.
+pub(super) struct Worker {
+    sockets: Sockets,
+    inbox: Inbox,
+    judge: Judge,
+    schedule: Schedule,
+    names: Names,
+    rounds: Sender<Round>,
+    bell: Arc<Bell>,
+    v4_drops: Drops,
+    v6_drops: Drops,
+    throttle: Throttle,
+}
+
+/// The other end of the rounds is gone.
+struct Gone;
+
+impl Worker {
+    /// A worker that has joined the rounds that are running now.
+    pub(super) fn new(
+        settings: &[TargetSettings],
+        sockets: Sockets,
+        secret: Secret,
+        rounds: Sender<Round>,
+        bell: Arc<Bell>,
+    ) -> io::Result<Self> {
+        let now = clock::now();
+        let targets: Vec<Arc<Target>> = settings.iter().map(|it| Arc::clone(&it.target)).collect();
+        let kinds = sockets.kinds();
+        let ring = Arc::clone(&bell);
+        let names = Names::new(&targets, kinds, now.monotonic, resolve::system, move || ring.ring())?;
+        let mut worker = Self {
+            sockets,
+            inbox: Inbox::new(),
+            judge: Judge::new(targets.clone(), secret),
+            schedule: Schedule::new(settings, now),
+            names,
+            rounds,
+            bell,
+            v4_drops: Drops::default(),
+            v6_drops: Drops::default(),
+            throttle: Throttle::default(),
+        };
+        for (target, index) in targets.iter().zip(0..) {
+            if let Some(address) = resolve::literal(&target.host, kinds) {
+                worker.schedule.set_address(index, address);
+                worker.judge.set_address(index, address);
+            }
+        }
+        Ok(worker)
+    }
+
+    /// Pings until the bell says to stop, or nobody takes the rounds any more.
+    pub(super) fn run(mut self) {
+        let mut until = clock::now().monotonic;
+        while !self.bell.is_stopped() {
+            if self.wait(until) {
+                self.hear();
+            }
+            let now = self.look();
+            let late = now.monotonic.since(until);
+            if late > HELD_UP {
+                warn!("the prober was held up for {:.1} s", late.as_secs_f64());
+            }
+            while let Some((target, address)) = self.names.take_address(now.monotonic) {
+                self.schedule.set_address(target, address);
+                self.judge.set_address(target, address);
+            }
+            until = self.work(now.monotonic);
+            if let Err(Gone) = self.hand_over(now.monotonic) {
+                return;
+            }
+            until = until.min(self.names.poll(now.monotonic));
+        }
+    }
+
+    /// Waits until a packet comes (true), the bell rings, or it is `until`.
+    fn wait(&self, until: Monotonic) -> bool {
+        let timeout = until.since(clock::now().monotonic);
+        let mut fds = [(); 3].map(|()| PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN));
+        let mut used = 1;
+        for (fd, socket) in fds[1..].iter_mut().zip(self.sockets.iter()) {
+            *fd = PollFd::new(socket.as_fd(), PollFlags::POLLIN);
+            used += 1;
+        }
+        match ppoll(&mut fds[..used], Some(TimeSpec::from_duration(timeout)), None) {
+            Ok(0) | Err(Errno::EINTR) => return false,
+            Ok(_) => {}
+            Err(errno) => panic!("ppoll on our own descriptors failed: {errno}"),
+        }
+        let has = |fd: &PollFd<'_>, event| fd.revents().is_some_and(|events| events.intersects(event));
+        if has(&fds[0], PollFlags::all()) {
+            self.bell.hush();
+        }
+        let mut came = false;
+        for (fd, socket) in fds[1..used].iter().zip(self.sockets.iter()) {
+            came |= has(fd, PollFlags::POLLIN);
+            // An error that nobody takes would wake us for ever.
+            if has(fd, PollFlags::POLLERR)
+                && let Ok(Some(error)) = socket.take_error()
+            {
+                debug!("the {} socket reports: {error}", socket.origin().family);
+            }
+        }
+        came
+    }
+
+    /// Reads the clocks, and sees to it that they still agree.
+    fn look(&mut self) -> Now {
+        look(&mut self.schedule)
+    }
+
+    /// Takes everything that waits in the sockets.
+    fn hear(&mut self) {
+        let Self { sockets, inbox, judge, schedule, v4_drops, v6_drops, throttle, .. } = self;
+        for socket in sockets.iter() {
+            let origin = socket.origin();
+            let drops = match origin.family {
+                Family::V4 => &mut *v4_drops,
+                Family::V6 => &mut *v6_drops,
+            };
+            for _ in 0..MOST_BATCHES {
+                let emptied = socket.receive(inbox);
+                // Read after the packets came, before they are judged: their stamps must be of this clock.
+                let now = look(schedule);
+                for packet in inbox.packets() {
+                    judge.take(packet, origin, schedule, now);
+                }
+                drops.swamped |= inbox.len() == BATCH;
+                match emptied {
+                    Ok(false) => {}
+                    Ok(true) => break,
+                    Err(error) => {
+                        if throttle.allows(now.monotonic).is_some() {
+                            warn!("cannot receive {} packets: {error}", origin.family);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does all that is due, and returns when the next thing is.
+    fn work(&mut self, now: Monotonic) -> Monotonic {
+        loop {
+            match self.schedule.poll(now) {
+                Action::Send(request) => self.send(request),
+                Action::Listen => {
+                    let until = self.look().monotonic;
+                    self.hear();
+                    self.count_drops(until);
+                    self.schedule.heard(until);
+                }
+                Action::Wait(until) => return until,
+            }
+        }
+    }
+
+    fn send(&mut self, Request { number, to }: Request) {
+        let tag = self.judge.tag(number, to.ip());
+        let family = Family::of(to.ip());
+        let Some(socket) = self.sockets.of(family) else {
+            return self.schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
+        };
+        let identifier = socket.origin().identifier;
+        let mut echo = [0; ECHO_LEN];
+        Echo { identifier, number: number.into(), tag }.emit_request(family, &mut echo);
+        let (monotonic, wall) = clock::stamp();
+        match socket.send(&echo, to) {
+            Ok(()) => self.schedule.sent(number, monotonic, wall),
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                self.schedule.failed(number, Fault::Send(errno), monotonic);
+                self.judge.tell(number.target, Trouble::Send(errno), monotonic);
+            }
+        }
+    }
+
+    /// Before pings are declared lost: did their replies find a full buffer?
+    fn count_drops(&mut self, now: Monotonic) {
+        for socket in self.sockets.iter() {
+            let family = socket.origin().family;
+            let drops = match family {
+                Family::V4 => &mut self.v4_drops,
+                Family::V6 => &mut self.v6_drops,
+            };
+            let lost = drops.since_last(socket);
+            if lost > 0 {
+                self.schedule.overflowed(family, now);
+                if self.throttle.allows(now).is_some() {
+                    warn!("the receive buffer for {family} overflowed: {lost} packets were dropped");
+                }
+            }
+        }
+    }
+
+    /// Hands over the rounds that are done.
+    fn hand_over(&mut self, now: Monotonic) -> Result<(), Gone> {
+        while let Some((target, round)) = self.schedule.take_round() {
+            if round.is_down() {
+                self.names.doubt(target, now);
+            }
+            match self.rounds.try_send(round) {
+                Ok(()) => {}
+                Err(TrySendError::Disconnected(_)) => return Err(Gone),
+                Err(TrySendError::Full(round)) => {
+                    if let Some(held_back) = self.throttle.allows(now) {
+                        let name = &round.target().name;
+                        warn!(
+                            "{name}: a round is dropped, the monitor does not keep up ({held_back} like it)"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the clocks, and says so if one of them was set.
+fn look(schedule: &mut Schedule) -> Now {
+    let now = clock::now();
+    match schedule.observe(now) {
+        Some(Jump::Slept(slept)) => warn!("the machine slept for {:.1} s", slept.as_secs_f64()),
+        Some(Jump::Set(by)) => warn!("the clock was set by {:+.3} s", by as f64 / 1e9),
+        None => {}
+    }
+    now
+}
+
+/// What a socket's receive buffer had no room for.
+///
+/// The kernel counts damaged packets of IPv6 the same way, and those are the network's loss. A buffer overflows only
+/// when packets have piled up, so drops count as ours only together with a full batch.
+#[derive(Debug, Default)]
+struct Drops {
+    seen: u32,
+    swamped: bool,
+}
+
+impl Drops {
+    fn since_last(&mut self, socket: &EchoSocket) -> u32 {
+        let Ok(count) = socket.drops() else { return 0 };
+        let new = count.wrapping_sub(self.seen);
+        self.seen = count;
+        if std::mem::take(&mut self.swamped) { new } else { 0 }
+    }
+}
+
+/// A wake-up later than this is worth a line.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+/// More packets than a receive buffer holds (the kernel counts at least 512 bytes for the smallest, of 8 MiB), and a
+/// bound on how long a flood can keep the thread from sending.
+const MOST_BATCHES: usize = 16_384 / BATCH;
