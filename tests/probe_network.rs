@@ -255,9 +255,10 @@ fn a_busy_machine_does_not_blur_the_round_trips() {
 
 /// Runs a test in two threads, once with each kind of sockets.
 fn in_both(test: impl Fn(Sockets) + Sync) {
+    let test = &test;
     std::thread::scope(|scope| {
         for sockets in BOTH {
-            scope.spawn(|| test(sockets));
+            scope.spawn(move || test(sockets));
         }
     });
 }
@@ -384,7 +385,7 @@ impl Watch {
     }
 
     fn stop(self) {
-        self.prober.stop();
+        self.prober.stop().expect("the prober's thread does not panic");
     }
 }
 
