@@ -1,0 +1,3 @@
+//! One file per subcommand: what was typed becomes what is decided.
+
+pub(crate) mod rrd;
