@@ -25,7 +25,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let stop = stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
+    let stop =
+        stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let mut screen = Screen::new(config.probe.targets.len());
     let settings = monitor::Settings {
         host: host_name(),

@@ -74,7 +74,9 @@ impl Line {
         let (rank, word) = match state {
             _ if round.is_unknown() => (Rank::Unknown, "UNKNOWN"),
             _ if round.is_down() => (Rank::Down, "DOWN"),
-            TargetState::Alerting(open) => (Rank::Alerting, open.first().map_or("ALERT", |open| word(open.rule.judge.trouble()))),
+            TargetState::Alerting(open) => {
+                (Rank::Alerting, open.first().map_or("ALERT", |open| word(open.rule.judge.trouble())))
+            }
             TargetState::Ok | TargetState::Waiting | TargetState::Unknown { .. } => (Rank::Well, "ok"),
         };
         let fault = round.fault().map(|fault| format!("  ({fault})")).unwrap_or_default();
@@ -83,7 +85,9 @@ impl Line {
             rank,
             name: round.target().name.clone(),
             median: round.median().map_or_else(|| "-".to_owned(), |median| median.to_string()),
-            loss: round.loss_ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
+            loss: round
+                .loss_ratio()
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
             state: format!("{word}{fault}"),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! What people have in scripts counts, so its oddities are kept: `-5m` is five months ago, `-6m` six minutes.
 
-use chrono::{Datelike, Local, LocalResult, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike};
+use chrono::{Datelike, NaiveDate, NaiveTime, Timelike};
 
 use crate::time::UnixTime;
 
@@ -156,6 +156,8 @@ struct Civil {
     hour: i64,
     minute: i64,
     second: i64,
+    /// Seconds east of Greenwich, where they are known; else the zone says.
+    offset_secs: Option<i64>,
 }
 
 impl Civil {
@@ -168,7 +170,14 @@ impl Civil {
             hour: i64::from(local.hour()),
             minute: i64::from(local.minute()),
             second: i64::from(local.second()),
+            offset_secs: None,
         }
+    }
+
+    /// As [`Civil::of`], in the time's own offset for good: a month before a winter's noon is a summer's afternoon.
+    fn exactly(time: UnixTime) -> Self {
+        let offset = time.local().civil.offset().local_minus_utc();
+        Self { offset_secs: Some(i64::from(offset)), ..Self::of(time) }
     }
 
     fn at(self, hour: i64, minute: i64) -> Self {
@@ -178,24 +187,30 @@ impl Civil {
     /// As C's `mktime`: what is too large carries over. A time that the clocks skipped counts by the zone before; of a
     /// time that was there twice the later counts.
     fn resolve(self) -> UnixTime {
-        let (year, month) = (self.year + self.month0.div_euclid(12), self.month0.rem_euclid(12) + 1);
-        let resolved = || {
-            let first = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month as u32, 1)?;
-            let seconds = (self.day.checked_sub(1)?.checked_mul(86_400)?)
-                .checked_add(self.hour * 3600 + self.minute * 60 + self.second)?;
-            let civil = NaiveDateTime::from(first).checked_add_signed(TimeDelta::try_seconds(seconds)?)?;
-            match Local.from_local_datetime(&civil) {
-                LocalResult::Single(time) | LocalResult::Ambiguous(_, time) => Some(time.timestamp()),
-                LocalResult::None => {
-                    let before = civil.checked_sub_signed(TimeDelta::try_days(1)?)?;
-                    let offset = *Local.from_local_datetime(&before).latest()?.offset();
-                    Some(civil.and_utc().timestamp() - i64::from(offset.local_minus_utc()))
-                }
-            }
-        };
-        UnixTime::from_secs(resolved().unwrap_or(i64::MAX))
+        let Some(secs) = self.as_utc() else { return UnixTime::from_secs(i64::MAX) };
+        let with = |offset: i64| secs.saturating_sub(offset);
+        if let Some(offset) = self.offset_secs {
+            return UnixTime::from_secs(with(offset));
+        }
+        let offset_at = |secs| i64::from(UnixTime::from_secs(secs).local().civil.offset().local_minus_utc());
+        let (before, after) = (offset_at(secs.saturating_sub(DAY)), offset_at(secs.saturating_add(DAY)));
+        let later = [before, after].into_iter().map(|offset| (with(offset), offset));
+        let valid = later.filter(|(time, offset)| offset_at(*time) == *offset).map(|(time, _)| time).max();
+        UnixTime::from_secs(valid.unwrap_or(with(before)))
+    }
+
+    /// The seconds since 1970 if this were UTC; `None` beyond what a calendar knows.
+    fn as_utc(self) -> Option<i64> {
+        let (year, month) =
+            (self.year.checked_add(self.month0.div_euclid(12))?, self.month0.rem_euclid(12) + 1);
+        let first = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, u32::try_from(month).ok()?, 1)?;
+        let secs = self.day.checked_sub(1)?.checked_mul(DAY)?;
+        let secs = secs.checked_add(self.hour * 3600 + self.minute * 60 + self.second)?;
+        first.and_time(NaiveTime::MIN).and_utc().timestamp().checked_add(secs)
     }
 }
+
+const DAY: i64 = 86_400;
 
 /// What is added to a base: calendar fields, which follow the clocks that people read, and plain seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -223,8 +238,8 @@ impl Offset {
     /// Reads `+1d2h -5 min`, from a sign on; nothing where there is none.
     fn parse(scanner: &mut Scanner<'_>) -> Result<Self, Error> {
         let mut offset = Self::default();
-        let mut before = None;
         while let Token::Sign(sign) = scanner.token {
+            let mut before = None;
             scanner.next();
             if !matches!(scanner.token, Token::Number(_)) {
                 return Err(Error::NumberAfterSign(sign));
@@ -233,8 +248,8 @@ impl Offset {
                 let count = number(digits).min(Self::MOST);
                 scanner.next();
                 let unit = unit(scanner.token, count, before);
-                offset.add(if sign == '-' { -count } else { count }, unit);
-                before = Some(unit);
+                offset.add(if sign == '-' { -count } else { count }, unit.unwrap_or(Unit::Seconds));
+                before = unit.or(before);
                 // Whatever stands in the unit's place is taken for one, even a sign or another number.
                 scanner.next();
             }
@@ -263,23 +278,24 @@ impl Offset {
     }
 }
 
-/// The unit of an offset; `m` is months or minutes by the unit before it, or else by its count.
-fn unit(token: Token<'_>, count: i64, before: Option<Unit>) -> Unit {
-    let Token::Word(word) = token else { return Unit::Seconds };
+/// The unit of an offset, if it is one; `m` is months or minutes by the unit before it, or else by its count.
+fn unit(token: Token<'_>, count: i64, before: Option<Unit>) -> Option<Unit> {
+    let Token::Word(word) = token else { return None };
     match lower(word).as_str() {
-        "y" | "yr" | "year" | "years" => Unit::Years,
-        "mon" | "month" | "months" => Unit::Months,
-        "w" | "wk" | "week" | "weeks" => Unit::Weeks,
-        "d" | "day" | "days" => Unit::Days,
-        "h" | "hr" | "hour" | "hours" => Unit::Hours,
-        "min" | "minute" | "minutes" => Unit::Minutes,
-        "m" => match before {
+        "y" | "yr" | "year" | "years" => Some(Unit::Years),
+        "mon" | "month" | "months" => Some(Unit::Months),
+        "w" | "wk" | "week" | "weeks" => Some(Unit::Weeks),
+        "d" | "day" | "days" => Some(Unit::Days),
+        "h" | "hr" | "hour" | "hours" => Some(Unit::Hours),
+        "min" | "minute" | "minutes" => Some(Unit::Minutes),
+        "s" | "sec" | "second" | "seconds" => Some(Unit::Seconds),
+        "m" => Some(match before {
             Some(Unit::Years | Unit::Months | Unit::Weeks | Unit::Days) => Unit::Months,
             Some(Unit::Hours | Unit::Minutes | Unit::Seconds) => Unit::Minutes,
             None if count < 6 => Unit::Months,
             None => Unit::Minutes,
-        },
-        _ => Unit::Seconds,
+        }),
+        _ => None,
     }
 }
 
@@ -426,7 +442,7 @@ fn numeric_date(scanner: &mut Scanner<'_>, today: Civil) -> Result<NumericDate, 
     let first = number(digits);
     scanner.next();
     if first > FIRST_EPOCH {
-        return Ok(NumericDate { civil: Civil::of(UnixTime::from_secs(first)), exact: true });
+        return Ok(NumericDate { civil: Civil::exactly(UnixTime::from_secs(first)), exact: true });
     }
     let (mut month, mut day, mut year_digits) = (first, 0, None);
     if (19_700_102..=24_000_100).contains(&first) {
