@@ -42,12 +42,9 @@ pub(super) fn time_axis(
     let grade = GRADES.iter().find(fits).unwrap_or(&GRADES[GRADES.len() - 1]);
     let label = |at: UnixTime| {
         let civil = zone(at).civil;
-        let strong = grade.strong.filter(|_| grade.every.begins_a_greater(civil));
-        TimeTick {
-            at,
-            label: civil.format(strong.unwrap_or(grade.label)).to_string(),
-            strong: strong.is_some(),
-        }
+        let strong = grade.every.begins_a_greater(civil);
+        let form = grade.strong.filter(|_| strong).unwrap_or(grade.label);
+        TimeTick { at, label: civil.format(form).to_string(), strong }
     };
     let ticks: Vec<TimeTick> = grade.every.marks(start, end, zone).into_iter().map(label).collect();
     let mut fine = grade.fine.marks(start, end, zone);
