@@ -18,7 +18,8 @@ fn no_target_at_all() {
 
 #[test]
 fn options() {
-    let cases: [(fn(&mut Options), &str); 5] = [
+    type Change = fn(&mut Options);
+    let cases: [(Change, &str); 5] = [
         (
             |typed| typed.step = Some("0.5".into()),
             "--step: '0.5' will not do: write whole seconds from 1s to 1d, as 60s or 5m",
