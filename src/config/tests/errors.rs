@@ -358,7 +358,7 @@ fn a_file_that_cannot_be_read_is_an_error() {
     ] {
         let world = World::pinging().file(path, "");
         let file = world.surroundings.working_dir.join(path);
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
         if std::fs::read(&file).is_ok() {
             // The superuser reads everything; a link to itself cannot be read by anybody.
             std::fs::remove_file(&file).unwrap();
