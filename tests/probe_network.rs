@@ -135,6 +135,27 @@ fn replies_that_are_not_ours_never_count() {
     });
 }
 
+/// A damaged byte that the checksum missed, or somebody who knows all but the secret: each byte counts.
+#[test]
+fn a_reply_with_any_changed_byte_is_lost() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        net.host("198.18.0.1", answer());
+        let length = watch(sockets, &net, &["198.18.0.1"], 1)["198.18.0.1"].seen[0].1.payload.len();
+        let hosts: Vec<String> =
+            (0..length).flat_map(|n| [format!("198.18.1.{n}"), format!("fd00::1:{n}")]).collect();
+        for (host, n) in hosts.iter().zip(0..) {
+            net.host(host, answer().spoil(Every(2), Form::Payload(n / 2)));
+        }
+        let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let watched = watch(sockets, &net, &names, 1);
+        for host in names {
+            compare(sockets, host, &watched[host]);
+            assert_eq!(watched[host].last_round().lost(), 5, "{sockets:?} {host}");
+        }
+    });
+}
+
 #[test]
 fn replies_that_are_not_ours_do_not_hide_those_that_are() {
     in_both(|sockets| {
@@ -344,7 +365,8 @@ fn in_both(test: impl Fn(Sockets) + Sync) {
     let test = &test;
     std::thread::scope(|scope| {
         for sockets in BOTH {
-            scope.spawn(move || test(sockets));
+            let thread = std::thread::Builder::new().name(format!("{sockets:?}"));
+            thread.spawn_scoped(scope, move || test(sockets)).expect("a thread");
         }
     });
 }
@@ -367,7 +389,7 @@ fn spoiling_hosts(net: &Net, behaviour: impl Fn(Form) -> Behaviour) -> Vec<(Stri
         [
             Form::Checksum,
             Form::Source(other.parse().expect("an address")),
-            Form::Payload,
+            Form::Payload(0),
             Form::Truncated(8),
             Form::Truncated(0),
             Form::Identifier,
