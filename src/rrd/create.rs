@@ -14,8 +14,7 @@ use crate::rrd::cdp::Cdp;
 use crate::rrd::def::{ArchiveDef, DataSource, Definition};
 use crate::rrd::error::{DefinitionError, Error, Operation};
 use crate::rrd::layout::{
-    COOKIE, FLOAT_COOKIE, Layout, WORD, cdp_prep, ds_def, live_head, pdp_prep, put, put_f64, rra_def,
-    stat_head,
+    COOKIE, FLOAT_COOKIE, Layout, WORD, cdp_prep, ds_def, live_head, pdp_prep, put, rra_def, stat_head,
 };
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::Pdp;
@@ -145,15 +144,16 @@ fn put_ds(def: &mut [u8], source: &DataSource) {
     put_text(&mut def[ds_def::NAME..], &source.name);
     put_text(&mut def[ds_def::TYPE..], source.ds_type.name());
     put(def, ds_def::HEARTBEAT, source.heartbeat.to_le_bytes());
-    put_f64(def, ds_def::MIN, source.min);
-    put_f64(def, ds_def::MAX, source.max);
+    // As they are: a limit that was written "nan" keeps its sign in the original too.
+    put(def, ds_def::MIN, source.min.to_le_bytes());
+    put(def, ds_def::MAX, source.max.to_le_bytes());
 }
 
 fn put_rra(def: &mut [u8], archive: &ArchiveDef) {
     put_text(&mut def[rra_def::CF..], archive.cf.name());
     put(def, rra_def::ROWS, archive.rows.to_le_bytes());
     put(def, rra_def::PDP_PER_ROW, archive.pdp_per_row.to_le_bytes());
-    put_f64(def, rra_def::XFF, archive.xff);
+    put(def, rra_def::XFF, archive.xff.to_le_bytes());
 }
 
 fn put_text(field: &mut [u8], text: &str) {

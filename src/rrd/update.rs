@@ -416,15 +416,12 @@ fn unwrapped(growth: f64) -> f64 {
     if growth < 0.0 { growth + WRAP_64 } else { growth }
 }
 
-/// `a - b` of two whole numbers, exact in its decimal digits before it becomes a float; NaN where either is none.
+/// `a - b` of two whole numbers, exact in its decimal digits before it becomes a float; NaN where either has none.
 fn decimal_difference(a: &[u8], b: &[u8]) -> f64 {
     /// Longer texts are unknown to the original.
     const DIGITS: usize = 30;
-    let unsigned =
-        |text: &'_ [u8]| text.strip_prefix(b"-").map_or((false, text.len()), |rest| (true, rest.len()));
-    let ((a_negative, a_len), (b_negative, b_len)) = (unsigned(a), unsigned(b));
-    let (a, b) = (&a[a.len() - a_len..], &b[b.len() - b_len..]);
-    let is_number = |text: &[u8]| (1..=DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    let ((a_negative, a), (b_negative, b)) = (first_digits(a), first_digits(b));
+    let is_number = |digits: &[u8]| (1..=DIGITS).contains(&digits.len());
     if a_negative != b_negative || !is_number(a) || !is_number(b) {
         return UNKNOWN;
     }
@@ -447,6 +444,14 @@ fn decimal_difference(a: &[u8], b: &[u8]) -> f64 {
     }
     let value = digits.iter().fold(0.0_f64, |sum, digit| sum * 10.0 + f64::from(*digit));
     if negative { -value } else { value }
+}
+
+/// The first digits in a text, and whether a minus stands before them. A text that nobody looked at, because it came
+/// after a gap, can be the last reading, so there may be anything around them.
+fn first_digits(text: &[u8]) -> (bool, &[u8]) {
+    let start = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
+    let len = text[start..].iter().take_while(|b| b.is_ascii_digit()).count();
+    (text[..start].contains(&b'-'), &text[start..start + len])
 }
 
 /// A time behind `@`.
