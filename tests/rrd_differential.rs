@@ -295,6 +295,333 @@ fn numbers_are_printed_as_rrdtool_prints_them() {
     }
 }
 
+/// Every form of an at-style time, and what is wrong with those that are none, as `create -b` takes them. Not among them
+/// are the hours that the end of summer repeats: there the original's answer depends on what it was asked before.
+#[test]
+fn at_style_times_are_read_as_rrdtool_reads_them() {
+    /// Between asking the one and the other, the clock goes on.
+    const PATIENCE: u64 = 10;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut rrdtool = Rrdtool::start(folder);
+    let last_update = |file: &str| {
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        u64::from_le_bytes(bytes[128 + 120 + 120..][..8].try_into().unwrap())
+    };
+    for time in TIMES.lines().filter(|line| !line.is_empty()) {
+        let rest = ["DS:a:GAUGE:120:0:U", "RRA:AVERAGE:0.5:1:1"];
+        let ours = latmon(folder, &["create", "ours.rrd", "-b", time, rest[0], rest[1]]);
+        let theirs = rrdtool.run(&["create", "theirs.rrd", "-b", &format!("\"{time}\""), rest[0], rest[1]]);
+        assert_eq!(ours, theirs, "{time}");
+        if ours.is_ok() {
+            let (ours, theirs) = (last_update("ours.rrd"), last_update("theirs.rrd"));
+            assert!(ours.abs_diff(theirs) <= PATIENCE, "{time}: {ours} {theirs}");
+        }
+    }
+}
+
+const TIMES: &str = "
+now
+NOW
+n
+now 5
+now foo
+now+
+now+foo
+now-1
+now - 1 h
+now-1foo
+now-1d2h
+now-1d-2h
+now-1d+2h
+now-1d 2h 3 min
+now-1d,2h
+-1d
++1d
+-
+-x
+-5m
+-6m
+-1h5m
+-1d5m
+-1mon
+-1months
+-1week
+-1yr
+-1yrs
+-1hr
+-1hrs
+-1mins
+-1M
+start
+epoch
+start-1
+12
+12:30
+1230
+12:60
+24:00
+3pm
+13pm
+12am
+0am
+3:30 am tomorrow
+12.30
+12:30:15
+midnight
+teatime
+noon yesterday
+noon monday
+noon sunday
+noon satu
+teatime jan 15 2021
+noon 15.1.2021
+noon 20210115
+noon 15
+20210115
+20210115 12:30
+20210115 noon
+10/11/2022
+10.11.22
+1/1/99
+1/1/70
+1/1/38
+1/1/37
+1/1/138
+1/1/139
+13/1/2021
+0/1/2021
+2/30/2021
+1/32/2021
+31.2.2022
+jan
+jan 15
+jan 15 21
+jan 15 2021 12:30
+jan15
+jan 32
+jan 0
+jan x
+foo
+1700000000
+1700000000-1m
+1700000000 foo
+1700000000 12:30
+315360000
+315360001
+100000000
+0
+24
+100
+19700101
+19700102
+24000101
+24000102
+20211301
+20210132
+2:30 26.3.2023
+26.3.2023 2:30
+1:30 26.3.2023 + 1h
+12:00 25.3.2023 + 1d
+12:00 25.3.2023 + 24h
+today
+12:00 friday
+12 jan 15 2021
+12:30 15
+now;foo
+now=1
+ now
+_now_
+now+1d1
+now+1.5h
+12:30 -1d foo
+12:
+:12
+12:30 pm
+1:2:3
+1/
+1.
+1.2.
+1/2/x
+99999999999
+1700000000.5
+end+1d
+start+
+eod
+1d
+mar 31 2021 - 1 month
+feb 29 2020 - 1y
+sept 5
+now-1w2m
+-0m
+/
+1,2
+noonish
+now1
+now-1dx
+20210115 - 5
+20210115/12:30
+20210115 -
+20210115:
+20210115 foo
+now+6m-5m
+now-1foo5m
+jan 15 2021-1d
+jan 15 2021/5
+now+1000 2000
+now+1000:2000
+now+1000:2000h
+now+1000foo2000
+now+1000/2000
+now+1000.2000.4000
+now+1000+2000
+now+1000 - 2000
+now+1000h foo
+now+1000 foo bar
+-1d foo
+-1d noon
+-1d:2
+-1d 5m
++10m
+now-1h,
+noon jan 15
+jan 15 12:30
+jan 15 12
+jan 15 20
+jan 15 2021 noon
+jan 15 2021 5
+jan 15 2021 5pm
+jan 15 noon
+jan 15 1:30pm
+jan 15 139
+jan 15 38
+jan 15 69
+jan 15 100
+jan 15 -1d
+jan 15+1d
+jan -1
+noon 12:30
+noon noon
+20210115 5
+20210115 24
+20210115 -1d
+20210115-1d
+12:30 20210115
+12:30 1700000000
+12 1700000000
+noon 1700000000
+1700000000 5
+1700000000+5
+3
+003
+12:003
+12:0
+12:00003
+5 5
+5 13
+5 2 3
+5 1/2/2021
+2/3/2021 5
+2/3/2021 5:30pm
+2/3/2021 noon
+2.3.2021 24
+2.3.2021 12:60
+2.3.2021 -1d
+2/3.2021
+2.3/2021
+2/3/2021/4
+2/3/021
+2/3/0
+2/3/00
+2/3/1971
+2/3/1970
+2/3/3000
+2/3/20210
+1e5
+1 pm
+1pm jan 15 2021
+am
+pm
+5 am am
+am 5
+12:30am
+12:30 am
+13:30pm
+13:30am
+0pm
+noon friday
+noon sat
+noon tues
+noon tue
+noon wednes
+noon wed
+noon wednesday
+noon thu
+noon thursday
+noon thur
+noon saturday
+noon fri
+friday
+noon+1
+noon + 1 week
+midnight friday - 1w
+now-1000000000
+now-2000000000
+now-60y
+jan 1 1971
+1/1/1971
+-1 d
+- 1 d 2
+s-1h
+now s
+n-1d
+now-1hour
+now-1H
+NOON
+Jan 15 2021
+JANUARY 15 2021
+now-1mo
+now-1Mon
+now-1monday
+now-1second5m
+now-5h3m
+now-1d7m
+now-1y5m
+now-12mon5m
+now-0d
+now+1d-5m
+now+1d-5m-5m
+now-6m5m
+now-5m6m
+epoch-1
+end
+(now)
+5m-1d
+1 jan
+31/12/2021
+12/31/2021 23:59
+february 29 2021
+jun 5 2021
+jul 5 2021
+aug 5 2021
+oct 5 2021
+nov 5 2021
+apr 5 2021
+april 5 2021
+june 5 2021
+july 5 2021
+august 5 2021
+september 5 2021
+october 5 2021
+november 5 2021
+march 5 2021
+1:30 28.3.2021 + 1h
+2:00 28.3.2021
+2:59 28.3.2021
+3:00 31.10.2021
+0:00 1.1.2021 + 3mon
+";
+
 /// Errors, and successes that surprise: each line is one command, on one fresh file each.
 #[test]
 fn commands_are_refused_with_the_same_texts() {
