@@ -284,11 +284,7 @@ pub(super) fn last_ds_at(prep: &[u8]) -> &[u8] {
 /// Checks a header, which may be all that was read of a file of `file_len` bytes.
 pub(super) fn check(header: &[u8], file_len: u64) -> Result<Layout, Fault> {
     if file_len < stat_head::LEN as u64 || header.len() < stat_head::LEN {
-        // A file that is none is told so even when it is short.
-        return Err(match header.get(..COOKIE.len()) {
-            Some(cookie) if cookie != COOKIE => Fault::NoCookie,
-            _ => Fault::EndsIn(Section::StatHead),
-        });
+        return Err(Fault::EndsIn(Section::StatHead));
     }
     if header[..COOKIE.len()] != COOKIE {
         return Err(Fault::NoCookie);

@@ -86,10 +86,11 @@ impl Pdp {
     /// Adds the growth of a time in which no step ended.
     pub(super) fn accumulate(self, growth: f64, timing: &Timing) -> Self {
         if growth.is_nan() {
-            Self { unknown_secs: self.unknown_secs.saturating_add(timing.interval.floor() as u64), ..self }
-        } else {
-            Self { value: or_zero(self.value) + growth, ..self }
+            let unknown_secs = self.unknown_secs.saturating_add(timing.interval.floor() as u64);
+            return Self { unknown_secs, ..self };
         }
+        // Not "zero plus": that would lose the sign of a negative zero.
+        Self { value: if self.value.is_nan() { growth } else { self.value + growth }, ..self }
     }
 
     /// Closes the steps that ended: the one value of all of them, and the data point that is open now.

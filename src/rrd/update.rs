@@ -67,6 +67,8 @@ pub(super) struct Updater {
     pdps: Vec<f64>,
 }
 
+const MICROS_PER_SEC: i64 = 1_000_000;
+
 /// Rows that wait to be stored are not let grow beyond this.
 const FULL: usize = 1 << 20;
 
@@ -124,7 +126,9 @@ impl Updater {
             write_short(&mut self.texts, *value);
             self.text_of.push(start..self.texts.len());
         }
-        self.judge_time(layout, stamp.secs(), stamp.subsec_micros())?;
+        let (secs, micros) = (stamp.secs(), if layout.has_micros() { stamp.subsec_micros() } else { 0 });
+        self.judge_time(layout, secs, micros)?;
+        let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
         self.take(header, layout, stamp, Some(values))
     }
 
@@ -143,11 +147,12 @@ impl Updater {
         self.split_readings(layout, time, readings, options.template)?;
         let (secs, micros) =
             if at.is_some() { at_time(time, options.now)? } else { plain_time(time, options.now)? };
+        let micros = if layout.has_micros() { micros } else { 0 };
         match self.judge_time(layout, secs, micros) {
             Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(false),
             judged => judged?,
         }
-        let stamp = UnixTime::from_micros(secs * 1_000_000 + i64::from(micros));
+        let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
         self.take(header, layout, stamp, None)?;
         Ok(true)
     }

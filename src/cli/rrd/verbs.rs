@@ -48,6 +48,10 @@ pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> 
     let Some((file, definitions)) = parsed.words.split_first() else {
         return Err(Error::Usage("need name of an rrd file to create"));
     };
+    // Told before anything is said about the definitions, as in the original.
+    if overwrite == Overwrite::No && path(file).symlink_metadata().is_ok() {
+        return Err(rrd::Error::Exists { path: path(file).to_owned() }.into());
+    }
     let definition = define(step, UnixTime::from_secs(start.secs()), definitions)?;
     if *file == b"-" {
         return out.write_all(&rrd::image(&definition)?).map_err(Error::Output);
