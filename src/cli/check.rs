@@ -21,7 +21,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = args.settings.load()?;
+    let config = args.settings.load_named()?;
     let mut text = Vec::new();
     print(&config, &mut text).map_err(Failure::failed)?;
     Ok(output::print(&String::from_utf8_lossy(&text)))

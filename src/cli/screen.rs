@@ -79,7 +79,11 @@ impl Line {
             }
             TargetState::Ok | TargetState::Waiting | TargetState::Unknown { .. } => (Rank::Well, "ok"),
         };
-        let fault = round.fault().map(|fault| format!("  ({fault})")).unwrap_or_default();
+        let fault = match (round.fault(), round.pings().len() - round.known()) {
+            (None, _) => String::new(),
+            (Some(fault), _) if round.is_unknown() => format!("  ({fault})"),
+            (Some(fault), unknown) => format!("  ({unknown} of {} pings: {fault})", round.pings().len()),
+        };
         Self {
             end: round.end(),
             rank,
