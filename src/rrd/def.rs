@@ -254,7 +254,7 @@ impl ArchiveDef {
         let xff = fields.next().ok_or_else(too_few)?;
         let xff = parse_number(xff.as_bytes()).map_err(|_| DefinitionError::Xff)?;
         // NaN is let through, as the original does: no row of such an archive is ever unknown.
-        if xff < 0.0 || xff >= 1.0 {
+        if !xff.is_nan() && !(0.0..1.0).contains(&xff) {
             return Err(DefinitionError::Xff);
         }
         let steps = fields.next().ok_or_else(too_few)?;
