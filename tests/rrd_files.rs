@@ -1,4 +1,5 @@
 //! Damaged, missing, locked and vanished files: a clear error, no panic, and nothing written.
+#![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod rrd_support;
 

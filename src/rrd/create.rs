@@ -1,14 +1,12 @@
 //! New archives.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::mkstemp;
 
 use crate::rrd::cdp::Cdp;
 use crate::rrd::def::{ArchiveDef, DataSource, Definition};
@@ -38,10 +36,7 @@ pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Res
     if overwrite == Overwrite::No && path.symlink_metadata().is_ok() {
         return Err(Error::Exists { path: path.to_owned() });
     }
-    let mode = path.metadata().map_or(MODE, |there| {
-        use std::os::unix::fs::PermissionsExt;
-        Mode::from_bits_truncate(there.permissions().mode())
-    });
+    let mode = path.metadata().map_or(MODE, |there| there.permissions().mode() & 0o7777);
     let temporary = Temporary::beside(path)?;
     let failed = |operation| {
         move |error: io::Error| Error::System {
@@ -53,7 +48,7 @@ pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Res
     allocate(&temporary.file, header.len() as u64 + rows_len(definition))
         .map_err(failed(Operation::Allocate))?;
     write_image(&temporary.file, &header, definition).map_err(failed(Operation::Write))?;
-    fchmod(temporary.file.as_fd(), mode).map_err(|errno| failed(Operation::Write)(errno.into()))?;
+    temporary.file.set_permissions(Permissions::from_mode(mode)).map_err(failed(Operation::Write))?;
     temporary.persist(path, overwrite)
 }
 
@@ -69,7 +64,8 @@ pub fn image(definition: &Definition) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-const MODE: Mode = Mode::from_bits_truncate(0o644);
+/// Whatever the umask says, as in the original.
+const MODE: u32 = 0o644;
 
 /// The header of a new archive. The current rows are random, as the original's are: archives of many files that are
 /// updated together then do not all reach the end of a page at once.
@@ -197,11 +193,21 @@ struct Temporary {
 impl Temporary {
     /// A new file in the folder of `path`, named like it with six more characters.
     fn beside(path: &Path) -> Result<Self, Error> {
-        let mut template = path.as_os_str().to_owned();
-        template.push("XXXXXX");
-        let (fd, made) = mkstemp(Path::new(&template))
-            .map_err(|errno| Error::Temporary { path: path.to_owned(), errno: errno as i32 })?;
-        Ok(Self { file: File::from(fd), path: Some(made) })
+        const TRIES: u32 = 100;
+        let mut last = io::Error::from(Errno::EEXIST);
+        for _ in 0..TRIES {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!("{:06x}", random() & 0xff_ffff));
+            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&name) {
+                Ok(file) => return Ok(Self { file, path: Some(name.into()) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+                Err(error) => {
+                    last = error;
+                    break;
+                }
+            }
+        }
+        Err(Error::Temporary { path: path.to_owned(), errno: last.raw_os_error().unwrap_or(0) })
     }
 
     fn persist(mut self, path: &Path, overwrite: Overwrite) -> Result<(), Error> {
