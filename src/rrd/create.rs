@@ -12,7 +12,8 @@ use crate::rrd::cdp::Cdp;
 use crate::rrd::def::{ArchiveDef, DataSource, Definition};
 use crate::rrd::error::{DefinitionError, Error, Operation};
 use crate::rrd::layout::{
-    COOKIE, FLOAT_COOKIE, Layout, WORD, cdp_prep, ds_def, live_head, pdp_prep, put, rra_def, stat_head,
+    COOKIE, FLOAT_COOKIE, Layout, MICROSECONDS_SINCE, WORD, cdp_prep, ds_def, live_head, pdp_prep, put,
+    rra_def, stat_head,
 };
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::Pdp;
@@ -52,15 +53,13 @@ pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Res
     temporary.persist(path, overwrite)
 }
 
-/// The bytes of a new archive.
+/// The bytes of a new archive; an error when they do not fit the memory.
 pub fn image(definition: &Definition) -> Result<Vec<u8>, Error> {
     let mut bytes = header(definition)?;
-    let header_len = bytes.len();
-    let rows_len = usize::try_from(rows_len(definition)).unwrap_or(usize::MAX);
-    bytes.resize(header_len.saturating_add(rows_len), 0);
-    for word in bytes[header_len..].chunks_exact_mut(WORD) {
-        word.copy_from_slice(&UNKNOWN.to_le_bytes());
-    }
+    let len = rows_len(definition);
+    let rows = usize::try_from(len).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
+    let rows = rows.ok_or(DefinitionError::TooLarge(len))? / WORD;
+    bytes.extend(std::iter::repeat_n(UNKNOWN.to_le_bytes(), rows).flatten());
     Ok(bytes)
 }
 
@@ -72,10 +71,8 @@ const MODE: u32 = 0o644;
 fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
     definition.check()?;
     let (ds_count, rra_count) = (definition.data_sources.len() as u64, definition.archives.len() as u64);
-    let too_long =
-        DefinitionError::TooLong { step: u64::from(definition.step.secs()), pdp_per_row: 0, rows: 0 };
-    let layout =
-        Layout::new(ds_count, rra_count, WRITTEN_VERSION, isize::MAX as u64).map_err(|_| too_long)?;
+    let layout = Layout::new(ds_count, rra_count, MICROSECONDS_SINCE, isize::MAX as u64)
+        .map_err(|_| DefinitionError::TooLarge(u64::MAX))?;
     check_size(definition, layout)?;
     let mut bytes = vec![0; layout.header_len()];
     bytes[..COOKIE.len()].copy_from_slice(&COOKIE);
@@ -104,8 +101,6 @@ fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
     Ok(bytes)
 }
 
-const WRITTEN_VERSION: u32 = 3;
-
 /// Whether the sum of all rows fits a file.
 fn check_size(definition: &Definition, layout: Layout) -> Result<(), DefinitionError> {
     let mut len = layout.header_len() as u64;
@@ -114,11 +109,7 @@ fn check_size(definition: &Definition, layout: Layout) -> Result<(), DefinitionE
             .checked_mul(archive.rows)
             .and_then(|rows| len.checked_add(rows))
             .filter(|len| isize::try_from(*len).is_ok())
-            .ok_or(DefinitionError::TooLong {
-                step: u64::from(definition.step.secs()),
-                pdp_per_row: archive.pdp_per_row,
-                rows: archive.rows,
-            })?;
+            .ok_or(DefinitionError::TooLarge(u64::MAX))?;
     }
     Ok(())
 }
