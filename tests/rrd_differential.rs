@@ -2,6 +2,7 @@
 //! same texts.
 //!
 //! `LATMON_TEST_SEED` repeats a run, `LATMON_TEST_CASES` says how long it is.
+#![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod rrd_support;
 

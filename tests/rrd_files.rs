@@ -1,4 +1,5 @@
 //! Damaged, missing, locked and vanished files: a clear error, no panic, and nothing written.
+#![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod rrd_support;
 
@@ -391,6 +392,26 @@ fn create_replaces_or_refuses_and_leaves_nothing_beside_it() {
     assert_eq!(names, ["f.rrd", "folder", "new.rrd"]);
 }
 
+/// Counts beyond what a disk, the memory or time can hold are refused, and nothing is left behind.
+#[test]
+fn archives_too_large_for_anything_are_refused() {
+    let folder = Folder::new();
+    let of = |archive: &str| Definition { archives: vec![archive.parse().unwrap()], ..definition() };
+    for (archive, expected) in [
+        ("RRA:LAST:0.5:1:18446744073709551615", "the archives are too long"),
+        ("RRA:LAST:0.5:18446744073709551615:1", "the archives are too long"),
+        ("RRA:LAST:0.5:1:400000000000", "allocating the blocks of"),
+    ] {
+        let error = rrd::create(&folder.path("f.rrd"), &of(archive), Overwrite::Yes).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{archive}: {error}");
+    }
+    let mut wide = of("RRA:LAST:0.5:1:400000000000");
+    wide.archives = vec![wide.archives[0]; 1000];
+    let error = rrd::image(&wide).unwrap_err().to_string();
+    assert_eq!(error, "the archives are too large: 6400000000000000 bytes or more");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
+}
+
 /// A hole in a mapped file on a full disk would kill the process at some later update.
 #[test]
 fn the_blocks_of_a_new_file_are_allocated() {
@@ -401,6 +422,28 @@ fn the_blocks_of_a_new_file_are_allocated() {
     rrd::create(&path, &Definition { archives, ..definition() }, Overwrite::Yes).unwrap();
     let metadata = fs::metadata(&path).unwrap();
     assert!(metadata.blocks() * 512 >= metadata.len(), "{metadata:?}");
+}
+
+#[test]
+fn verbs_that_are_not_there_are_named() {
+    let folder = Folder::new();
+    let shown = |words: &[&str]| rrd_support::latmon(folder.0.path(), words).unwrap_err();
+    assert_eq!(shown(&["foo"]), "unknown function 'foo'");
+    for verb in ["restore", "tune", "xport", "resize", "updatev", "graph", "-"] {
+        assert_eq!(shown(&[verb, "x"]), format!("'{verb}' is not in latmon yet"));
+    }
+    let usage = rrd_support::latmon(folder.0.path(), &["fetch"]).unwrap();
+    assert!(usage.starts_with(b"Usage: latmon rrd fetch FILE CF"));
+}
+
+/// `create -` writes the archive to standard output.
+#[test]
+fn an_archive_goes_to_standard_output() {
+    let folder = Folder::new();
+    let words = ["create", "-", "-b", "1700000000", "DS:a:GAUGE:120:0:U", "RRA:AVERAGE:0.5:1:3"];
+    let bytes = rrd_support::latmon(folder.0.path(), &words).unwrap();
+    assert_eq!(Rrd::new_checked(bytes).unwrap().last_update(), UnixTime::from_secs(START));
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
 }
 
 /// `latmon rrd dump f | head -1` must not complain.

@@ -2,9 +2,14 @@
 //!
 //! What people have in scripts counts, so its oddities are kept: `-5m` is five months ago, `-6m` six minutes.
 
-use chrono::{Datelike, NaiveDate, NaiveTime, Timelike};
+mod civil;
+mod scanner;
+
+use chrono::Datelike;
 
 use crate::time::UnixTime;
+use civil::Civil;
+use scanner::{Scanner, Token};
 
 /// A point in time as written: it may be relative to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,71 +151,6 @@ pub enum Error {
     #[error("the start and end times cannot be specified relative to each other")]
     Circle,
 }
-
-/// A local date and time whose day may lie outside of its month, and so on, until it is resolved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Civil {
-    year: i64,
-    month0: i64,
-    day: i64,
-    hour: i64,
-    minute: i64,
-    second: i64,
-    /// Seconds east of Greenwich, where they are known; else the zone says.
-    offset_secs: Option<i64>,
-}
-
-impl Civil {
-    fn of(time: UnixTime) -> Self {
-        let local = time.local().civil;
-        Self {
-            year: i64::from(local.year()),
-            month0: i64::from(local.month0()),
-            day: i64::from(local.day()),
-            hour: i64::from(local.hour()),
-            minute: i64::from(local.minute()),
-            second: i64::from(local.second()),
-            offset_secs: None,
-        }
-    }
-
-    /// As [`Civil::of`], in the time's own offset for good: a month before a winter's noon is a summer's afternoon.
-    fn exactly(time: UnixTime) -> Self {
-        let offset = time.local().civil.offset().local_minus_utc();
-        Self { offset_secs: Some(i64::from(offset)), ..Self::of(time) }
-    }
-
-    fn at(self, hour: i64, minute: i64) -> Self {
-        Self { hour, minute, second: 0, ..self }
-    }
-
-    /// As C's `mktime`: what is too large carries over. A time that the clocks skipped counts by the zone before; of a
-    /// time that was there twice the later counts.
-    fn resolve(self) -> UnixTime {
-        let Some(secs) = self.as_utc() else { return UnixTime::from_secs(i64::MAX) };
-        let with = |offset: i64| secs.saturating_sub(offset);
-        if let Some(offset) = self.offset_secs {
-            return UnixTime::from_secs(with(offset));
-        }
-        let offset_at = |secs| i64::from(UnixTime::from_secs(secs).local().civil.offset().local_minus_utc());
-        let (before, after) = (offset_at(secs.saturating_sub(DAY)), offset_at(secs.saturating_add(DAY)));
-        let later = [before, after].into_iter().map(|offset| (with(offset), offset));
-        let valid = later.filter(|(time, offset)| offset_at(*time) == *offset).map(|(time, _)| time).max();
-        UnixTime::from_secs(valid.unwrap_or(with(before)))
-    }
-
-    /// The seconds since 1970 if this were UTC; `None` beyond what a calendar knows.
-    fn as_utc(self) -> Option<i64> {
-        let (year, month) =
-            (self.year.checked_add(self.month0.div_euclid(12))?, self.month0.rem_euclid(12) + 1);
-        let first = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, u32::try_from(month).ok()?, 1)?;
-        let secs = self.day.checked_sub(1)?.checked_mul(DAY)?;
-        let secs = secs.checked_add(self.hour * 3600 + self.minute * 60 + self.second)?;
-        first.and_time(NaiveTime::MIN).and_utc().timestamp().checked_add(secs)
-    }
-}
-
-const DAY: i64 = 86_400;
 
 /// What is added to a base: calendar fields, which follow the clocks that people read, and plain seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -512,69 +452,4 @@ fn lower(word: &str) -> String {
 /// The value of digits; the largest one where they are too many.
 fn number(digits: &str) -> i64 {
     digits.parse().unwrap_or(i64::MAX)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    Number(&'a str),
-    Word(&'a str),
-    /// `+` or `-`.
-    Sign(char),
-    /// `:`, `.` or `/`.
-    Mark(char),
-    /// The end, or a character that ends it.
-    End,
-}
-
-/// Cuts a text into tokens, and knows the present one.
-#[derive(Clone, Copy)]
-struct Scanner<'a> {
-    text: &'a str,
-    /// Where the present token begins, and where it ends.
-    start: usize,
-    end: usize,
-    token: Token<'a>,
-}
-
-impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Self {
-        let mut scanner = Self { text, start: 0, end: 0, token: Token::End };
-        scanner.next();
-        scanner
-    }
-
-    fn next(&mut self) {
-        let behind = &self.text[self.end..];
-        let blanks = behind.len()
-            - behind.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '_' || c == ',').len();
-        self.start = self.end + blanks;
-        let rest = &self.text[self.start..];
-        let run = |is: fn(&char) -> bool| rest.find(|c| !is(&c)).unwrap_or(rest.len());
-        let (len, token): (usize, fn(&'a str) -> Token<'a>) = match rest.chars().next() {
-            Some('0'..='9') => (run(char::is_ascii_digit), Token::Number),
-            Some('a'..='z' | 'A'..='Z') => (run(char::is_ascii_alphabetic), Token::Word),
-            Some('+') => (1, |_| Token::Sign('+')),
-            Some('-') => (1, |_| Token::Sign('-')),
-            Some(':') => (1, |_| Token::Mark(':')),
-            Some('.') => (1, |_| Token::Mark('.')),
-            Some('/') => (1, |_| Token::Mark('/')),
-            _ => (0, |_| Token::End),
-        };
-        self.end = self.start + len;
-        self.token = token(&rest[..len]);
-    }
-
-    /// What begins with the present token.
-    fn rest(&self) -> &'a str {
-        &self.text[self.start..]
-    }
-
-    /// The error that the present token cannot begin a time. A character that is no token is told twice.
-    fn unparsable(&self) -> Error {
-        let rest = self.rest();
-        match (self.token, rest.chars().next()) {
-            (Token::End, Some(junk)) => Error::Unparsable(format!("{junk}{rest}")),
-            _ => Error::Unparsable(rest.to_owned()),
-        }
-    }
 }

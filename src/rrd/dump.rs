@@ -49,7 +49,7 @@ fn write_header(header: Header, out: &mut impl Write) -> io::Result<()> {
              xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"\n\
              \txsi:schemaLocation=\"{SITE}/rrdtool-dump.xml {SITE}/rrdtool-dump.xsd\">\n"
         ),
-        Header::None => write!(out, "{DUMP}<rrd>\n"),
+        Header::None => writeln!(out, "{DUMP}<rrd>"),
     }
 }
 

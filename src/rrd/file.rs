@@ -129,7 +129,7 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         i64::try_from(archive.pdp_per_row * u64::from(self.step().secs())).unwrap_or(i64::MAX)
     }
 
-    /// The last update as the file has it, for those who print its parts.
+    /// Bytes before the first row.
     pub fn header_len(&self) -> usize {
         self.layout.header_len()
     }

@@ -5,17 +5,15 @@
 //! overwritten some last readings. [`Updater::apply`] is the one place that stores what changed.
 
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::ops::Range;
 
-use crate::rrd::at;
 use crate::rrd::cdp::{Cdp, Due};
-use crate::rrd::def::{DsType, LATEST_SECS};
+use crate::rrd::def::LATEST_SECS;
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, RraDef, Rrd, last_ds_at, last_update_at};
 use crate::rrd::layout::{LAST_DS_LEN, Layout, WORD, cdp_prep, live_head, pdp_prep, put, stat_head, u64_at};
-use crate::rrd::number::{UNKNOWN, parse_number};
 use crate::rrd::pdp::{Pdp, Timing};
+use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::time::{Step, UnixTime};
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
@@ -354,138 +352,6 @@ pub(super) struct Options<'a> {
     pub(super) now: UnixTime,
 }
 
-/// One reading of one data source.
-struct Reading<'a> {
-    text: &'a [u8],
-    /// The value itself, where it did not come as text.
-    value: Option<f64>,
-    /// The text of the reading before.
-    last: &'a [u8],
-}
-
-impl Reading<'_> {
-    /// What the data source grew by in `interval` seconds: value times seconds, NaN when unknown.
-    fn growth(&self, def: &DsDef, interval: f64) -> Result<f64, UpdateError> {
-        if self.text.starts_with(b"U") || (def.heartbeat as f64) < interval {
-            return Ok(UNKNOWN);
-        }
-        let (growth, rate) = match def.ds_type {
-            DsType::Gauge => {
-                let value = self.number(def.ds_type)?;
-                (value * interval, value)
-            }
-            DsType::Absolute => {
-                let value = self.number(def.ds_type)?;
-                (value, value / interval)
-            }
-            DsType::Counter => {
-                if !self.text.iter().all(u8::is_ascii_digit) {
-                    return Err(UpdateError::Unsigned(lossy(self.text)));
-                }
-                let growth = unwrapped(self.difference());
-                (growth, growth / interval)
-            }
-            DsType::Derive => {
-                if !self.text.strip_prefix(b"-").unwrap_or(self.text).iter().all(u8::is_ascii_digit) {
-                    return Err(UpdateError::Signed(lossy(self.text)));
-                }
-                let growth = self.difference();
-                (growth, growth / interval)
-            }
-        };
-        Ok(if rate < def.min || rate > def.max { UNKNOWN } else { growth })
-    }
-
-    fn number(&self, ds_type: DsType) -> Result<f64, UpdateError> {
-        match self.value {
-            Some(value) => Ok(value),
-            None => {
-                parse_number(self.text).map_err(|error| UpdateError::Value { ds_type: ds_type.name(), error })
-            }
-        }
-    }
-
-    fn difference(&self) -> f64 {
-        if self.last.starts_with(b"U") { UNKNOWN } else { decimal_difference(self.text, self.last) }
-    }
-}
-
-/// A counter's growth where it wrapped. The original adds 2^32 - 1, not 2^32, and so do we.
-fn unwrapped(growth: f64) -> f64 {
-    const WRAP_32: f64 = 4_294_967_295.0;
-    const WRAP_64: f64 = 18_446_744_069_414_584_320.0;
-    if growth >= 0.0 || growth.is_nan() {
-        return growth;
-    }
-    let growth = growth + WRAP_32;
-    if growth < 0.0 { growth + WRAP_64 } else { growth }
-}
-
-/// `a - b` of two whole numbers, exact in its decimal digits before it becomes a float; NaN where either has none.
-fn decimal_difference(a: &[u8], b: &[u8]) -> f64 {
-    /// Longer texts are unknown to the original.
-    const DIGITS: usize = 30;
-    let ((a_negative, a), (b_negative, b)) = (first_digits(a), first_digits(b));
-    let is_number = |digits: &[u8]| (1..=DIGITS).contains(&digits.len());
-    if a_negative != b_negative || !is_number(a) || !is_number(b) {
-        return UNKNOWN;
-    }
-    // Right-aligned, so that digits of one weight stand in one place.
-    let padded = |text: &[u8]| {
-        let mut digits = [0_u8; DIGITS];
-        for (place, digit) in digits[DIGITS - text.len()..].iter_mut().zip(text) {
-            *place = digit - b'0';
-        }
-        digits
-    };
-    let (a, b) = (padded(a), padded(b));
-    let (large, small, negative) = if a >= b { (a, b, a_negative) } else { (b, a, !a_negative) };
-    let mut digits = [0_u8; DIGITS];
-    let mut borrow = 0;
-    for place in (0..DIGITS).rev() {
-        let subtrahend = small[place] + borrow;
-        borrow = u8::from(large[place] < subtrahend);
-        digits[place] = large[place] + 10 * borrow - subtrahend;
-    }
-    let value = digits.iter().fold(0.0_f64, |sum, digit| sum * 10.0 + f64::from(*digit));
-    if negative { -value } else { value }
-}
-
-/// The first digits in a text, and whether a minus stands before them. A text that nobody looked at, because it came
-/// after a gap, can be the last reading, so there may be anything around them.
-fn first_digits(text: &[u8]) -> (bool, &[u8]) {
-    let start = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
-    let len = text[start..].iter().take_while(|b| b.is_ascii_digit()).count();
-    (text[..start].contains(&b'-'), &text[start..start + len])
-}
-
-/// A time behind `@`.
-fn at_time(text: &[u8], now: UnixTime) -> Result<(i64, u32), UpdateError> {
-    let shown = lossy(text);
-    let spec = at::parse(&shown, now).map_err(|error| UpdateError::AtTime { time: shown.clone(), error })?;
-    match spec.absolute() {
-        Some(time) => Ok((time.secs(), 0)),
-        None => Err(UpdateError::RelativeTime(shown)),
-    }
-}
-
-/// `N`, seconds since 1970, or negative seconds from now.
-fn plain_time(text: &[u8], now: UnixTime) -> Result<(i64, u32), UpdateError> {
-    if text == b"N" {
-        return Ok((now.secs(), now.subsec_micros()));
-    }
-    let mut time = parse_number(text).map_err(UpdateError::Time)?;
-    if time < 0.0 {
-        time += now.secs() as f64 + f64::from(now.subsec_micros()) / 1e6;
-    }
-    let whole = time.floor();
-    // What is out of range becomes the smallest number, as the conversion does on x86-64, and is refused as past.
-    let in_range = whole >= i64::MIN as f64 && whole < -(i64::MIN as f64);
-    let secs = if in_range { whole as i64 } else { i64::MIN };
-    let micros = ((time - whole) * 1e6) as u32;
-    Ok((secs, micros.min(999_999)))
-}
-
 fn step_of(header: &[u8]) -> Step {
     // The check has seen a step of 1 to 2^32 - 1.
     u32::try_from(u64_at(header, stat_head::STEP))
@@ -499,23 +365,4 @@ fn put_last_ds(prep: &mut [u8], text: &[u8]) {
     let text = &text[..text.len().min(LAST_DS_LEN - 1)];
     field.fill(0);
     field[..text.len()].copy_from_slice(text);
-}
-
-/// The shortest text that is read back as `value`, of no more than 29 bytes.
-fn write_short(texts: &mut Vec<u8>, value: f64) {
-    if value.is_nan() {
-        texts.push(b'U');
-        return;
-    }
-    let start = texts.len();
-    // Writing to a Vec does not fail.
-    let _ = write!(texts, "{value}");
-    if texts.len() - start >= LAST_DS_LEN {
-        texts.truncate(start);
-        let _ = write!(texts, "{value:e}");
-    }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

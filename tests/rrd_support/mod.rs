@@ -1,5 +1,6 @@
 //! The real rrdtool, and random numbers that a seed repeats.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its part.
+#![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

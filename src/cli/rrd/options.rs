@@ -141,3 +141,23 @@ fn short_options<'a>(
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_and_words_may_mix() {
+        let known = [value('b', "start"), flag('O', "no-overwrite")];
+        let args: Vec<&[u8]> =
+            [&b"f"[..], b"-Ob5", b"--start=6", b"w", b"--start", b"-7", b"--", b"-b"].into();
+        let parsed = parse(&args, &known);
+        let options: Vec<_> = parsed.options.into_iter().map(|option| option.unwrap()).collect();
+        let typed = |long, value: &'static [u8]| Typed { long, value };
+        assert_eq!(
+            options,
+            [typed("no-overwrite", b""), typed("start", b"5"), typed("start", b"6"), typed("start", b"-7")]
+        );
+        assert_eq!(parsed.words, [&b"f"[..], b"w", b"-b"]);
+    }
+}
