@@ -231,6 +231,12 @@ impl Course {
         Monotonic::NEVER
     }
 
+    /// Lets the count of pings wrap in the next round.
+    #[cfg(test)]
+    pub(super) fn wrap_soon(&mut self) {
+        self.next_ping = 0u32.wrapping_sub(u32::from(self.pings) / 2);
+    }
+
     /// When the next ping is due, in the open round or in the next one.
     fn next_due(&self, clocks: &Clocks) -> Monotonic {
         match self.rounds.back() {

@@ -361,3 +361,6 @@ const PADDING: [u8; ECHO_LEN - field::PADDING] = {
     }
     padding
 };
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,612 @@
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::round::{Ping, Rtt, Target};
+use crate::time::Step;
+
+const START: i64 = 1_700_000_040; // A multiple of 60 s.
+const SECOND: i64 = 1_000_000_000;
+
+/// Clocks that go when told to, and a network that answers after the delays that a function says.
+struct World<N: FnMut(Request, usize) -> Vec<Duration>> {
+    schedule: Schedule,
+    now: Now,
+    network: N,
+    /// What is on its way to us or in our buffer, by the time it arrives, with the wall clock of that time.
+    replies: BTreeMap<(Monotonic, usize), (Request, Wall)>,
+    sent: Vec<(Request, Monotonic)>,
+    rounds: Vec<Round>,
+    verdicts: Vec<Verdict>,
+    jumps: Vec<Jump>,
+    wakes: usize,
+}
+
+fn target(name: &str, step: u32, pings: u16, timeout_ms: u64) -> TargetSettings {
+    TargetSettings {
+        target: Arc::new(Target { name: name.to_owned(), host: "192.0.2.1".to_owned() }),
+        step: Step::new(step).unwrap(),
+        pings,
+        timeout: Duration::from_millis(timeout_ms),
+    }
+}
+
+fn host(index: u32) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::from_bits(0xc612_0000 + index)), 0)
+}
+
+fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn answered(delay: Duration) -> Ping {
+    Ping::Answered(Rtt::new(delay))
+}
+
+impl<N: FnMut(Request, usize) -> Vec<Duration>> World<N> {
+    /// A world whose wall clock stands `into` behind the boundary at START.
+    fn new(targets: &[TargetSettings], into: Duration, network: N) -> Self {
+        let monotonic = Monotonic(77 * SECOND + 123);
+        let wall = Wall(START * SECOND + into.as_nanos() as i64);
+        let now = Now { monotonic, wall, asleep: secs(5) };
+        let mut schedule = Schedule::new(targets, now);
+        for index in 0..targets.len() as u32 {
+            schedule.set_address(index, host(index));
+        }
+        Self {
+            schedule,
+            now,
+            network,
+            replies: BTreeMap::new(),
+            sent: Vec::new(),
+            rounds: Vec::new(),
+            verdicts: Vec::new(),
+            jumps: Vec::new(),
+            wakes: 0,
+        }
+    }
+
+    /// Lets time pass without anybody looking: a stall.
+    fn pass(&mut self, duration: Duration) {
+        self.now.monotonic = self.now.monotonic.plus(duration);
+        self.now.wall = Wall(self.now.wall.0 + duration.as_nanos() as i64);
+    }
+
+    fn set_clock(&mut self, by_nanos: i64) {
+        // What is under way arrives at the same time as ever, and is stamped by the clock of that time.
+        for ((at, _), (_, stamp)) in &mut self.replies {
+            if *at > self.now.monotonic {
+                stamp.0 += by_nanos;
+            }
+        }
+        self.now.wall.0 += by_nanos;
+    }
+
+    fn hear(&mut self) {
+        self.jumps.extend(self.schedule.observe(self.now));
+        while let Some(entry) = self.replies.first_entry()
+            && entry.key().0 <= self.now.monotonic
+        {
+            let (Request { number, to }, stamp) = entry.remove();
+            let verdict = self.schedule.on_reply(number, to.ip(), Some(stamp), self.now);
+            self.verdicts.push(verdict);
+        }
+    }
+
+    fn send(&mut self, request: Request) {
+        self.schedule.sent(request.number, self.now.monotonic, self.now.wall);
+        for delay in (self.network)(request, self.sent.len()) {
+            let at = self.now.monotonic.plus(delay);
+            let stamp = Wall(self.now.wall.0 + delay.as_nanos() as i64);
+            self.replies.insert((at, self.replies.len() + self.sent.len() * 8), (request, stamp));
+        }
+        self.sent.push((request, self.now.monotonic));
+    }
+
+    /// Runs as the prober's thread does, for so long. It begins behind a wait that found no packets: whatever passed
+    /// before, what has come in since is only heard when the schedule asks for it.
+    fn run(&mut self, duration: Duration) {
+        let end = self.now.monotonic.plus(duration);
+        loop {
+            self.wakes += 1;
+            self.jumps.extend(self.schedule.observe(self.now));
+            let until = loop {
+                match self.schedule.poll(self.now.monotonic) {
+                    Action::Send(request) => self.send(request),
+                    Action::Listen => {
+                        self.hear();
+                        self.schedule.heard(self.now.monotonic);
+                    }
+                    Action::Wait(until) => break until,
+                }
+            };
+            assert!(until > self.now.monotonic, "a wait that is over");
+            self.rounds.extend(std::iter::from_fn(|| self.schedule.take_round()).map(|(_, round)| round));
+            let reply = self.replies.first_key_value().map_or(Monotonic::NEVER, |((at, _), _)| *at);
+            let next = until.min(reply).min(end);
+            self.pass(next.since(self.now.monotonic));
+            if next == reply {
+                self.hear();
+            }
+            if next == end {
+                return;
+            }
+        }
+    }
+
+    fn boundary(&self, round: usize) -> i64 {
+        (self.rounds[round].start().secs() - START) / 60
+    }
+}
+
+/// How many pings of a round are what.
+fn count(round: &Round, ping: Ping) -> usize {
+    round.pings().iter().filter(|found| **found == ping).count()
+}
+
+#[test]
+fn pings_are_spread_evenly_and_rounds_end_on_their_boundary() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    let begun = world.now.monotonic;
+    world.run(secs(181));
+    let offsets: Vec<Duration> = world.sent.iter().map(|(_, at)| at.since(begun)).collect();
+    let phase = offsets[0];
+    assert!(phase < secs(3), "the phase lies in the first ping's share");
+    for (offset, i) in offsets.iter().zip(0..) {
+        assert_eq!(*offset, phase + secs(3) * i);
+    }
+    assert_eq!(world.rounds.len(), 3);
+    for (round, i) in world.rounds.iter().zip(0..) {
+        assert_eq!(round.start(), UnixTime::from_secs(START + 60 * i));
+        assert_eq!(round.end(), UnixTime::from_secs(START + 60 * (i + 1)));
+        assert_eq!(round.pings(), vec![answered(millis(10)); 20]);
+        assert_eq!(round.address(), Some(host(0).ip()));
+    }
+}
+
+#[test]
+fn a_round_is_handed_over_at_its_end_and_not_before() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    world.run(secs(60) - Duration::from_nanos(1));
+    assert_eq!(world.rounds.len(), 0);
+    world.run(Duration::from_nanos(2));
+    assert_eq!(world.rounds.len(), 1);
+}
+
+#[test]
+fn targets_are_spread_against_each_other_and_always_the_same_way() {
+    let targets: Vec<_> = (0..300).map(|i| target(&format!("site/{i}"), 60, 20, 1500)).collect();
+    let phases = || {
+        let mut world = World::new(&targets, secs(0), |_, _| vec![]);
+        let begun = world.now.monotonic;
+        world.run(secs(3));
+        let mut phases = vec![Duration::ZERO; 300];
+        for (request, at) in &world.sent {
+            phases[request.number.target as usize] = at.since(begun);
+        }
+        assert_eq!(world.sent.len(), 300);
+        phases
+    };
+    let first = phases();
+    assert_eq!(first, phases());
+    // Of 300 that fall by chance into 30 bins of 100 ms, ten are expected in each, and 25 in one is below 1e-4.
+    let mut bins = [0; 30];
+    for phase in first {
+        bins[(phase.as_millis() / 100) as usize] += 1;
+    }
+    assert!(bins.iter().all(|count| (1..=25).contains(count)), "{bins:?}");
+}
+
+#[test]
+fn the_running_step_is_joined_at_once() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], millis(30_500), |_, _| vec![millis(10)]);
+    world.run(secs(30));
+    let round = &world.rounds[0];
+    assert_eq!(round.start(), UnixTime::from_secs(START));
+    // The tenth is due 27 s and a phase below 3 s after the boundary, the eleventh 30 s and that phase.
+    let missed = count(round, Ping::Unknown(Fault::NotRunning));
+    assert!((10..=11).contains(&missed), "{round:?}");
+    assert_eq!(round.pings()[..missed], vec![Ping::Unknown(Fault::NotRunning); missed]);
+    assert_eq!(round.pings()[missed..], vec![answered(millis(10)); 20 - missed]);
+}
+
+#[test]
+fn a_ping_without_a_reply_is_lost_after_its_timeout() {
+    let mut world =
+        World::new(
+            &[target("a", 60, 20, 1500)],
+            secs(0),
+            |_, nth| {
+                if nth == 19 { vec![] } else { vec![millis(10)] }
+            },
+        );
+    world.run(secs(56));
+    let sent = loop {
+        match world.sent.get(19) {
+            Some((_, at)) => break *at,
+            None => world.run(secs(1)),
+        }
+    };
+    let timeout = sent.plus(millis(1500));
+    let end = Monotonic(world.sent[0].1.0).plus(secs(60));
+    world.run(timeout.max(end).since(world.now.monotonic) + secs(1));
+    assert_eq!(count(&world.rounds[0], Ping::Lost), 1);
+    assert_eq!(world.rounds[0].pings()[19], Ping::Lost);
+}
+
+#[test]
+fn a_reply_after_the_timeout_is_late_and_counts_for_nothing() {
+    let delays = [millis(1500), millis(1500) + Duration::from_nanos(1)];
+    let mut world = World::new(&[target("a", 60, 2, 1500)], secs(0), |_, nth| vec![delays[nth % 2]]);
+    world.run(secs(62));
+    assert_eq!(world.rounds[0].pings(), [answered(millis(1500)), Ping::Lost]);
+    assert_eq!(world.verdicts, [Verdict::Answered, Verdict::Late]);
+}
+
+#[test]
+fn a_duplicate_counts_once() {
+    let mut world =
+        World::new(&[target("a", 60, 2, 1500)], secs(0), |_, _| vec![millis(5), millis(6), millis(900)]);
+    world.run(secs(61));
+    assert_eq!(world.rounds[0].pings(), [answered(millis(5)); 2]);
+    let of = |verdict| world.verdicts.iter().filter(|found| **found == verdict).count();
+    assert_eq!((of(Verdict::Answered), of(Verdict::Duplicate)), (2, 4));
+}
+
+#[test]
+fn only_the_address_that_was_asked_can_answer() {
+    let mut world = World::new(&[target("a", 60, 1, 1500)], secs(0), |_, _| vec![]);
+    while world.sent.is_empty() {
+        world.run(secs(1));
+    }
+    let (Request { number, to }, _) = world.sent[0];
+    let now = world.now;
+    let mut reply =
+        |number, from: SocketAddr| world.schedule.on_reply(number, from.ip(), Some(now.wall), now);
+    assert_eq!(reply(number, host(1)), Verdict::WrongSource);
+    assert_eq!(reply(Number { ping: 1, ..number }, to), Verdict::Late, "there is no such ping yet");
+    assert_eq!(reply(Number { target: 1, ..number }, to), Verdict::Late, "nor such a target");
+    assert_eq!(reply(number, to), Verdict::Answered);
+}
+
+#[test]
+fn without_a_stamp_of_the_kernel_the_monotonic_clock_measures() {
+    let mut world = World::new(&[target("a", 60, 1, 70_000)], secs(0), |_, _| vec![]);
+    world.run(secs(60));
+    let (Request { number, to }, sent) = world.sent[0];
+    let verdict = world.schedule.on_reply(number, to.ip(), None, world.now);
+    let elapsed = world.now.monotonic.since(sent);
+    world.run(secs(1));
+    assert_eq!((verdict, world.rounds[0].pings()), (Verdict::Answered, &[answered(elapsed)][..]));
+}
+
+#[test]
+fn an_impossible_stamp_makes_a_ping_unknown() {
+    for wrong in [-SECOND, SECOND] {
+        let mut world = World::new(&[target("a", 60, 1, 70_000)], secs(0), |_, _| vec![]);
+        while world.sent.is_empty() {
+            world.run(millis(100));
+        }
+        let (Request { number, to }, _) = world.sent[0];
+        let stamp = Wall(world.now.wall.0 + wrong);
+        let verdict = world.schedule.on_reply(number, to.ip(), Some(stamp), world.now);
+        assert_eq!(verdict, Verdict::Impossible);
+        world.run(secs(61));
+        assert_eq!(world.rounds[0].pings(), [Ping::Unknown(Fault::ClockSet)]);
+    }
+}
+
+/// A stopped process finds replies in its buffer that came in time; the kernel's stamp proves it.
+#[test]
+fn a_reply_that_was_read_late_but_came_in_time_counts() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(1000)]);
+    while world.sent.is_empty() {
+        world.run(millis(100));
+    }
+    world.pass(millis(2900));
+    world.run(secs(61));
+    assert_eq!(world.rounds[0].pings(), vec![answered(millis(1000)); 20]);
+}
+
+#[test]
+fn pings_that_were_missed_in_a_stall_are_unknown_and_not_made_up_for() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    world.run(secs(10));
+    let before = world.sent.len();
+    world.pass(secs(30));
+    world.run(millis(1));
+    assert!(world.sent.len() <= before + 1, "at most the ping whose share of the step it is now");
+    world.run(secs(81));
+    let round = &world.rounds[0];
+    assert!((9..=10).contains(&count(round, Ping::Unknown(Fault::HeldUp))), "{round:?}");
+    assert_eq!(round.lost(), 0);
+    assert_eq!(world.rounds[1].pings(), vec![answered(millis(10)); 20]);
+}
+
+#[test]
+fn rounds_that_were_missed_as_a_whole_are_skipped() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    world.run(secs(30));
+    world.pass(secs(180));
+    world.run(secs(100));
+    let boundaries: Vec<i64> = (0..world.rounds.len()).map(|i| world.boundary(i)).collect();
+    assert_eq!(boundaries, [0, 3, 4]);
+    assert_eq!(world.rounds.iter().map(Round::lost).sum::<usize>(), 0);
+    let held_up = |round: &Round| count(round, Ping::Unknown(Fault::HeldUp));
+    assert!((9..=10).contains(&held_up(&world.rounds[0])));
+    assert!((9..=10).contains(&held_up(&world.rounds[1])));
+    assert_eq!(held_up(&world.rounds[2]), 0);
+}
+
+#[test]
+fn a_clock_set_forward_by_an_hour_ends_the_round_and_joins_the_new_one() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(400)]);
+    world.run(secs(31));
+    world.set_clock(3600 * SECOND);
+    world.run(secs(60));
+    assert_eq!(world.jumps, [Jump::Set(3600 * SECOND)]);
+    assert_eq!((world.boundary(0), world.boundary(1)), (0, 60));
+    for round in &world.rounds {
+        assert_eq!(round.lost(), 0, "{round:?}");
+        assert_eq!(count(round, Ping::Unknown(Fault::ClockSet)) + count(round, answered(millis(400))), 20);
+        assert!((9..=12).contains(&round.known()), "{round:?}");
+    }
+}
+
+#[test]
+fn a_clock_set_back_by_an_hour_begins_anew() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(400)]);
+    world.run(secs(91));
+    world.set_clock(-3600 * SECOND);
+    world.run(secs(90));
+    assert_eq!(world.jumps, [Jump::Set(-3600 * SECOND)]);
+    // The round that was running would end in an hour.
+    let boundaries: Vec<i64> = (0..world.rounds.len()).map(|i| world.boundary(i)).collect();
+    assert_eq!(boundaries, [0, -59, -58]);
+    assert!((9..=12).contains(&count(&world.rounds[1], Ping::Unknown(Fault::ClockSet))));
+    assert_eq!(world.rounds[2].pings(), vec![answered(millis(400)); 20]);
+}
+
+/// A second round with the same boundaries would be refused by the archive, and counted twice by an alert.
+#[test]
+fn a_clock_set_back_over_a_boundary_opens_no_round_twice() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    while world.sent.len() < 21 {
+        world.run(millis(100));
+    }
+    world.set_clock(-4 * SECOND);
+    world.run(secs(124));
+    let boundaries: Vec<i64> = (0..world.rounds.len()).map(|i| world.boundary(i)).collect();
+    assert_eq!(boundaries, [0, 1, 2]);
+    assert!(world.rounds.iter().all(|round| round.lost() == 0 && round.known() >= 19), "{:?}", world.rounds);
+}
+
+#[test]
+fn a_clock_set_a_little_moves_the_next_round_and_costs_only_what_was_under_way() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(400)]);
+    while world.sent.is_empty() {
+        world.run(millis(50));
+    }
+    world.set_clock(50_000_000);
+    world.run(secs(122));
+    assert_eq!(world.jumps, [Jump::Set(50_000_000)]);
+    assert_eq!(world.rounds[0].pings()[0], Ping::Unknown(Fault::ClockSet));
+    assert_eq!(count(&world.rounds[0], answered(millis(400))), 19);
+    let gap = world.sent[20].1.since(world.sent[19].1);
+    assert_eq!(gap, secs(3) - millis(50), "the second round begins at its boundary");
+}
+
+#[test]
+fn a_machine_that_slept_lost_nothing() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![]);
+    while world.sent.is_empty() {
+        world.run(millis(50));
+    }
+    // The monotonic clock stands still in a sleep, and nothing is received.
+    world.now.asleep += secs(600);
+    world.set_clock(600 * SECOND);
+    world.run(secs(1));
+    assert_eq!(world.jumps, [Jump::Slept(secs(600))]);
+    assert_eq!(world.rounds[0].pings(), vec![Ping::Unknown(Fault::HeldUp); 20]);
+}
+
+#[test]
+fn a_timeout_may_be_longer_than_the_step() {
+    let mut world = World::new(&[target("a", 10, 5, 35_000)], secs(0), |_, nth| match nth {
+        0 => vec![],
+        _ => vec![secs(34)],
+    });
+    world.run(secs(100));
+    let starts: Vec<i64> = world.rounds.iter().map(|round| round.start().secs() - START).collect();
+    assert_eq!(starts, [0, 10, 20, 30, 40, 50], "in order, though the first is done last");
+    assert_eq!(world.rounds[0].pings()[0], Ping::Lost);
+    assert!(world.rounds[1..].iter().all(|round| round.pings() == [answered(secs(34)); 5]));
+}
+
+/// The 16 bits of a sequence name 65 536 pings; one target alone has twice as many under way here.
+#[test]
+fn the_sequence_does_not_limit_what_is_under_way() {
+    let delay = |nth: usize| millis(60_000 + (nth % 50_021) as u64);
+    let mut world = World::new(&[target("a", 60, 60_000, 200_000)], secs(0), |_, nth| vec![delay(nth)]);
+    world.run(secs(240));
+    assert!(world.rounds.len() >= 2);
+    let pings = world.rounds.iter().flat_map(|round| round.pings());
+    for (nth, ping) in pings.enumerate() {
+        assert_eq!(*ping, answered(delay(nth)), "ping {nth}");
+    }
+}
+
+#[test]
+fn the_count_of_pings_may_wrap() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    world.schedule.courses[0].wrap_soon();
+    world.run(secs(181));
+    let counts: HashSet<u32> = world.sent.iter().map(|(request, _)| request.number.ping).collect();
+    assert!(counts.contains(&u32::MAX) && counts.contains(&0));
+    assert!(world.rounds.iter().all(|round| round.known() == 20), "{:?}", world.rounds);
+}
+
+#[test]
+fn an_unresolved_name_is_unknown_until_it_resolves() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    world.schedule = Schedule::new(&[target("a", 60, 20, 1500)], world.now);
+    world.run(secs(30));
+    assert_eq!(world.sent.len(), 0);
+    world.schedule.set_address(0, host(0));
+    world.run(secs(31));
+    assert_eq!(count(&world.rounds[0], Ping::Unknown(Fault::NoAddress)), 10);
+    assert_eq!(count(&world.rounds[0], answered(millis(10))), 10);
+    assert_eq!(world.rounds[0].address(), Some(host(0).ip()));
+}
+
+#[test]
+fn another_address_is_asked_from_the_next_round_on() {
+    let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
+    world.run(secs(30));
+    world.schedule.set_address(0, host(9));
+    world.run(secs(91));
+    assert!(world.sent[..20].iter().all(|(request, _)| request.to == host(0)));
+    assert!(world.sent[20..].iter().all(|(request, _)| request.to == host(9)));
+    assert_eq!(world.rounds[1].address(), Some(host(9).ip()));
+}
+
+#[test]
+fn a_ping_that_did_not_go_out_is_not_lost() {
+    let mut world = World::new(&[target("a", 60, 1, 1500)], secs(0), |_, _| vec![]);
+    while world.sent.is_empty() {
+        world.run(secs(1));
+    }
+    let number = world.sent[0].0.number;
+    world.schedule.failed(number, Fault::Send(libc::ENOBUFS), world.now.monotonic);
+    world.run(secs(61));
+    assert_eq!(world.rounds[0].pings(), [Ping::Unknown(Fault::Send(libc::ENOBUFS))]);
+}
+
+#[test]
+fn what_was_under_way_when_our_buffer_overflowed_is_unknown() {
+    let mut world = World::new(&[target("a", 60, 2, 1500)], secs(0), |_, _| vec![]);
+    while world.sent.is_empty() {
+        world.run(millis(100));
+    }
+    world.schedule.overflowed(Family::V6, world.now.monotonic.plus(secs(50)));
+    world.schedule.overflowed(Family::V4, world.now.monotonic);
+    world.run(secs(62));
+    assert_eq!(world.rounds[0].pings(), [Ping::Unknown(Fault::Overflow), Ping::Lost]);
+}
+
+/// A wake-up that finds nothing to do costs battery, and a thousand of them time.
+#[test]
+fn nobody_is_woken_for_nothing() {
+    let targets: Vec<_> = (0..50).map(|i| target(&format!("{i}"), 60, 20, 1500)).collect();
+    let mut world = World::new(&targets, secs(0), |_, _| vec![millis(10)]);
+    world.run(secs(600) + millis(1));
+    assert_eq!(world.rounds.len(), 500);
+    // Each ping is sent and heard; the rounds of each minute end together; and the world itself begins.
+    assert!(
+        world.wakes <= 2 * world.sent.len() + 10 + 1,
+        "{} wake-ups for {}",
+        world.wakes,
+        world.sent.len()
+    );
+    assert!(world.schedule.agenda.len() <= 2 * targets.len(), "overtaken entries pile up");
+}
+
+/// What may happen in a world, in a second or so each.
+#[derive(Clone, Debug)]
+enum Weather {
+    Calm(u64),
+    Stall(u64),
+    Set(i64),
+    Sleep(u64),
+}
+
+fn weather() -> impl Strategy<Value = Vec<Weather>> {
+    let one = prop_oneof![
+        6 => (1u64..20_000).prop_map(Weather::Calm),
+        2 => (1u64..40_000).prop_map(Weather::Stall),
+        1 => (-20_000i64..20_000).prop_map(Weather::Set),
+        1 => (1u64..40_000).prop_map(Weather::Sleep),
+    ];
+    prop::collection::vec(one, 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever the weather: a round trip is what it was or is not told at all; nothing is lost that was answered in
+    /// time; every round has all its pings; none comes twice; and no stall is followed by a bunch.
+    #[test]
+    fn no_weather_makes_a_false_result(
+        step in 1u32..12,
+        pings in 1u16..12,
+        timeout in 1u64..9_000,
+        into in 0u64..60_000,
+        delays in prop::collection::vec(prop::collection::vec(1u64..6_000, 0..3), 1..40),
+        weather in weather(),
+    ) {
+        let timeout = timeout.min(u64::from(step) * 10_000);
+        let settings = [target("one", step, pings, timeout), target("two", step + 1, pings, timeout)];
+        // Each ping has a delay of its own, by which its result can be told from all others.
+        let delay = |nth: usize| -> Vec<Duration> {
+            delays[nth % delays.len()].iter().map(|ms| millis(*ms) + Duration::from_nanos(nth as u64)).collect()
+        };
+        let mut world = World::new(&settings, millis(into), |_, nth| delay(nth));
+        let mut set_back = false;
+        for event in weather {
+            match event {
+                Weather::Calm(ms) => world.run(millis(ms)),
+                Weather::Stall(ms) => world.pass(millis(ms)),
+                Weather::Set(ms) => {
+                    set_back |= ms < 0;
+                    world.set_clock(ms * 1_000_000);
+                }
+                Weather::Sleep(ms) => {
+                    world.now.asleep += millis(ms);
+                    world.set_clock(ms as i64 * 1_000_000);
+                }
+            }
+        }
+        world.run(secs(30));
+        let spacing = secs(u64::from(step)) / u32::from(pings);
+        let bunch = 2 * (secs(1).max(spacing).as_nanos() / spacing.as_nanos() + 2) as usize;
+        for window in world.sent.windows(bunch + 1) {
+            prop_assert!(window[0].1 < window[bunch].1, "{} pings at once", bunch + 1);
+        }
+        for (name, index) in [("one", 0), ("two", 1)] {
+            let rounds: Vec<&Round> = world.rounds.iter().filter(|round| round.target().name == name).collect();
+            for pair in rounds.windows(2) {
+                prop_assert!(pair[0].end() <= pair[1].start() || set_back, "{pair:?}");
+            }
+            let sent = world.sent.iter().enumerate().filter(|(_, (request, _))| request.number.target == index);
+            let outcomes: Vec<Option<Duration>> = sent
+                .map(|(nth, _)| delay(nth).into_iter().min().filter(|rtt| *rtt <= millis(timeout)))
+                .collect();
+            let mut in_time = outcomes.iter().flatten();
+            let mut lost = 0;
+            for round in rounds {
+                prop_assert_eq!(round.pings().len(), usize::from(pings));
+                for ping in round.pings() {
+                    match ping {
+                        Ping::Answered(rtt) => prop_assert!(in_time.any(|sent| *sent == rtt.duration()), "{rtt:?}"),
+                        Ping::Lost => lost += 1,
+                        Ping::Unknown(Fault::ClockSet) => prop_assert!(!world.jumps.is_empty()),
+                        Ping::Unknown(fault) => prop_assert!(matches!(fault, Fault::HeldUp | Fault::NotRunning)),
+                    }
+                }
+            }
+            let unanswered = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+            prop_assert!(lost <= unanswered, "{lost} of {unanswered}");
+            if world.jumps.is_empty() {
+                // Nothing that came in time was forgotten, but for the rounds that are still open.
+                let open = outcomes.iter().rev().take(usize::from(pings) * (2 + timeout as usize / 1000));
+                prop_assert!(in_time.count() <= open.count());
+            }
+        }
+    }
+}

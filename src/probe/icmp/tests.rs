@@ -1,0 +1,207 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const THEM_V4: &str = "198.18.0.2";
+const THEM_V6: &str = "fd00::2";
+
+/// What every file of `fixtures/packets` is about.
+const NUMBER: u64 = 3 << 32 | 0x0001_2345;
+const IDENTIFIER: u16 = 0x4c4d;
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: String =
+        hex.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.as_bytes().chunks(2).map(byte).collect()
+}
+
+macro_rules! fixture {
+    ($name:literal) => {
+        bytes(include_str!(concat!("../../../fixtures/packets/", $name)))
+    };
+}
+
+fn echo(to: &str) -> Echo {
+    let secret = Secret::new(std::array::from_fn(|i| i as u8));
+    Echo { identifier: IDENTIFIER, number: NUMBER, tag: secret.tag(NUMBER, to.parse().unwrap()) }
+}
+
+/// Sets the checksum of an ICMPv4 message right.
+fn sum_up(message: &mut [u8]) {
+    message[2..4].fill(0);
+    let sum = Sum16BitWords::new().add_slice(message).ones_complement();
+    message[2..4].copy_from_slice(&sum.to_ne_bytes());
+}
+
+#[test]
+fn a_v4_request_is_emitted_over_whatever_was_there() {
+    let mut buffer = [0xa5; ECHO_LEN];
+    echo(THEM_V4).emit_request(Family::V4, &mut buffer);
+    assert_eq!(buffer.as_slice(), fixture!("request-v4.hex"));
+    assert!(Message::new(Family::V4, &buffer).unwrap().checksum_is_right());
+}
+
+#[test]
+fn a_v6_request_is_emitted_over_whatever_was_there() {
+    let mut buffer = [0xa5; ECHO_LEN];
+    echo(THEM_V6).emit_request(Family::V6, &mut buffer);
+    assert_eq!(buffer.as_slice(), fixture!("request-v6.hex"));
+}
+
+#[test]
+fn a_v4_reply_is_parsed_behind_ip_options() {
+    let packet = fixture!("reply-v4-options.hex");
+    let message = Message::new(Family::V4, after_ipv4_header(&packet).unwrap()).unwrap();
+    assert_eq!(message.kind(), Kind::EchoReply);
+    assert!(message.checksum_is_right());
+    assert_eq!(message.echo(), Ok(echo(THEM_V4)));
+    assert_eq!(message.sequence(), 0x2345);
+}
+
+#[test]
+fn a_v6_reply_is_parsed() {
+    let packet = fixture!("reply-v6.hex");
+    let message = Message::new(Family::V6, &packet).unwrap();
+    assert_eq!(message.kind(), Kind::EchoReply);
+    assert_eq!(message.echo(), Ok(echo(THEM_V6)));
+}
+
+#[test]
+fn an_error_tells_whose_request_it_quotes() {
+    let packet = fixture!("unreachable-v4.hex");
+    let message = Message::new(Family::V4, after_ipv4_header(&packet).unwrap()).unwrap();
+    let Echo { identifier, number, tag } = echo(THEM_V4);
+    let reason = Reason { family: Family::V4, kind: 3, code: 1 };
+    let to = THEM_V4.parse().unwrap();
+    let wanted = Error { reason, to, identifier, sequence: 0x2345, secrets: Some((number, tag)) };
+    assert_eq!((message.kind(), message.error()), (Kind::Error, Ok(wanted)));
+    assert_eq!(reason.to_string(), "host unreachable");
+
+    let packet = fixture!("unreachable-v4-short.hex");
+    let message = Message::new(Family::V4, after_ipv4_header(&packet).unwrap()).unwrap();
+    assert_eq!(message.error(), Ok(Error { secrets: None, ..wanted }));
+}
+
+#[test]
+fn a_v6_error_tells_whose_request_it_quotes() {
+    let packet = fixture!("time-exceeded-v6.hex");
+    let message = Message::new(Family::V6, &packet).unwrap();
+    let Echo { identifier, number, tag } = echo(THEM_V6);
+    let reason = Reason { family: Family::V6, kind: 3, code: 0 };
+    let to = THEM_V6.parse().unwrap();
+    let wanted = Error { reason, to, identifier, sequence: 0x2345, secrets: Some((number, tag)) };
+    assert_eq!((message.kind(), message.error()), (Kind::Error, Ok(wanted)));
+    assert_eq!(reason.to_string(), "time to live exceeded");
+}
+
+#[test]
+fn every_truncated_reply_is_refused() {
+    let packet = fixture!("reply-v4-options.hex");
+    for length in 0..packet.len() {
+        let parsed = after_ipv4_header(&packet[..length])
+            .and_then(|bytes| Message::new(Family::V4, bytes))
+            .and_then(|message| message.echo());
+        assert!(parsed.is_err(), "{length} of {} bytes: {parsed:?}", packet.len());
+    }
+    let packet = fixture!("reply-v6.hex");
+    for length in 0..packet.len() {
+        let parsed = Message::new(Family::V6, &packet[..length]).and_then(|message| message.echo());
+        assert!(parsed.is_err(), "{length} of {} bytes: {parsed:?}", packet.len());
+    }
+}
+
+#[test]
+fn every_error_whose_quote_ends_before_the_sequence_is_refused() {
+    let packet = fixture!("time-exceeded-v6.hex");
+    for length in 0..packet.len() {
+        let parsed = Message::new(Family::V6, &packet[..length]).and_then(|message| message.error());
+        // An ICMP header, the quoted IPv6 header, and the quoted ICMP header.
+        assert_eq!(parsed.is_ok(), length >= 8 + 40 + 8, "{length} bytes: {parsed:?}");
+    }
+}
+
+#[test]
+fn a_longer_echo_is_not_ours() {
+    let mut packet = fixture!("reply-v6.hex");
+    packet.push(64);
+    let parsed = Message::new(Family::V6, &packet).and_then(|message| message.echo());
+    assert_eq!(parsed, Err(Malformed::Length { found: 65 }));
+}
+
+#[test]
+fn what_the_ipv4_header_excludes_is_cut_off_or_refused() {
+    let packet = fixture!("reply-v4-options.hex");
+    let mut padded = packet.clone();
+    padded.extend([0; 6]);
+    assert_eq!(after_ipv4_header(&padded), after_ipv4_header(&packet), "as an Ethernet frame is padded");
+    let damaged = |offset: usize, value: u8| {
+        let mut packet = packet.clone();
+        packet[offset] = value;
+        after_ipv4_header(&packet).map(<[u8]>::len)
+    };
+    assert_eq!(damaged(0, 0x64), Err(Malformed::Ipv4Header), "IPv6's version");
+    assert_eq!(damaged(0, 0x44), Err(Malformed::Ipv4Header), "a header of 16 bytes");
+    assert_eq!(damaged(3, 0x08), Err(Malformed::Ipv4Header), "a packet that is shorter than its header");
+    assert_eq!(damaged(6, 0x20), Err(Malformed::Ipv4Header), "a fragment");
+    assert_eq!(damaged(9, 17), Err(Malformed::Ipv4Header), "UDP");
+}
+
+#[test]
+fn a_changed_sequence_or_payload_is_found_even_where_the_checksum_fits() {
+    let mut packet = fixture!("request-v4.hex");
+    packet[7] ^= 1;
+    sum_up(&mut packet);
+    let message = Message::new(Family::V4, &packet).unwrap();
+    assert!(message.checksum_is_right());
+    assert_eq!(message.echo(), Err(Malformed::Sequence { found: 0x2344, wanted: 0x2345 }));
+    let mut packet = fixture!("request-v4.hex");
+    packet[63] ^= 1;
+    sum_up(&mut packet);
+    assert_eq!(Message::new(Family::V4, &packet).unwrap().echo(), Err(Malformed::Payload));
+}
+
+#[test]
+fn kinds_go_by_type_and_code() {
+    let kind = |family, kind, code| Message::new(family, &[kind, code, 0, 0, 0, 0, 0, 0]).unwrap().kind();
+    assert_eq!(kind(Family::V4, 0, 0), Kind::EchoReply);
+    assert_eq!(kind(Family::V4, 0, 1), Kind::Other(0), "an echo has code 0");
+    assert_eq!(kind(Family::V4, 8, 0), Kind::EchoRequest);
+    assert_eq!(kind(Family::V4, 129, 0), Kind::Other(129), "the other family's");
+    assert_eq!(kind(Family::V6, 129, 0), Kind::EchoReply);
+    assert_eq!(kind(Family::V6, 0, 0), Kind::Other(0));
+    assert_eq!(kind(Family::V6, 2, 0), Kind::Error);
+    assert_eq!(kind(Family::V4, 5, 1), Kind::Other(5), "a redirect is no error");
+}
+
+#[test]
+fn the_tag_depends_on_everything_it_proves() {
+    let to = |text: &str| text.parse().unwrap();
+    let secret = Secret::new([7; 16]);
+    let tag = secret.tag(NUMBER, to(THEM_V4));
+    assert_ne!(tag, secret.tag(NUMBER + 1, to(THEM_V4)));
+    assert_ne!(tag, secret.tag(NUMBER, to("198.18.0.3")));
+    assert_ne!(tag, Secret::new([8; 16]).tag(NUMBER, to(THEM_V4)));
+}
+
+proptest! {
+    /// One flipped bit anywhere in a reply behind its IP header is noticed, by the checksum if by nothing else.
+    #[test]
+    fn no_flipped_bit_passes(bit in 0usize..ECHO_LEN * 8) {
+        let packet = fixture!("reply-v4-options.hex");
+        let mut bytes = after_ipv4_header(&packet).unwrap().to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(!Message::new(Family::V4, &bytes).unwrap().checksum_is_right());
+    }
+
+    #[test]
+    fn what_is_emitted_is_parsed(identifier: u16, number: u64, tag: u64, v6: bool) {
+        let family = if v6 { Family::V6 } else { Family::V4 };
+        let echo = Echo { identifier, number, tag };
+        let mut buffer = [0xa5; ECHO_LEN];
+        echo.emit_request(family, &mut buffer);
+        let message = Message::new(family, &buffer).unwrap();
+        prop_assert!(message.checksum_is_right());
+        prop_assert_eq!((message.kind(), message.echo()), (Kind::EchoRequest, Ok(echo)));
+    }
+}
