@@ -68,7 +68,8 @@ fn fping_sees_a_change_of_behaviour() {
             Some(_) => b'F',
         })
         .collect();
-    assert_eq!(String::from_utf8_lossy(&kinds), "FFF--SSS", "{times:?}");
+    let log = net.requests("fd00::1");
+    assert_eq!(String::from_utf8_lossy(&kinds), "FFF--SSS", "{times:?}, and the far end did {log:#?}");
     net.host("fd00::1", silence());
     assert_eq!(fping(&net, "fd00::1", 2, &[]), [None; 2], "a new behaviour holds at once");
 }
