@@ -1,5 +1,7 @@
 //! Pictures as a user gets them: the bytes of a PNG, decoded again, and of an SVG, parsed again.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use latmon::graph::{Error, Format, Picture, Theme, smoke};
 use latmon::history::{History, Row};
 use latmon::round::Rtt;
 use latmon::time::{Step, UnixTime};
+use proptest::prelude::*;
 use quick_xml::events::Event;
 
 type Rgb = [u8; 3];
@@ -207,6 +210,10 @@ fn the_zone_is_named() {
     let words = texts(&svg(&history, &picture()));
     assert!(words.iter().any(|word| word.ends_with(&history.end.local().zone)), "{words:?}");
     println!("{words:?}");
+    // The ends of the scale have local times, too.
+    for end in [i64::MIN, i64::MAX] {
+        smoke(&History { end: UnixTime::from_micros(end), ..steady(60, 10) }, &picture()).unwrap();
+    }
 }
 
 /// The zone belongs to the whole process, so that each zone has one of its own. In this form `TZ` needs no zone files.
@@ -215,6 +222,7 @@ fn the_zone_of_the_process_is_drawn_and_named() {
     for (zone, span, label) in [
         ("CET-1CEST,M3.5.0,M10.5.0/3", "Sun 22 Nov 2026, 09:00 – 10:00 CET", "09:05"),
         ("<+0545>-5:45", "Sun 22 Nov 2026, 13:45 – 14:45 +0545", "13:50"),
+        ("EST5", "Sun 22 Nov 2026, 03:00 – 04:00 EST", "03:05"),
     ] {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "the_zone_is_named", "--nocapture"])
@@ -225,6 +233,54 @@ fn the_zone_of_the_process_is_drawn_and_named() {
         assert!(output.status.success(), "{printed}");
         assert!(printed.contains(&format!("\"{span}\"")), "{span}: {printed}");
         assert!(printed.contains(&format!("\"{label}\"")), "{label}: {printed}");
+    }
+}
+
+fn any_rtt() -> impl Strategy<Value = Option<Rtt>> {
+    let rtt = prop_oneof![0.0..1e-3f64, 0.0..10.0f64, Just(0.0), Just(1e19)];
+    prop::option::of(rtt.prop_map(|secs| Rtt::from_secs_f64(secs).unwrap()))
+}
+
+fn any_row() -> impl Strategy<Value = Row> {
+    let loss_ratio = prop::option::of(prop_oneof![Just(0.0), Just(1.0), 0.0..=1.0f64]);
+    (loss_ratio, any_rtt(), prop::collection::vec(any_rtt(), 0..6)).prop_map(|(loss_ratio, median, ranks)| {
+        Row { end: UnixTime::from_secs(0), loss_ratio, median, ranks }
+    })
+}
+
+fn any_time() -> impl Strategy<Value = i64> {
+    prop_oneof![EIGHT - 100_000..EIGHT + 100_000, Just(i64::MIN), Just(i64::MAX), any::<i64>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// An archive may hold anything, and anyone may ask for any span of it.
+    #[test]
+    fn any_history_makes_a_picture(
+        mut rows in prop::collection::vec(any_row(), 0..300),
+        (first, start, end) in (any_time(), any_time(), any_time()),
+        (row_secs, step_secs) in (prop_oneof![1..100_000u32, Just(u32::MAX)], 1..4000u32),
+        pings in 0..6usize,
+        (width, height) in (200..500u32, 120..300u32),
+        limit in any_rtt(),
+    ) {
+        for (row, index) in rows.iter_mut().zip(1..) {
+            row.end = UnixTime::from_secs(first.saturating_add(i64::from(row_secs) * index));
+        }
+        let history = History {
+            target: "t".into(),
+            row: Step::new(row_secs).unwrap(),
+            step: Step::new(step_secs).unwrap(),
+            pings,
+            start: UnixTime::from_secs(start),
+            end: UnixTime::from_secs(end),
+            rows,
+        };
+        let picture = Picture { width, height, limit, ..picture() };
+        let pixels = decode(&smoke(&history, &picture).unwrap());
+        prop_assert_eq!((pixels.width, pixels.height), (width, height));
+        texts(&svg(&history, &picture));
     }
 }
 

@@ -81,7 +81,8 @@ impl<'a> Scene<'a> {
             .iter()
             .map(|tick| text_width(&tick.label, SMALL, false))
             .fold(text_width("loss", SMALL, false), f64::max);
-        let left = (label_width + 16.0).ceil();
+        // Labels of absurd latencies may be cut off, but leave room for the plot.
+        let left = (label_width + 16.0).min(width * 0.4).ceil();
         let right = width - RIGHT_MARGIN;
         let columns = Columns::new(history, right - left);
         let out_of_sight = picture.limit.filter(|_| limit_in_sight.is_none());
