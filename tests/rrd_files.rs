@@ -127,6 +127,7 @@ fn a_damaged_header_is_refused() {
         damaged(24, u64::MAX),
         format!("'F' is damaged: {} data sources and 2 archives fit no file", u64::MAX)
     );
+    assert_eq!(damaged(24, 0), "'F' is damaged: 0 data sources and 2 archives fit no file");
     assert_eq!(damaged(40, 0), "'F' is damaged: its step is 0 seconds");
     assert_eq!(damaged(40, long), format!("'F' is damaged: its step is {long} seconds"));
     let (rows, steps) = (RRA_DEFS + 120 + 24, RRA_DEFS + 120 + 32);

@@ -296,6 +296,10 @@ pub(super) fn check(header: &[u8], file_len: u64) -> Result<Layout, Fault> {
     let step = u64_at(header, stat_head::STEP);
     let counts = [stat_head::DS_COUNT, stat_head::RRA_COUNT].map(|at| u64_at(header, at));
     let layout = Layout::new(counts[0], counts[1], version, file_len.min(header.len() as u64))?;
+    if layout.ds_count == 0 && layout.rra_count > 0 {
+        // Rows of no bytes: nothing would bound their number.
+        return Err(Fault::Counts { data_sources: counts[0], archives: counts[1] });
+    }
     if step == 0 || u32::try_from(step).is_err() {
         return Err(Fault::Step(step));
     }

@@ -119,7 +119,7 @@ impl File {
     pub fn update_text<A: AsRef<[u8]>>(&mut self, arguments: &[A], now: UnixTime) -> Result<(), Error> {
         let options = Options { template: None, skip_past: false, now };
         self.change(arguments.len(), |index, updater, header, layout| {
-            updater.take_text(header, layout, arguments[index].as_ref(), &options).map(drop)
+            updater.take_text(header, layout, arguments[index].as_ref(), &options)
         })
     }
 

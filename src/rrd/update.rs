@@ -25,7 +25,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
     /// Adds one argument of `rrdtool update` to the bytes; `now` is what `N` and relative times mean.
     pub fn update_text(&mut self, argument: &[u8], now: UnixTime) -> Result<(), UpdateError> {
         let options = Options { template: None, skip_past: false, now };
-        self.change(|updater, header, layout| updater.take_text(header, layout, argument, &options).map(drop))
+        self.change(|updater, header, layout| updater.take_text(header, layout, argument, &options))
     }
 
     fn change(
@@ -69,6 +69,9 @@ const MICROS_PER_SEC: i64 = 1_000_000;
 
 /// Rows that wait to be stored are not let grow beyond this.
 const FULL: usize = 1 << 20;
+
+/// What is kept of their buffer. The rows of a long gap can be a whole archive, and a monitor has hundreds of files open.
+const KEPT: usize = 1 << 16;
 
 /// Which data source each value of an argument is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,14 +133,14 @@ impl Updater {
         self.take(header, layout, stamp, Some(values))
     }
 
-    /// Takes one argument of `rrdtool update`. False when it was skipped, as not later than the last update.
+    /// Takes one argument of `rrdtool update`.
     pub(super) fn take_text(
         &mut self,
         header: &[u8],
         layout: Layout,
         argument: &[u8],
         options: &Options<'_>,
-    ) -> Result<bool, UpdateError> {
+    ) -> Result<(), UpdateError> {
         let at = argument.iter().position(|b| *b == b'@');
         let end = at.or_else(|| argument.iter().position(|b| *b == b':'));
         let end = end.ok_or_else(|| UpdateError::NoTimestamp(lossy(argument)))?;
@@ -147,12 +150,11 @@ impl Updater {
             if at.is_some() { at_time(time, options.now)? } else { plain_time(time, options.now)? };
         let micros = if layout.has_micros() { micros } else { 0 };
         match self.judge_time(layout, secs, micros) {
-            Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(false),
+            Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(()),
             judged => judged?,
         }
         let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
-        self.take(header, layout, stamp, None)?;
-        Ok(true)
+        self.take(header, layout, stamp, None)
     }
 
     /// Whether the rows should be stored before more are taken.
@@ -170,6 +172,7 @@ impl Updater {
             store(offset, &self.rows[range])?;
         }
         self.rows.clear();
+        self.rows.shrink_to(KEPT);
         if std::mem::take(&mut self.changed) {
             store(layout.live_head() as u64, &self.live)?;
         }
