@@ -33,20 +33,23 @@ pub(super) fn alert(event: &Event, address: Option<IpAddr>, past: Option<&Histor
     let mut text = format!("{} {}.\n\n", asked(&event.target, address), headline(event));
     fact(&mut text, "since", &stamp(event.since));
     if let EventKind::Cleared { lasted } = event.kind {
-        fact(&mut text, "until", &stamp(event.since.plus(lasted)));
+        fact(&mut text, "lasted", &Lasted(lasted).to_string());
     }
     let now = match event.median {
         Some(median) => format!("median {median}, {} loss", percent(event.loss_ratio)),
         None => "no ping answered (100 % loss)".to_owned(),
     };
     fact(&mut text, "now", &format!("{now}, in the round that ended at {}", stamp(event.at)));
-    fact(&mut text, "worst", &worst(event));
+    if event.kind != EventKind::Raised {
+        fact(&mut text, "worst", &worst(event));
+    }
     fact(&mut text, "usual", &usual(past, event.since));
     fact(&mut text, "rule", &format!("{}: {}", event.rule, event.condition));
     if let Some(past) = past {
         text.push_str("\nThe last rounds (end, median, loss):\n");
         let until = past.rows.partition_point(|row| row.end <= event.at);
-        for row in &past.rows[until.saturating_sub(TABLE_ROWS)..until] {
+        let last = &past.rows[until.saturating_sub(TABLE_ROWS)..until];
+        for row in last.iter().skip_while(|row| row.loss_ratio.is_none()) {
             text.push_str(&table_line(row));
         }
         text.push_str("\nThe attached picture shows the last 24 hours.\n");
