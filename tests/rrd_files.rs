@@ -163,6 +163,44 @@ fn a_damaged_header_is_refused() {
     );
 }
 
+/// A short run of what `fuzz/fuzz_targets/archive.rs` does for long: words of the header are overwritten, and what still
+/// passes the check is read and updated.
+#[test]
+fn random_damage_is_refused_or_harmless() {
+    let seed = rrd_support::seed();
+    let mut passed = 0;
+    for case in 0..rrd_support::cases(3_000) {
+        let mut random = rrd_support::Random::new(seed, case);
+        let mut bytes = rrd::image(&definition()).unwrap();
+        for _ in 0..1 + random.below(3) {
+            let at = 24 + 8 * random.below((ROWS as u64 - 24) / 8) as usize;
+            let any = random.next();
+            let small = random.below(1000);
+            let value = random.pick(&[any, small, 1 << 40, 1 << 60, u64::MAX, i64::MAX as u64, any >> 32]);
+            word(&mut bytes, at, value);
+        }
+        let Ok(rrd) = Rrd::new_checked(&bytes[..]) else { continue };
+        passed += 1;
+        let last = rrd.last_update();
+        for cf in rrd::Cf::ALL {
+            let fetched = rrd.fetch(cf, UnixTime::from_secs(last.secs() / 2), last, random.next());
+            let rows = fetched.iter().flat_map(|fetched| fetched.rows().take(100));
+            assert!(rows.map(|(_, row)| row.values().len()).all(|len| len == 2));
+        }
+        rrd::dump(&rrd, rrd::Header::Dtd, &mut std::io::sink()).unwrap();
+        let told: Result<(), ()> = rrd::info(&rrd, b"f", |key, value| {
+            std::hint::black_box(format!("{key} {value}"));
+            Ok(())
+        });
+        told.unwrap();
+        let ahead = random.pick(&[1, 9_000_000, 1_000_000_000, 1 << 50]);
+        let stamp = UnixTime::from_micros(last.micros() + ahead);
+        let _ = Rrd::new_checked(&mut bytes[..]).unwrap().update(stamp, &[1.0, 2.0]);
+        Rrd::new_checked(&bytes[..]).unwrap();
+    }
+    assert!(passed > 0);
+}
+
 #[test]
 fn versions_names_and_types_that_are_not_known_are_named() {
     let folder = Folder::new();

@@ -91,9 +91,9 @@ enum Error {
     #[error("{0}")]
     Usage(&'static str),
     #[error("{what}: {error}")]
-    Time { what: &'static str, error: rrd::at::Error },
+    Time { what: &'static str, error: rrd::TimeError },
     #[error(transparent)]
-    Span(rrd::at::Error),
+    Span(rrd::TimeError),
     #[error("specifying time relative to the 'start' or 'end' makes no sense here")]
     RelativeTime,
     #[error("{what}: {error}")]

@@ -1,7 +1,6 @@
 //! Consolidated data points: from primary data points to rows. Pure arithmetic.
 
-use crate::rrd::def::Cf;
-use crate::rrd::file::RraDef;
+use crate::rrd::def::{ArchiveDef, Cf};
 use crate::rrd::layout::{cdp_prep, f64_at, put, put_f64, u64_at};
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::or_zero;
@@ -30,7 +29,7 @@ pub(super) struct Due {
 
 impl Due {
     /// When `elapsed` steps ended, the first of them number `first_pdp`.
-    pub(super) fn new(rra: &RraDef, first_pdp: u64, elapsed: u64) -> Self {
+    pub(super) fn new(rra: &ArchiveDef, first_pdp: u64, elapsed: u64) -> Self {
         let missing = rra.pdp_per_row - first_pdp % rra.pdp_per_row;
         let rows =
             if missing <= elapsed { ((elapsed - missing) / rra.pdp_per_row + 1).min(rra.rows) } else { 0 };
@@ -46,7 +45,7 @@ impl Cdp {
 
     /// After `elapsed` steps that all had the value `pdp`.
     #[must_use]
-    pub(super) fn consolidate(self, rra: &RraDef, due: Due, pdp: f64, elapsed: u64) -> Self {
+    pub(super) fn consolidate(self, rra: &ArchiveDef, due: Due, pdp: f64, elapsed: u64) -> Self {
         if rra.pdp_per_row == 1 {
             // The row is the step. The secondary value of a longer write stays as it was.
             let secondary = if elapsed >= 2 { pdp } else { self.secondary };
@@ -73,7 +72,7 @@ impl Cdp {
     }
 
     /// The row is full, and a new one is begun with the steps that are left.
-    fn finish(self, rra: &RraDef, due: Due, pdp: f64, elapsed: u64) -> Self {
+    fn finish(self, rra: &ArchiveDef, due: Due, pdp: f64, elapsed: u64) -> Self {
         let unknown =
             if pdp.is_nan() { self.unknown_pdps.saturating_add(due.missing) } else { self.unknown_pdps };
         let primary = if unknown as f64 > rra.pdp_per_row as f64 * rra.xff {
@@ -140,8 +139,8 @@ fn or(value: f64, otherwise: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn rra(cf: Cf) -> RraDef {
-        RraDef { cf, xff: 0.5, pdp_per_row: 4, rows: 3 }
+    fn rra(cf: Cf) -> ArchiveDef {
+        ArchiveDef { cf, xff: 0.5, pdp_per_row: 4, rows: 3 }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! bytes were. The view works on any byte slice: a `Vec<u8>` in tests, a map in production.
 
 use crate::rrd::cdp::Cdp;
-use crate::rrd::def::{Cf, DsType, LATEST_SECS, span_secs};
+use crate::rrd::def::{ArchiveDef, Cf, DsType, LATEST_SECS, span_secs};
 use crate::rrd::error::{Fault, Section};
 use crate::rrd::layout::{
     COOKIE, FLOAT_COOKIE, HIGHEST_VERSION, LAST_DS_LEN, Layout, NAME_LEN, WORD, bytes_at, cdp_prep, ds_def,
@@ -178,7 +178,7 @@ impl<B: AsRef<[u8]>> Rrd<B> {
     }
 
     fn archive(&self, index: usize) -> Rra {
-        let def = RraDef::read(self.bytes(), self.layout, index);
+        let def = archive_def(self.bytes(), self.layout, index);
         Rra {
             cf: def.cf,
             xff: def.xff,
@@ -241,31 +241,21 @@ impl DsDef {
     }
 }
 
-/// What an update needs of an archive's definition.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RraDef {
-    pub(super) cf: Cf,
-    pub(super) xff: f64,
-    pub(super) pdp_per_row: u64,
-    pub(super) rows: u64,
-}
-
-impl RraDef {
-    pub(super) fn read(header: &[u8], layout: Layout, index: usize) -> Self {
-        let def = &header[layout.rra_def(index)..][..rra_def::LEN];
-        Self {
-            // The check has seen a known name there.
-            cf: until_nul(&def[rra_def::CF..][..NAME_LEN]).and_then(Cf::from_name).unwrap_or(Cf::Average),
-            xff: f64_at(def, rra_def::XFF),
-            pdp_per_row: u64_at(def, rra_def::PDP_PER_ROW),
-            rows: u64_at(def, rra_def::ROWS),
-        }
+/// An archive's definition as it stands in a header that was checked.
+pub(super) fn archive_def(header: &[u8], layout: Layout, index: usize) -> ArchiveDef {
+    let def = &header[layout.rra_def(index)..][..rra_def::LEN];
+    ArchiveDef {
+        // The check has seen a known name there.
+        cf: until_nul(&def[rra_def::CF..][..NAME_LEN]).and_then(Cf::from_name).unwrap_or(Cf::Average),
+        xff: f64_at(def, rra_def::XFF),
+        pdp_per_row: u64_at(def, rra_def::PDP_PER_ROW),
+        rows: u64_at(def, rra_def::ROWS),
     }
 }
 
 pub(super) fn rows_start(header: &[u8], layout: Layout, rra: usize) -> usize {
     // The check has added up the same numbers without overflow.
-    let rows: u64 = (0..rra).map(|index| RraDef::read(header, layout, index).rows).sum();
+    let rows: u64 = (0..rra).map(|index| archive_def(header, layout, index).rows).sum();
     layout.header_len() + rows as usize * layout.row_len()
 }
 
@@ -330,7 +320,7 @@ fn check_archives(header: &[u8], layout: Layout, step: u64, file_len: u64) -> Re
         if Cf::from_name(name).is_none() {
             return Err(Fault::Cf { index, name: name.escape_ascii().to_string() });
         }
-        let RraDef { rows, pdp_per_row, .. } = RraDef::read(header, layout, index);
+        let ArchiveDef { rows, pdp_per_row, .. } = archive_def(header, layout, index);
         let shape = Fault::Shape { index, rows, pdp_per_row };
         if rows == 0 || pdp_per_row == 0 {
             return Err(shape);
@@ -346,7 +336,7 @@ fn check_archives(header: &[u8], layout: Layout, step: u64, file_len: u64) -> Re
     }
     for index in 0..layout.rra_count {
         let row = u64_at(header, layout.rra_ptr(index));
-        let rows = RraDef::read(header, layout, index).rows;
+        let rows = archive_def(header, layout, index).rows;
         if row >= rows {
             return Err(Fault::CurrentRow { index, row, rows });
         }

@@ -17,8 +17,9 @@
 //!
 //! ```text
 //! error, number, def, layout     texts of errors; reading and printing numbers; definitions; offsets
+//! pdp, cdp                       the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
-//! pdp, cdp, at, reading          the arithmetic; at-style times; what an update's argument says
+//! at, reading                    at-style times; what an update's argument says
 //! create, update, fetch, dump, info
 //! map                            File: open, lock, map; storing what an update changed
 //! ```
@@ -74,7 +75,7 @@ pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST};
 pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, Fault, FetchError, NumberError, Operation,
-    Section, TemplateError, UpdateError,
+    Section, TemplateError, TimeError, UpdateError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};

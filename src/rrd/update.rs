@@ -8,9 +8,9 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use crate::rrd::cdp::{Cdp, Due};
-use crate::rrd::def::LATEST_SECS;
+use crate::rrd::def::{ArchiveDef, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
-use crate::rrd::file::{DsDef, RraDef, Rrd, last_ds_at, last_update_at};
+use crate::rrd::file::{DsDef, Rrd, archive_def, last_ds_at, last_update_at};
 use crate::rrd::layout::{LAST_DS_LEN, Layout, WORD, cdp_prep, live_head, pdp_prep, put, stat_head, u64_at};
 use crate::rrd::pdp::{Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
@@ -299,13 +299,20 @@ impl Updater {
         }
         let mut rows_start = layout.header_len() as u64;
         for rra in 0..layout.rra_count {
-            let def = RraDef::read(header, layout, rra);
+            let def = archive_def(header, layout, rra);
             self.consolidate(layout, rra, &def, timing, rows_start);
             rows_start += def.rows * layout.row_len() as u64;
         }
     }
 
-    fn consolidate(&mut self, layout: Layout, rra: usize, def: &RraDef, timing: &Timing, rows_start: u64) {
+    fn consolidate(
+        &mut self,
+        layout: Layout,
+        rra: usize,
+        def: &ArchiveDef,
+        timing: &Timing,
+        rows_start: u64,
+    ) {
         let due = Due::new(def, timing.first_pdp, timing.elapsed);
         let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
         for (prep, pdp) in self.live[first_prep..].chunks_exact_mut(cdp_prep::LEN).zip(&self.pdps) {

@@ -1,6 +1,6 @@
 //! The words, numbers and signs of a time.
 
-use crate::rrd::at::Error;
+use crate::rrd::error::TimeError as Error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
