@@ -7,7 +7,7 @@ use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -55,8 +55,17 @@ impl FarEnd {
             schedule: Schedule::default(),
             pasts: HashMap::new(),
         };
-        let thread = std::thread::Builder::new().name("far end".into()).spawn(move || responder.run());
-        Self { shared, alive: Some(alive), thread: Some(thread.expect("a thread")) }
+        let ready = Arc::new(Barrier::new(2));
+        let far_end = Arc::clone(&ready);
+        let thread = std::thread::Builder::new().name("far end".into()).spawn(move || {
+            namespace::hurry();
+            far_end.wait();
+            responder.run();
+        });
+        let thread = thread.expect("a thread");
+        // On a busy machine a new thread may have to wait for its first turn, and the first request with it.
+        ready.wait();
+        Self { shared, alive: Some(alive), thread: Some(thread) }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -141,7 +150,6 @@ const SPUN: Duration = Duration::from_micros(300);
 
 impl Responder {
     fn run(mut self) {
-        namespace::hurry();
         let mut buffer = vec![0; 65536];
         loop {
             self.send_due();
