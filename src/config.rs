@@ -220,7 +220,11 @@ impl<'a> Loader<'a> {
             .as_ref()
             .map(|path| Setting { value: working_dir.join(path), origin: Origin::Option("--data-dir") });
         let said = || self.said.path(LATMON_DATA_DIR).map(|path| path.map(|path| working_dir.join(path)));
-        let unit = || self.said.environment(STATE_DIRECTORY).map(|folders| folders.map(first_folder));
+        let unit = || {
+            self.said
+                .environment(STATE_DIRECTORY)
+                .map(|folders| folders.map(|folders| working_dir.join(first_folder(folders))))
+        };
         let file = || self.content().and_then(|file| file.data_dir.clone());
         option.or_else(said).or_else(unit).or_else(file).unwrap_or_else(|| self.default_data_dir())
     }
@@ -237,17 +241,18 @@ impl<'a> Loader<'a> {
     }
 
     fn overrides(&self) -> Result<Overrides, Error> {
-        let options = self.options;
-        let step = option("--step", options.step.as_deref(), value::step)?;
-        let threshold = option("--threshold", options.threshold.as_deref(), value::threshold)?;
-        // What the environment says is read even where an option outranks it, so that a mistake in it is told at once.
-        let said_step = self.said.parsed(LATENCY_STEP, value::step)?;
-        let said_threshold = self.said.parsed(LATENCY_THRESHOLD, value::threshold)?;
-        Ok(Overrides {
-            step: step.or(said_step),
-            pings: option("--pings", options.pings.as_deref(), value::pings)?,
-            threshold: threshold.or(said_threshold),
-        })
+        let (typed, said) = (self.options, &self.said);
+        // What is outranked is not even read: first one wins.
+        let step = match option("--step", typed.step.as_deref(), value::step)? {
+            Some(step) => Some(step),
+            None => said.parsed(LATENCY_STEP, value::step)?,
+        };
+        let threshold = match option("--threshold", typed.threshold.as_deref(), value::threshold)? {
+            Some(threshold) => Some(threshold),
+            None => said.parsed(LATENCY_THRESHOLD, value::threshold)?,
+        };
+        let pings = option("--pings", typed.pings.as_deref(), value::pings)?;
+        Ok(Overrides { step, pings, threshold })
     }
 
     /// The words, or else PING_HOST, or else the file's targets.

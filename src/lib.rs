@@ -33,6 +33,8 @@
 //! ```
 //! A `Round` is made once, moved once, then only lent.
 
+#![warn(clippy::unwrap_used)]
+
 pub mod alert;
 pub mod archive;
 pub mod config;

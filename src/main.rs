@@ -1,5 +1,7 @@
 //! The binary: prints and exits. What was typed is read in `cli`, everything else is the library's.
 
+#![warn(clippy::unwrap_used)]
+
 mod cli;
 
 use std::process::ExitCode;
@@ -10,5 +12,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    cli::run(&arguments).into()
+    cli::run(&arguments)
 }

@@ -133,7 +133,7 @@ fn watch(
         record(archives, &round);
         for event in alerts.observe(&round) {
             announce(&event);
-            if composer.send(News { event, address: round.address() }).is_err() {
+            if !composer.send(News { event, address: round.address() }) {
                 return Watched::ComposerGone;
             }
         }

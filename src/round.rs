@@ -65,10 +65,10 @@ impl std::fmt::Display for Rtt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Fault {
     /// The monitor was not running when it was due.
-    #[error("not yet running when it was due")]
+    #[error("the monitor was not yet running")]
     NotRunning,
     /// The monitor was held up (stopped, asleep) when it was due.
-    #[error("the monitor was held up when it was due")]
+    #[error("the monitor was held up")]
     HeldUp,
     /// The target's name has no address.
     #[error("the name does not resolve")]

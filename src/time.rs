@@ -103,6 +103,10 @@ impl LocalTime {
         } else {
             DateTime::<chrono::Utc>::MAX_UTC
         });
+        // chrono panics where an offset leads over the ends of its scale.
+        let margin = chrono::TimeDelta::days(2);
+        let utc =
+            utc.clamp(DateTime::<chrono::Utc>::MIN_UTC + margin, DateTime::<chrono::Utc>::MAX_UTC - margin);
         Self { civil: utc.with_timezone(&offset), zone }
     }
 }

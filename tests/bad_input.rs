@@ -83,9 +83,10 @@ fn settings_that_make_no_sense_are_told_with_their_place() {
     desk.write("latmon.toml", "[defaults]\nstep = \"sixty\"\n\n[targets]\nhere = \"127.0.0.1\"\n");
     refused(&desk, "run", 2, &["latmon.toml:2", "'sixty'"]);
     desk.write("latmon.toml", "[targets]\nhere = \"127.0.0.1\"\n[mail]\nfrom = \"a@example.org\"\n");
-    refused(&desk, "run", 2, &["latmon.toml", "server"]);
+    refused(&desk, "run", 2, &["latmon.toml:4", "'to' is missing"]);
+    desk.write("good.toml", "");
     refused(&desk, "run --config missing.toml", 2, &["missing.toml"]);
-    refused(&desk, "run 127.0.0.1 --config latmon.toml --step 0", 2, &["--step"]);
+    refused(&desk, "run 127.0.0.1 --config good.toml --step 0", 2, &["--step"]);
 }
 
 #[test]

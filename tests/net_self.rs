@@ -68,7 +68,8 @@ fn fping_sees_a_change_of_behaviour() {
             Some(_) => b'F',
         })
         .collect();
-    assert_eq!(String::from_utf8_lossy(&kinds), "FFF--SSS", "{times:?}");
+    let log = net.requests("fd00::1");
+    assert_eq!(String::from_utf8_lossy(&kinds), "FFF--SSS", "{times:?}, and the far end did {log:#?}");
     net.host("fd00::1", silence());
     assert_eq!(fping(&net, "fd00::1", 2, &[]), [None; 2], "a new behaviour holds at once");
 }
@@ -184,7 +185,7 @@ fn each_spoiled_reply_is_spoiled_in_just_one_way() {
         let guess: Vec<u8> = (0..16).collect();
 
         assert_eq!(told(heard(Form::Source(other))), (other, IDENTIFIER, 71, asked.to_vec(), true));
-        assert_eq!(told(heard(Form::Payload)), (address, IDENTIFIER, 71, changed, true));
+        assert_eq!(told(heard(Form::Payload(8))), (address, IDENTIFIER, 71, changed, true));
         assert_eq!(told(heard(Form::Truncated(8))), (address, IDENTIFIER, 71, asked[..8].to_vec(), true));
         assert_eq!(told(heard(Form::Sequence)), (address, IDENTIFIER, 72, asked.to_vec(), true));
         assert_eq!(told(heard(Form::Forged)), (address, IDENTIFIER, 71, guess, true));

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::pattern::{Pattern, PatternKind};
+use super::rule::Comparison;
 use super::rule::{ComparisonError, Measure, Op, Window, WindowError};
 use super::*;
 use crate::round::{Fault, Ping};

@@ -15,14 +15,14 @@ const ROWS: u64 = 32_000;
 
 /// What the archive in `file` holds of the span from `start` to `end`, in its finest rows that reach back so far.
 pub fn history(file: &Path, target: &str, start: UnixTime, end: UnixTime) -> Result<History, Error> {
-    let mut archive = rrd::File::open(file, rrd::Access::Read)?;
-    let view = archive.view()?;
+    let failed = Error::of_file(file);
+    let mut archive = rrd::File::open(file, rrd::Access::Read).map_err(failed)?;
+    let view = archive.view().map_err(failed)?;
     let columns = Columns::find(&view, file)?;
     let span = end.since(start).map_or(0, |span| span.as_secs());
     let resolution = (span / ROWS).max(u64::from(view.step().secs()));
-    let fetched = view
-        .fetch(Cf::Average, start, end, resolution)
-        .map_err(|source| Error::Fetch { file: file.to_owned(), source })?;
+    let fetched =
+        view.fetch(Cf::Average, start, end, resolution).map_err(|error| failed(rrd::Error::Fetch(error)))?;
     let pings = columns.ranks.len();
     let rows = fetched
         .rows()

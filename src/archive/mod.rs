@@ -97,15 +97,12 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// The archive engine says no.
-    #[error(transparent)]
-    Rrd(#[from] rrd::Error),
-    /// The span that was asked for is none.
-    #[error("{}: {source}", file.display())]
-    Fetch {
+    #[error("{}", in_words(file, source))]
+    Rrd {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
-        source: rrd::FetchError,
+        /// What it says, in rrdtool's words.
+        source: rrd::Error,
     },
     /// The file is an archive, but not of rounds.
     #[error("{} is no archive of rounds: it has no data source '{missing}'", file.display())]
@@ -145,7 +142,24 @@ pub enum Error {
     },
 }
 
+/// The engine speaks as rrdtool does, which does not always name the file.
+fn in_words(file: &Path, source: &rrd::Error) -> String {
+    let text = source.to_string();
+    match source {
+        rrd::Error::Temporary { errno, .. } | rrd::Error::Rename { errno, .. } => {
+            format!("{} cannot be made: {}", file.display(), std::io::Error::from_raw_os_error(*errno))
+        }
+        _ if text.contains(&*file.to_string_lossy()) => text,
+        _ => format!("{}: {text}", file.display()),
+    }
+}
+
 impl Error {
+    /// An error of the engine about `file`.
+    fn of_file(file: &Path) -> impl Fn(rrd::Error) -> Self + Copy {
+        move |source| Self::Rrd { file: file.to_owned(), source }
+    }
+
     /// True when the settings ask for what the archive is not: a matter for whoever wrote them, not for the disk.
     fn is_about_settings(&self) -> bool {
         matches!(self, Self::OtherStep { .. } | Self::OtherPings { .. } | Self::NotOfRounds { .. })
@@ -267,7 +281,7 @@ impl Entry {
             Some(open) => open,
             closed => closed.insert(Open::new(&self.file, &self.settings, round.start())?),
         };
-        open.store(round)
+        open.store(round).map_err(Error::of_file(&self.file))
     }
 }
 
@@ -277,10 +291,12 @@ impl Open {
             folder::make_parent(file)?;
             let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
             let start = rhythm.step.boundary_before(now);
-            rrd::create(file, &layout::definition(rhythm, start), rrd::Overwrite::No)?;
+            rrd::create(file, &layout::definition(rhythm, start), rrd::Overwrite::No)
+                .map_err(Error::of_file(file))?;
         }
-        let mut rrd = rrd::File::open(file, rrd::Access::Write)?;
-        let view = rrd.view()?;
+        let failed = Error::of_file(file);
+        let mut rrd = rrd::File::open(file, rrd::Access::Write).map_err(failed)?;
+        let view = rrd.view().map_err(failed)?;
         let columns = Columns::find(&view, file)?;
         let rhythm = Rhythm { step: view.step(), pings: columns.pings() };
         drop(view);
@@ -298,7 +314,7 @@ impl Open {
 
     /// Stores the round; where the archive's last update lies before the round's start, what lies between is stored as
     /// unknown first: nobody watched then, and rrdtool would spread the round over it.
-    fn store(&mut self, round: &Round) -> Result<Option<UnixTime>, Error> {
+    fn store(&mut self, round: &Round) -> Result<Option<UnixTime>, rrd::Error> {
         let last = self.rrd.view()?.last_update();
         if last >= round.end() {
             return Ok(Some(last));

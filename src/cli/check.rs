@@ -21,7 +21,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = args.settings.load()?;
+    let config = args.settings.load_named()?;
     let mut text = Vec::new();
     print(&config, &mut text).map_err(Failure::failed)?;
     Ok(output::print(&String::from_utf8_lossy(&text)))
@@ -195,3 +195,90 @@ fn sums(targets: &[TargetConfig]) -> String {
 const MOST_BLOCKS: usize = 20;
 const LABEL: usize = 12;
 const WIDEST_VALUE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::collections::BTreeMap;
+
+    use latmon::config::{Options, Surroundings, load};
+
+    fn printed(variables: &[(&str, &str)], toml: Option<&str>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(toml) = toml {
+            std::fs::write(folder.path().join("latmon.toml"), toml).unwrap();
+        }
+        let mut environment: BTreeMap<_, _> =
+            variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
+        environment.insert("LATMON_DATA_DIR".into(), "/data".into());
+        let surroundings = Surroundings {
+            variables: environment,
+            working_dir: folder.path().to_owned(),
+            system_file: folder.path().join("none.toml"),
+        };
+        let config = load(&Options::default(), &surroundings).unwrap();
+        let mut page = Vec::new();
+        print(&config, &mut page).unwrap();
+        String::from_utf8(page).unwrap()
+    }
+
+    #[test]
+    fn one_target_is_one_screen_without_the_password() {
+        let variables = [
+            ("PING_HOST", "2001:db8::1"),
+            ("LATENCY_THRESHOLD", "100"),
+            ("EMAIL_SENDER", "me@gmail.com"),
+            ("EMAIL_PASSWORD", "hush-hush"),
+        ];
+        let expected = "\
+file        none
+data        /data                                                           LATMON_DATA_DIR
+
+target      2001:db8::1                                                     PING_HOST
+  host      2001:db8::1
+  step      60s                                                             default
+  pings     20                                                              default
+  timeout   1500ms                                                          default
+  alerts    down: no ping answered, for 1 of 1, clear 3 of 3, repeat 1d     default
+            threshold: median > 100ms, for 1 of 1, clear 3 of 3, repeat 1d  LATENCY_THRESHOLD
+  archive   /data/2001_db8__1.rrd
+
+mail from   me@gmail.com                                                    EMAIL_SENDER
+  to        me@gmail.com                                                    default
+  server    smtp.gmail.com                                                  default
+  port      465                                                             default
+  tls       implicit                                                        default
+  username  me@gmail.com                                                    EMAIL_SENDER
+  password  ***                                                             EMAIL_PASSWORD
+
+1 target, 0.33 packets/s
+";
+        assert_eq!(printed(&variables, None), expected);
+    }
+
+    #[test]
+    fn many_targets_are_a_table_and_each_rule_stands_once() {
+        let targets: String = (1..=21).map(|n| format!("t{n} = \"192.0.2.{n}\"\n")).collect();
+        let toml = format!(
+            "[defaults]\nalerts = [\"slow\"]\n[alert.slow]\nwhen = \"p95 > 1s\"\n[targets]\n{targets}"
+        );
+        let page = printed(&[], Some(&toml));
+        let lines: Vec<&str> = page.lines().collect();
+        assert!(lines.contains(&"archives    /data/NAME.rrd"), "{page}");
+        assert!(lines.contains(&"target  host        step  pings  timeout  alerts     from"), "{page}");
+        assert!(
+            lines.contains(&"t21     192.0.2.21  60s   20     1500ms   down slow  latmon.toml:26"),
+            "{page}"
+        );
+        assert_eq!(lines.iter().filter(|line| line.starts_with("slow ")).count(), 1, "{page}");
+        assert_eq!(lines.last(), Some(&"21 targets, 7.00 packets/s"));
+    }
+
+    #[test]
+    fn what_is_absent_is_said() {
+        let page = printed(&[], Some("[targets]\na = { host = \"::1\", alerts = [] }\n"));
+        assert!(page.contains("\n  alerts    none    latmon.toml:2\n"), "{page}");
+        assert!(page.contains("\nmail        nobody is told: set EMAIL_SENDER, or write [mail]\n"), "{page}");
+    }
+}

@@ -85,7 +85,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::usage("--output takes one picture: name one target, or leave --output out"));
     }
     for subject in &subjects {
-        let history = archive::history(&subject.file, &subject.name, since, until).map_err(Failure::failed)?;
+        let history =
+            archive::history(&subject.file, &subject.name, since, until).map_err(Failure::failed)?;
         let bytes = graph::smoke(&history, &subject.picture).map_err(Failure::usage)?;
         let exit = match &args.output {
             Some(path) if path.as_os_str() == "-" => to_stdout(&bytes),
@@ -114,7 +115,11 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
     Ok(args
         .what
         .iter()
-        .map(|word| if is_file(word) { of_file(args, Path::new(word)) } else { of_target(args, &config, word) })
+        .map(
+            |word| {
+                if is_file(word) { of_file(args, Path::new(word)) } else { of_target(args, &config, word) }
+            },
+        )
         .collect())
 }
 

@@ -10,6 +10,7 @@ mod screen;
 mod settings;
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, BufWriter};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -88,7 +89,7 @@ enum Command {
 /// Does what `arguments` (the program's name first) say.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     if let Some(rest) = rrd_arguments(arguments) {
-        return rrd::run(rest);
+        return rrd_verb(rest);
     }
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
@@ -98,7 +99,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Rrd { arguments } => return rrd::run(&arguments),
+        Command::Rrd { arguments } => return rrd_verb(&arguments),
     };
     match done {
         Ok(exit) => exit,
@@ -121,6 +122,12 @@ fn rrd_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
         Some((verb, rest)) if verb == "rrd" => Some(rest),
         _ => None,
     }
+}
+
+/// One of rrdtool's verbs.
+fn rrd_verb(arguments: &[OsString]) -> ExitCode {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    ExitCode::from(rrd::run(arguments, &mut out, &mut io::stderr().lock()))
 }
 
 /// Prints help and version as clap has them, and its errors as one line.

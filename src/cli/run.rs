@@ -6,6 +6,7 @@ use std::thread;
 use clap::Args as ClapArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use latmon::monitor::{self, End};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -25,7 +26,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let stop = stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
+    raise_file_limit();
+    let stop =
+        stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let mut screen = Screen::new(config.probe.targets.len());
     let settings = monitor::Settings {
         host: host_name(),
@@ -39,6 +42,15 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         Ok(End::Told(_)) => Ok(Exit::Done),
         Ok(End::Panicked(reason)) => Err(Failure::failed(format!("stopped after a panic: {reason}"))),
         Err(error) => Err(Failure::failed(error)),
+    }
+}
+
+/// Every archive is kept open. The usual soft limit of 1024 files is there for programs that call select(2).
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("cannot raise the limit of open files: {error}");
     }
 }
 

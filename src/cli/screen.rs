@@ -74,16 +74,24 @@ impl Line {
         let (rank, word) = match state {
             _ if round.is_unknown() => (Rank::Unknown, "UNKNOWN"),
             _ if round.is_down() => (Rank::Down, "DOWN"),
-            TargetState::Alerting(open) => (Rank::Alerting, open.first().map_or("ALERT", |open| word(open.rule.judge.trouble()))),
+            TargetState::Alerting(open) => {
+                (Rank::Alerting, open.first().map_or("ALERT", |open| word(open.rule.judge.trouble())))
+            }
             TargetState::Ok | TargetState::Waiting | TargetState::Unknown { .. } => (Rank::Well, "ok"),
         };
-        let fault = round.fault().map(|fault| format!("  ({fault})")).unwrap_or_default();
+        let fault = match (round.fault(), round.pings().len() - round.known()) {
+            (None, _) => String::new(),
+            (Some(fault), _) if round.is_unknown() => format!("  ({fault})"),
+            (Some(fault), unknown) => format!("  ({unknown} of {} pings: {fault})", round.pings().len()),
+        };
         Self {
             end: round.end(),
             rank,
             name: round.target().name.clone(),
             median: round.median().map_or_else(|| "-".to_owned(), |median| median.to_string()),
-            loss: round.loss_ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
+            loss: round
+                .loss_ratio()
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
             state: format!("{word}{fault}"),
         }
     }

@@ -32,14 +32,34 @@ pub(super) struct SettingsArgs {
 impl SettingsArgs {
     /// The settings that hold.
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        let options = Options {
-            targets: self.targets.clone(),
+        self.load_with(&self.targets)
+    }
+
+    /// The settings that hold for the targets of the file that are named here; words that are no names of targets are
+    /// hosts, as for [`SettingsArgs::load`].
+    pub(super) fn load_named(&self) -> Result<Config, Failure> {
+        let known = config::look(&self.options(&[]), &Surroundings::of_process()).map_err(Failure::usage)?;
+        let is_known = |word: &String| known.targets.iter().any(|target| target.target.name == *word);
+        if self.targets.is_empty() || !self.targets.iter().all(is_known) {
+            return self.load();
+        }
+        let mut config = self.load_with(&[])?;
+        config.targets.retain(|target| self.targets.contains(&target.target.name));
+        Ok(config)
+    }
+
+    fn load_with(&self, targets: &[String]) -> Result<Config, Failure> {
+        config::load(&self.options(targets), &Surroundings::of_process()).map_err(Failure::usage)
+    }
+
+    fn options(&self, targets: &[String]) -> Options {
+        Options {
+            targets: targets.to_vec(),
             config: self.config.clone(),
             data_dir: self.data_dir.clone(),
             step: self.step.clone(),
             pings: self.pings.clone(),
             threshold: self.threshold.clone(),
-        };
-        config::load(&options, &Surroundings::of_process()).map_err(Failure::usage)
+        }
     }
 }

@@ -266,14 +266,22 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().filter_map(near).min_by_key(|(edits, _)| *edits).map(|(_, known)| known)
 }
 
-/// `text` without line breaks and other control characters, and cut where it grows too long to read.
+/// `text` for quoting: without line breaks and other control characters, and cut where it grows too long to read.
 pub(super) fn one_line(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(LONGEST_QUOTE)
-        .flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
-        .collect();
-    if text.chars().nth(LONGEST_QUOTE).is_some() {
+    escaped(text, LONGEST_QUOTE)
+}
+
+/// A whole sentence of somebody else's, which may quote what stands in a file.
+pub(super) fn sentence(text: &str) -> String {
+    escaped(text, LONGEST_SENTENCE)
+}
+
+fn escaped(text: &str, longest: usize) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(longest) {
+        if c.is_control() { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    if text.chars().nth(longest).is_some() {
         shown.push('…');
     }
     shown
@@ -281,6 +289,7 @@ pub(super) fn one_line(text: &str) -> String {
 
 const LONGEST_SLIP: usize = 200;
 const LONGEST_QUOTE: usize = 120;
+const LONGEST_SENTENCE: usize = 400;
 
 /// `latmon.toml:12: step`, `.env:2: LATENCY_STEP`, and just `--step` or `LATENCY_STEP` where the origin is the key.
 struct Place<'a>(&'a Origin, &'a str);

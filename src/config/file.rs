@@ -10,7 +10,7 @@ use crate::alert::rule::{Judge, Rule};
 use crate::time::Step;
 
 use super::document::{Entry, Section, Source};
-use super::error::{Error, nearest, one_line};
+use super::error::{Error, nearest, one_line, sentence};
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
 use super::read::read;
@@ -326,7 +326,7 @@ fn read_rule<T, E: ToString>(
     parse(entry.text()?).map_err(|error| Error::Rule {
         at: entry.at.clone(),
         key,
-        reason: one_line(&error.to_string()),
+        reason: sentence(&error.to_string()),
     })
 }
 

@@ -69,7 +69,7 @@ impl MailSection {
             at: entry.at.clone(),
             from: section.get("from").map(|entry| entry.parsed(value::address)).transpose()?,
             to: section.get("to").map(|entry| recipients(&entry)).transpose()?,
-            server: parsed("server", value::host)?,
+            server: parsed("server", value::server)?,
             port: section
                 .get("port")
                 .map(|entry| entry.parsed_number(value::port, "a whole number"))
@@ -110,7 +110,7 @@ pub(super) fn resolve(
         },
     };
     let server = said
-        .parsed(EMAIL_SMTP_SERVER, value::host)?
+        .parsed(EMAIL_SMTP_SERVER, value::server)?
         .or_else(|| section.and_then(|section| section.server.clone()))
         .or_else(|| is_gmail(&sender.value).then(|| Setting::default(GMAIL.to_owned())))
         .ok_or_else(|| incomplete(EMAIL_SMTP_SERVER, "'server'"))?;

@@ -75,6 +75,10 @@ pub(super) fn host(text: &str) -> Result<String, Wanted> {
     }
 }
 
+pub(super) fn server(text: &str) -> Result<String, Wanted> {
+    host(text).map_err(|_| "write the server's name or address alone; its port is a setting of its own")
+}
+
 /// Hosts with commas between them.
 pub(super) fn hosts(text: &str) -> Result<Vec<String>, Wanted> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());

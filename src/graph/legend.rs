@@ -58,7 +58,8 @@ pub(super) fn numbers(history: &History, columns: &Columns) -> Vec<Entry> {
             entry("median avg", latency(summary.average), true, 1),
             entry("min", latency(summary.min), false, 4),
             entry("max", latency(summary.max), false, 1),
-            entry("last", latency(summary.last), false, 3),
+            // The newest row was measured: without a median it was down.
+            entry("last", summary.last.map_or("down".to_owned(), |last| latency(Some(last))), false, 3),
             entry("loss avg", share_in_words(summary.loss_ratio), true, 1),
             entry("worst", share_in_words(summary.worst_loss_ratio), false, 2),
         ]);

@@ -81,7 +81,8 @@ impl<'a> Scene<'a> {
             .iter()
             .map(|tick| text_width(&tick.label, SMALL, false))
             .fold(text_width("loss", SMALL, false), f64::max);
-        let left = (label_width + 16.0).ceil();
+        // Labels of absurd latencies may be cut off, but leave room for the plot.
+        let left = (label_width + 16.0).min(width * 0.4).ceil();
         let right = width - RIGHT_MARGIN;
         let columns = Columns::new(history, right - left);
         let out_of_sight = picture.limit.filter(|_| limit_in_sight.is_none());
@@ -130,7 +131,7 @@ impl<'a> Scene<'a> {
         // The zone is told at any width, and the title gives way before the short form of the span does.
         let [_, short, zone] = &self.spans;
         let title_room = (room - width_of(short)).max(room * 0.5).min(room - width_of(zone));
-        let title = shortened(&self.picture.title, title_room);
+        let title = shortened(&printable(&self.picture.title), title_room);
         let bold = Lettering { em: TITLE, bold: true, anchor: HPos::Left };
         pen.text(&title, (self.plot.left, baseline), bold, self.colours.text.to_rgba())?;
         let left_over = room - text_width(&title, TITLE, true);
@@ -339,6 +340,9 @@ impl<'a> Scene<'a> {
     fn limit_label<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
         let Some(limit) = self.limit_secs else { return Ok(()) };
         let words = format!("limit {}", limit_in_words(limit));
+        if text_width(&words, SMALL, false) * 3.0 > self.plot.width() {
+            return Ok(());
+        }
         let line = self.limit_y(limit);
         // Above the line, or below it where there is no room above.
         let baseline = if line - self.plot.top > 16.0 { line - 4.5 } else { line + 12.5 };
@@ -408,6 +412,13 @@ impl<'a> Tag<'a> {
         let lettering = Lettering { em: SMALL, bold: false, anchor: self.anchor };
         pen.text(self.words, (x, baseline), lettering, self.colour.to_rgba())
     }
+}
+
+/// `title` with a mark in place of each character that nothing can show, and that no XML may hold.
+fn printable(title: &str) -> String {
+    let is_printable =
+        |character: char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
+    title.chars().map(|character| if is_printable(character) { character } else { '\u{fffd}' }).collect()
 }
 
 /// `title` as far as it fits into `room` pixels, with an ellipsis where it does not.

@@ -86,7 +86,7 @@ const LIGHT: Colours = Colours {
         RGBColor(245, 165, 0),
         RGBColor(220, 60, 10),
     ],
-    down: RGBColor(130, 0, 30),
+    down: RGBColor(155, 0, 28),
     down_block: RGBColor(248, 205, 208),
     down_line: RGBColor(226, 110, 122),
     down_text: RGBColor(150, 0, 26),

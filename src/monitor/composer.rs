@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::{error, warn};
 
 use super::{Settings, letter};
@@ -66,9 +66,10 @@ impl Composer {
         Ok(Self { news, thread, desk })
     }
 
-    /// Takes an event; an error means that the composer is gone.
-    pub(super) fn send(&self, news: News) -> Result<(), SendError<News>> {
-        self.news.send(news)
+    /// Takes an event; false when the composer is gone.
+    #[must_use]
+    pub(super) fn send(&self, news: News) -> bool {
+        self.news.send(news).is_ok()
     }
 
     /// Composes what still waits, and then `last`.

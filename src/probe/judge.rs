@@ -181,3 +181,158 @@ impl From<Malformed> for Ignored {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::probe::TargetSettings;
+    use crate::probe::clock::Wall;
+    use crate::probe::icmp::{ECHO_LEN, Echo};
+    use crate::probe::schedule::Action;
+    use crate::time::Step;
+    use etherparse::checksum::Sum16BitWords;
+    use etherparse::{IpNumber, Ipv4Header};
+
+    const THEM: [u8; 4] = [198, 18, 0, 2];
+    const ROUTER: [u8; 4] = [198, 18, 0, 254];
+    const RAW: Origin = Origin { family: Family::V4, kind: SocketKind::Raw, identifier: 0x4c4d };
+
+    /// A judge, and the schedule of one ping that was just sent to THEM.
+    struct Court {
+        judge: Judge,
+        schedule: Schedule,
+        now: Now,
+        request: [u8; ECHO_LEN],
+    }
+
+    impl Court {
+        fn new() -> Self {
+            let target = Arc::new(Target { name: "them".to_owned(), host: "198.18.0.2".to_owned() });
+            let settings = TargetSettings {
+                target: Arc::clone(&target),
+                step: Step::new(1).unwrap(),
+                pings: 1,
+                timeout: Duration::from_millis(500),
+            };
+            let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
+            let mut judge = Judge::new(vec![target], Secret::new([7; 16]));
+            let mut schedule = Schedule::new(&[settings], now);
+            let address = SocketAddr::new(THEM.into(), 0);
+            schedule.set_address(0, address);
+            judge.set_address(0, address);
+            let number = loop {
+                match schedule.poll(now.monotonic) {
+                    Action::Send(request) => break request.number,
+                    Action::Wait(until) => (now.monotonic, now.wall) = (until, Wall(until.0)),
+                    Action::Listen => unreachable!("nothing is under way"),
+                }
+            };
+            let mut request = [0; ECHO_LEN];
+            let tag = judge.tag(number, address.ip());
+            Echo { identifier: RAW.identifier, number: number.into(), tag }
+                .emit_request(Family::V4, &mut request);
+            Self { judge, schedule, now, request }
+        }
+
+        /// Hands in an ICMP message as a RAW socket delivers it, and tells why it did not count.
+        fn hear(&mut self, from: [u8; 4], message: &[u8]) -> Option<Ignored> {
+            let packet = behind_ip(from, message);
+            let packet = Packet { from: from.into(), bytes: &packet, stamp: None };
+            let tally = self.judge.tally().clone();
+            self.judge.take(packet, RAW, &mut self.schedule, self.now);
+            self.judge.tally().since(&tally)
+        }
+
+        fn reply(&self) -> Vec<u8> {
+            let mut reply = self.request.to_vec();
+            reply[0] = 0;
+            summed(reply)
+        }
+    }
+
+    fn behind_ip(from: [u8; 4], message: &[u8]) -> Vec<u8> {
+        let length = message.len() as u16;
+        let mut packet = Vec::new();
+        Ipv4Header::new(length, 64, IpNumber::ICMP, from, [198, 18, 0, 1])
+            .unwrap()
+            .write(&mut packet)
+            .unwrap();
+        packet.extend(message);
+        packet
+    }
+
+    /// The message with its checksum set right.
+    fn summed(mut message: Vec<u8>) -> Vec<u8> {
+        message[2..4].fill(0);
+        let sum = Sum16BitWords::new().add_slice(&message).ones_complement();
+        message[2..4].copy_from_slice(&sum.to_ne_bytes());
+        message
+    }
+
+    #[test]
+    fn a_reply_of_ours_counts_once() {
+        let mut court = Court::new();
+        let reply = court.reply();
+        assert_eq!(court.hear(THEM, &reply), None);
+        assert_eq!(court.hear(THEM, &reply), Some(Ignored::Duplicate));
+    }
+
+    #[test]
+    fn a_reply_that_anything_is_wrong_with_does_not_count_and_harms_nobody() {
+        let mut court = Court::new();
+        let reply = court.reply();
+        let changed = |offset: usize| {
+            let mut reply = reply.clone();
+            reply[offset] ^= 1;
+            reply
+        };
+        assert_eq!(court.hear(ROUTER, &reply), Some(Ignored::WrongSource));
+        assert_eq!(court.hear(THEM, &changed(2)), Some(Ignored::Damaged), "the checksum");
+        assert_eq!(court.hear(THEM, &changed(40)), Some(Ignored::Damaged), "the payload");
+        assert_eq!(
+            court.hear(THEM, &summed(changed(40))),
+            Some(Ignored::Damaged),
+            "the payload, summed up anew"
+        );
+        assert_eq!(court.hear(THEM, &summed(changed(5))), Some(Ignored::Foreign), "the identifier");
+        assert_eq!(court.hear(THEM, &summed(changed(7))), Some(Ignored::Damaged), "the sequence");
+        assert_eq!(court.hear(THEM, &summed(changed(12))), Some(Ignored::Forged), "the number");
+        assert_eq!(court.hear(THEM, &summed(changed(20))), Some(Ignored::Forged), "the tag");
+        assert_eq!(
+            court.hear(THEM, &summed(reply[..16].to_vec())),
+            Some(Ignored::Length),
+            "fping takes this one"
+        );
+        assert_eq!(court.hear(THEM, &reply[..4]), Some(Ignored::Length));
+        assert_eq!(
+            court.hear(THEM, &court.request.clone()),
+            Some(Ignored::Foreign),
+            "what loopback lets us hear"
+        );
+        assert_eq!(court.hear(THEM, &reply), None, "the true one still counts");
+    }
+
+    #[test]
+    fn an_error_is_told_once_until_a_reply_comes_and_settles_nothing() {
+        let mut court = Court::new();
+        let mut quoted = behind_ip([198, 18, 0, 1], &court.request);
+        quoted[16..20].copy_from_slice(&THEM);
+        let unreachable = |quoted: &[u8]| summed([&[3, 1, 0, 0, 0, 0, 0, 0], quoted].concat());
+        let told = Some(Trouble::Says(Reason { family: Family::V4, kind: 3, code: 1 }, ROUTER.into()));
+        assert_eq!(court.hear(ROUTER, &unreachable(&quoted)), None);
+        assert_eq!(court.judge.troubles, [told]);
+        assert_eq!(court.hear(THEM, &court.reply()), None, "the ping was not settled");
+        assert_eq!(court.judge.troubles, [None]);
+        assert_eq!(court.hear(ROUTER, &unreachable(&quoted[..28])), None, "a short quote tells the address");
+        assert_eq!(court.judge.troubles, [told]);
+
+        let mut forged = quoted.clone();
+        forged[20 + 20] ^= 1;
+        assert_eq!(court.hear(ROUTER, &unreachable(&forged)), Some(Ignored::Forged));
+        let mut foreign = quoted;
+        foreign[20 + 5] ^= 1;
+        assert_eq!(court.hear(ROUTER, &unreachable(&foreign)), Some(Ignored::Foreign));
+    }
+}

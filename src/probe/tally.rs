@@ -55,7 +55,7 @@ impl Ignored {
 }
 
 /// How many packets did not count since the start, by kind.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     counts: [u64; Ignored::ALL.len()],
     throttle: Throttle,
@@ -71,10 +71,10 @@ impl Tally {
         }
     }
 
-    /// How many there were of a kind.
+    /// The kind of which there is more than there was, for tests.
     #[cfg(test)]
-    pub(super) fn of(&self, ignored: Ignored) -> u64 {
-        self.counts[ignored as usize]
+    pub(super) fn since(&self, before: &Self) -> Option<Ignored> {
+        Ignored::ALL.into_iter().find(|kind| self.counts[*kind as usize] > before.counts[*kind as usize])
     }
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Tally {
 }
 
 /// Lets a few lines through in each span of time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Throttle {
     span: Option<Monotonic>,
     passed: u32,

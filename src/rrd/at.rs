@@ -2,9 +2,14 @@
 //!
 //! What people have in scripts counts, so its oddities are kept: `-5m` is five months ago, `-6m` six minutes.
 
-use chrono::{Datelike, Local, LocalResult, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike};
+mod civil;
+mod scanner;
+
+use chrono::Datelike;
 
 use crate::time::UnixTime;
+use civil::Civil;
+use scanner::{Scanner, Token};
 
 /// A point in time as written: it may be relative to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,56 +152,6 @@ pub enum Error {
     Circle,
 }
 
-/// A local date and time whose day may lie outside of its month, and so on, until it is resolved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Civil {
-    year: i64,
-    month0: i64,
-    day: i64,
-    hour: i64,
-    minute: i64,
-    second: i64,
-}
-
-impl Civil {
-    fn of(time: UnixTime) -> Self {
-        let local = time.local().civil;
-        Self {
-            year: i64::from(local.year()),
-            month0: i64::from(local.month0()),
-            day: i64::from(local.day()),
-            hour: i64::from(local.hour()),
-            minute: i64::from(local.minute()),
-            second: i64::from(local.second()),
-        }
-    }
-
-    fn at(self, hour: i64, minute: i64) -> Self {
-        Self { hour, minute, second: 0, ..self }
-    }
-
-    /// As C's `mktime`: what is too large carries over. A time that the clocks skipped counts by the zone before; of a
-    /// time that was there twice the later counts.
-    fn resolve(self) -> UnixTime {
-        let (year, month) = (self.year + self.month0.div_euclid(12), self.month0.rem_euclid(12) + 1);
-        let resolved = || {
-            let first = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month as u32, 1)?;
-            let seconds = (self.day.checked_sub(1)?.checked_mul(86_400)?)
-                .checked_add(self.hour * 3600 + self.minute * 60 + self.second)?;
-            let civil = NaiveDateTime::from(first).checked_add_signed(TimeDelta::try_seconds(seconds)?)?;
-            match Local.from_local_datetime(&civil) {
-                LocalResult::Single(time) | LocalResult::Ambiguous(_, time) => Some(time.timestamp()),
-                LocalResult::None => {
-                    let before = civil.checked_sub_signed(TimeDelta::try_days(1)?)?;
-                    let offset = *Local.from_local_datetime(&before).latest()?.offset();
-                    Some(civil.and_utc().timestamp() - i64::from(offset.local_minus_utc()))
-                }
-            }
-        };
-        UnixTime::from_secs(resolved().unwrap_or(i64::MAX))
-    }
-}
-
 /// What is added to a base: calendar fields, which follow the clocks that people read, and plain seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Offset {
@@ -223,8 +178,8 @@ impl Offset {
     /// Reads `+1d2h -5 min`, from a sign on; nothing where there is none.
     fn parse(scanner: &mut Scanner<'_>) -> Result<Self, Error> {
         let mut offset = Self::default();
-        let mut before = None;
         while let Token::Sign(sign) = scanner.token {
+            let mut before = None;
             scanner.next();
             if !matches!(scanner.token, Token::Number(_)) {
                 return Err(Error::NumberAfterSign(sign));
@@ -233,8 +188,8 @@ impl Offset {
                 let count = number(digits).min(Self::MOST);
                 scanner.next();
                 let unit = unit(scanner.token, count, before);
-                offset.add(if sign == '-' { -count } else { count }, unit);
-                before = Some(unit);
+                offset.add(if sign == '-' { -count } else { count }, unit.unwrap_or(Unit::Seconds));
+                before = unit.or(before);
                 // Whatever stands in the unit's place is taken for one, even a sign or another number.
                 scanner.next();
             }
@@ -263,23 +218,24 @@ impl Offset {
     }
 }
 
-/// The unit of an offset; `m` is months or minutes by the unit before it, or else by its count.
-fn unit(token: Token<'_>, count: i64, before: Option<Unit>) -> Unit {
-    let Token::Word(word) = token else { return Unit::Seconds };
+/// The unit of an offset, if it is one; `m` is months or minutes by the unit before it, or else by its count.
+fn unit(token: Token<'_>, count: i64, before: Option<Unit>) -> Option<Unit> {
+    let Token::Word(word) = token else { return None };
     match lower(word).as_str() {
-        "y" | "yr" | "year" | "years" => Unit::Years,
-        "mon" | "month" | "months" => Unit::Months,
-        "w" | "wk" | "week" | "weeks" => Unit::Weeks,
-        "d" | "day" | "days" => Unit::Days,
-        "h" | "hr" | "hour" | "hours" => Unit::Hours,
-        "min" | "minute" | "minutes" => Unit::Minutes,
-        "m" => match before {
+        "y" | "yr" | "year" | "years" => Some(Unit::Years),
+        "mon" | "month" | "months" => Some(Unit::Months),
+        "w" | "wk" | "week" | "weeks" => Some(Unit::Weeks),
+        "d" | "day" | "days" => Some(Unit::Days),
+        "h" | "hr" | "hour" | "hours" => Some(Unit::Hours),
+        "min" | "minute" | "minutes" => Some(Unit::Minutes),
+        "s" | "sec" | "second" | "seconds" => Some(Unit::Seconds),
+        "m" => Some(match before {
             Some(Unit::Years | Unit::Months | Unit::Weeks | Unit::Days) => Unit::Months,
             Some(Unit::Hours | Unit::Minutes | Unit::Seconds) => Unit::Minutes,
             None if count < 6 => Unit::Months,
             None => Unit::Minutes,
-        },
-        _ => Unit::Seconds,
+        }),
+        _ => None,
     }
 }
 
@@ -426,7 +382,7 @@ fn numeric_date(scanner: &mut Scanner<'_>, today: Civil) -> Result<NumericDate, 
     let first = number(digits);
     scanner.next();
     if first > FIRST_EPOCH {
-        return Ok(NumericDate { civil: Civil::of(UnixTime::from_secs(first)), exact: true });
+        return Ok(NumericDate { civil: Civil::exactly(UnixTime::from_secs(first)), exact: true });
     }
     let (mut month, mut day, mut year_digits) = (first, 0, None);
     if (19_700_102..=24_000_100).contains(&first) {
@@ -496,69 +452,4 @@ fn lower(word: &str) -> String {
 /// The value of digits; the largest one where they are too many.
 fn number(digits: &str) -> i64 {
     digits.parse().unwrap_or(i64::MAX)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    Number(&'a str),
-    Word(&'a str),
-    /// `+` or `-`.
-    Sign(char),
-    /// `:`, `.` or `/`.
-    Mark(char),
-    /// The end, or a character that ends it.
-    End,
-}
-
-/// Cuts a text into tokens, and knows the present one.
-#[derive(Clone, Copy)]
-struct Scanner<'a> {
-    text: &'a str,
-    /// Where the present token begins, and where it ends.
-    start: usize,
-    end: usize,
-    token: Token<'a>,
-}
-
-impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Self {
-        let mut scanner = Self { text, start: 0, end: 0, token: Token::End };
-        scanner.next();
-        scanner
-    }
-
-    fn next(&mut self) {
-        let behind = &self.text[self.end..];
-        let blanks = behind.len()
-            - behind.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '_' || c == ',').len();
-        self.start = self.end + blanks;
-        let rest = &self.text[self.start..];
-        let run = |is: fn(&char) -> bool| rest.find(|c| !is(&c)).unwrap_or(rest.len());
-        let (len, token): (usize, fn(&'a str) -> Token<'a>) = match rest.chars().next() {
-            Some('0'..='9') => (run(char::is_ascii_digit), Token::Number),
-            Some('a'..='z' | 'A'..='Z') => (run(char::is_ascii_alphabetic), Token::Word),
-            Some('+') => (1, |_| Token::Sign('+')),
-            Some('-') => (1, |_| Token::Sign('-')),
-            Some(':') => (1, |_| Token::Mark(':')),
-            Some('.') => (1, |_| Token::Mark('.')),
-            Some('/') => (1, |_| Token::Mark('/')),
-            _ => (0, |_| Token::End),
-        };
-        self.end = self.start + len;
-        self.token = token(&rest[..len]);
-    }
-
-    /// What begins with the present token.
-    fn rest(&self) -> &'a str {
-        &self.text[self.start..]
-    }
-
-    /// The error that the present token cannot begin a time. A character that is no token is told twice.
-    fn unparsable(&self) -> Error {
-        let rest = self.rest();
-        match (self.token, rest.chars().next()) {
-            (Token::End, Some(junk)) => Error::Unparsable(format!("{junk}{rest}")),
-            _ => Error::Unparsable(rest.to_owned()),
-        }
-    }
 }

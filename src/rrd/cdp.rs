@@ -135,3 +135,37 @@ fn empty(cf: Cf) -> f64 {
 fn or(value: f64, otherwise: f64) -> f64 {
     if value.is_nan() { otherwise } else { value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rra(cf: Cf) -> RraDef {
+        RraDef { cf, xff: 0.5, pdp_per_row: 4, rows: 3 }
+    }
+
+    #[test]
+    fn rows_are_due_when_the_last_step_of_theirs_ends() {
+        let due = |first_pdp, elapsed| Due::new(&rra(Cf::Average), first_pdp, elapsed).rows;
+        assert_eq!((due(0, 3), due(0, 4), due(3, 1), due(2, 5)), (0, 1, 1, 1));
+        // No more than the archive has.
+        assert_eq!((due(0, 12), due(0, 4000)), (3, 3));
+    }
+
+    /// Two known and two unknown of four: xff 0.5 lets the row stand. LAST stays unknown whatever xff says.
+    #[test]
+    fn half_unknown_rows_stand_and_last_does_not() {
+        let row = |cf| {
+            let rra = rra(cf);
+            let collect = |cdp: Cdp, pdp: f64| cdp.consolidate(&rra, Due::new(&rra, 0, 1), pdp, 1);
+            let cdp = [2.0, 8.0, UNKNOWN].into_iter().fold(Cdp::new(0), collect);
+            cdp.consolidate(&rra, Due::new(&rra, 3, 1), UNKNOWN, 1)
+        };
+        assert_eq!([Cf::Average, Cf::Min, Cf::Max].map(|cf| row(cf).primary), [5.0, 2.0, 8.0]);
+        assert!(row(Cf::Last).primary.is_nan());
+        assert_eq!(
+            [Cf::Average, Cf::Min, Cf::Max].map(|cf| row(cf).value),
+            [0.0, f64::INFINITY, f64::NEG_INFINITY]
+        );
+    }
+}

@@ -1,21 +1,19 @@
 //! New archives.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::mkstemp;
 
 use crate::rrd::cdp::Cdp;
 use crate::rrd::def::{ArchiveDef, DataSource, Definition};
 use crate::rrd::error::{DefinitionError, Error, Operation};
 use crate::rrd::layout::{
-    COOKIE, FLOAT_COOKIE, Layout, WORD, cdp_prep, ds_def, live_head, pdp_prep, put, put_f64, rra_def,
-    stat_head,
+    COOKIE, FLOAT_COOKIE, Layout, MICROSECONDS_SINCE, WORD, cdp_prep, ds_def, live_head, pdp_prep, put,
+    rra_def, stat_head,
 };
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::Pdp;
@@ -39,10 +37,7 @@ pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Res
     if overwrite == Overwrite::No && path.symlink_metadata().is_ok() {
         return Err(Error::Exists { path: path.to_owned() });
     }
-    let mode = path.metadata().map_or(MODE, |there| {
-        use std::os::unix::fs::PermissionsExt;
-        Mode::from_bits_truncate(there.permissions().mode())
-    });
+    let mode = path.metadata().map_or(MODE, |there| there.permissions().mode() & 0o7777);
     let temporary = Temporary::beside(path)?;
     let failed = |operation| {
         move |error: io::Error| Error::System {
@@ -54,33 +49,30 @@ pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Res
     allocate(&temporary.file, header.len() as u64 + rows_len(definition))
         .map_err(failed(Operation::Allocate))?;
     write_image(&temporary.file, &header, definition).map_err(failed(Operation::Write))?;
-    fchmod(temporary.file.as_fd(), mode).map_err(|errno| failed(Operation::Write)(errno.into()))?;
+    temporary.file.set_permissions(Permissions::from_mode(mode)).map_err(failed(Operation::Write))?;
     temporary.persist(path, overwrite)
 }
 
-/// The bytes of a new archive.
+/// The bytes of a new archive; an error when they do not fit the memory.
 pub fn image(definition: &Definition) -> Result<Vec<u8>, Error> {
     let mut bytes = header(definition)?;
-    let header_len = bytes.len();
-    let rows_len = usize::try_from(rows_len(definition)).unwrap_or(usize::MAX);
-    bytes.resize(header_len.saturating_add(rows_len), 0);
-    for word in bytes[header_len..].chunks_exact_mut(WORD) {
-        word.copy_from_slice(&UNKNOWN.to_le_bytes());
-    }
+    let len = rows_len(definition);
+    let rows = usize::try_from(len).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
+    let rows = rows.ok_or(DefinitionError::TooLarge(len))? / WORD;
+    bytes.extend(std::iter::repeat_n(UNKNOWN.to_le_bytes(), rows).flatten());
     Ok(bytes)
 }
 
-const MODE: Mode = Mode::from_bits_truncate(0o644);
+/// Whatever the umask says, as in the original.
+const MODE: u32 = 0o644;
 
 /// The header of a new archive. The current rows are random, as the original's are: archives of many files that are
 /// updated together then do not all reach the end of a page at once.
 fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
     definition.check()?;
     let (ds_count, rra_count) = (definition.data_sources.len() as u64, definition.archives.len() as u64);
-    let too_long =
-        DefinitionError::TooLong { step: u64::from(definition.step.secs()), pdp_per_row: 0, rows: 0 };
-    let layout =
-        Layout::new(ds_count, rra_count, WRITTEN_VERSION, isize::MAX as u64).map_err(|_| too_long)?;
+    let layout = Layout::new(ds_count, rra_count, MICROSECONDS_SINCE, isize::MAX as u64)
+        .map_err(|_| DefinitionError::TooLarge(u64::MAX))?;
     check_size(definition, layout)?;
     let mut bytes = vec![0; layout.header_len()];
     bytes[..COOKIE.len()].copy_from_slice(&COOKIE);
@@ -109,8 +101,6 @@ fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
     Ok(bytes)
 }
 
-const WRITTEN_VERSION: u32 = 3;
-
 /// Whether the sum of all rows fits a file.
 fn check_size(definition: &Definition, layout: Layout) -> Result<(), DefinitionError> {
     let mut len = layout.header_len() as u64;
@@ -119,11 +109,7 @@ fn check_size(definition: &Definition, layout: Layout) -> Result<(), DefinitionE
             .checked_mul(archive.rows)
             .and_then(|rows| len.checked_add(rows))
             .filter(|len| isize::try_from(*len).is_ok())
-            .ok_or(DefinitionError::TooLong {
-                step: u64::from(definition.step.secs()),
-                pdp_per_row: archive.pdp_per_row,
-                rows: archive.rows,
-            })?;
+            .ok_or(DefinitionError::TooLarge(u64::MAX))?;
     }
     Ok(())
 }
@@ -145,15 +131,16 @@ fn put_ds(def: &mut [u8], source: &DataSource) {
     put_text(&mut def[ds_def::NAME..], &source.name);
     put_text(&mut def[ds_def::TYPE..], source.ds_type.name());
     put(def, ds_def::HEARTBEAT, source.heartbeat.to_le_bytes());
-    put_f64(def, ds_def::MIN, source.min);
-    put_f64(def, ds_def::MAX, source.max);
+    // As they are: a limit that was written "nan" keeps its sign in the original too.
+    put(def, ds_def::MIN, source.min.to_le_bytes());
+    put(def, ds_def::MAX, source.max.to_le_bytes());
 }
 
 fn put_rra(def: &mut [u8], archive: &ArchiveDef) {
     put_text(&mut def[rra_def::CF..], archive.cf.name());
     put(def, rra_def::ROWS, archive.rows.to_le_bytes());
     put(def, rra_def::PDP_PER_ROW, archive.pdp_per_row.to_le_bytes());
-    put_f64(def, rra_def::XFF, archive.xff);
+    put(def, rra_def::XFF, archive.xff.to_le_bytes());
 }
 
 fn put_text(field: &mut [u8], text: &str) {
@@ -197,11 +184,21 @@ struct Temporary {
 impl Temporary {
     /// A new file in the folder of `path`, named like it with six more characters.
     fn beside(path: &Path) -> Result<Self, Error> {
-        let mut template = path.as_os_str().to_owned();
-        template.push("XXXXXX");
-        let (fd, made) = mkstemp(Path::new(&template))
-            .map_err(|errno| Error::Temporary { path: path.to_owned(), errno: errno as i32 })?;
-        Ok(Self { file: File::from(fd), path: Some(made) })
+        const TRIES: u32 = 100;
+        let mut last = io::Error::from(Errno::EEXIST);
+        for _ in 0..TRIES {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!("{:06x}", random() & 0xff_ffff));
+            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&name) {
+                Ok(file) => return Ok(Self { file, path: Some(name.into()) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+                Err(error) => {
+                    last = error;
+                    break;
+                }
+            }
+        }
+        Err(Error::Temporary { path: path.to_owned(), errno: last.raw_os_error().unwrap_or(0) })
     }
 
     fn persist(mut self, path: &Path, overwrite: Overwrite) -> Result<(), Error> {

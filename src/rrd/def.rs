@@ -253,8 +253,7 @@ impl ArchiveDef {
         let cf = parse_cf(fields.next().ok_or_else(too_few)?)?;
         let xff = fields.next().ok_or_else(too_few)?;
         let xff = parse_number(xff.as_bytes()).map_err(|_| DefinitionError::Xff)?;
-        // NaN is let through, as the original does: no row of such an archive is ever unknown.
-        if xff < 0.0 || xff >= 1.0 {
+        if !is_xff(xff) {
             return Err(DefinitionError::Xff);
         }
         let steps = fields.next().ok_or_else(too_few)?;
@@ -281,7 +280,7 @@ impl ArchiveDef {
         if self.pdp_per_row == 0 || self.rows == 0 {
             return Err(duration(crate::rrd::error::DurationError::Zero));
         }
-        if self.xff < 0.0 || self.xff >= 1.0 {
+        if !is_xff(self.xff) {
             return Err(DefinitionError::Xff);
         }
         let step = u64::from(step.secs());
@@ -303,6 +302,11 @@ impl FromStr for ArchiveDef {
     }
 }
 
+/// NaN is let through, as the original does: no row of such an archive is ever unknown.
+fn is_xff(xff: f64) -> bool {
+    xff.is_nan() || (0.0..1.0).contains(&xff)
+}
+
 /// The function whose name the field begins with: its leading capitals count, the rest is ignored.
 fn parse_cf(field: &str) -> Result<Cf, DefinitionError> {
     let end = field.bytes().position(|b| !b.is_ascii_uppercase()).unwrap_or(field.len());
@@ -318,4 +322,72 @@ fn parse_cf(field: &str) -> Result<Cf, DefinitionError> {
 /// The time that an archive covers, in seconds; `None` when it is more than can be counted.
 pub(super) fn span_secs(step: u64, pdp_per_row: u64, rows: u64) -> Option<u64> {
     step.checked_mul(pdp_per_row)?.checked_mul(rows).filter(|span| *span <= LONGEST_SPAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_types_are_the_same_definition() {
+        let source: DataSource = "DS:ping1:GAUGE:2m:-0.5:U".parse().unwrap();
+        assert_eq!((source.name.as_str(), source.ds_type, source.heartbeat), ("ping1", DsType::Gauge, 120));
+        assert_eq!(source.min, -0.5);
+        assert!(source.max.is_nan());
+        let step = Step::new(60).unwrap();
+        let archive = ArchiveDef { cf: Cf::Max, xff: 0.5, pdp_per_row: 60, rows: 720 };
+        assert_eq!(ArchiveDef::parse("RRA:MAX:0.5:1h:30d", step), Ok(archive));
+        assert_eq!("RRA:MAX:0.5:60:720".parse(), Ok(archive));
+        // Without a step a duration is no count of steps.
+        assert!("RRA:MAX:0.5:1h:720".parse::<ArchiveDef>().is_err());
+    }
+
+    #[test]
+    fn what_rrdtool_knows_and_we_do_not_is_named() {
+        let error = "DS:a:DCOUNTER:120:0:U".parse::<DataSource>().unwrap_err();
+        assert_eq!(error.to_string(), "the DS type DCOUNTER is not in latmon yet");
+        let error = "RRA:HWPREDICT:10:0.1:0.1:5".parse::<ArchiveDef>().unwrap_err();
+        assert_eq!(error.to_string(), "the consolidation function HWPREDICT is not in latmon yet");
+    }
+
+    /// Typed definitions do not come through the parser, so `check` has to see the same faults.
+    #[test]
+    fn typed_definitions_are_checked() {
+        let good = Definition {
+            step: Step::new(60).unwrap(),
+            start: UnixTime::from_secs(1_700_000_000),
+            data_sources: vec!["DS:a:GAUGE:120:0:U".parse().unwrap()],
+            archives: vec!["RRA:MAX:0.5:60:720".parse().unwrap()],
+        };
+        assert_eq!(good.check(), Ok(()));
+        let refused = |change: fn(&mut Definition)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            bad.check().unwrap_err().to_string()
+        };
+        assert_eq!(refused(|d| d.archives.clear()), "you must define at least one Round Robin Archive");
+        assert_eq!(refused(|d| d.data_sources.clear()), "you must define at least one Data Source");
+        assert_eq!(refused(|d| d.data_sources.push(d.data_sources[0].clone())), "Duplicate DS name: a");
+        assert_eq!(refused(|d| d.data_sources[0].name = "a b".into()), "invalid DS format");
+        assert_eq!(refused(|d| d.data_sources[0].name = "x".repeat(20)), "invalid DS format");
+        assert_eq!(
+            refused(|d| d.data_sources[0].heartbeat = 0),
+            "failed to parse data source 0:0:NaN: value must be positive"
+        );
+        assert_eq!(
+            refused(|d| d.data_sources[0].max = -1.0),
+            "failed to parse data source 120:0:-1: min must be less than max in DS definition"
+        );
+        assert_eq!(refused(|d| d.archives[0].xff = 1.0), "Invalid xff: must be between 0 and 1");
+        assert_eq!(refused(|d| d.archives[0].rows = 0), "Invalid row count 0: value must be positive");
+        assert_eq!(refused(|d| d.archives[0].pdp_per_row = 0), "Invalid step 0: value must be positive");
+        assert_eq!(
+            refused(|d| d.start = UnixTime::from_secs(0)),
+            "the first entry to the RRD should be after 1980"
+        );
+        assert_eq!(
+            refused(|d| d.archives[0].rows = u64::MAX),
+            format!("the archives are too long: {} rows of 60 steps of 60 seconds", u64::MAX)
+        );
+    }
 }

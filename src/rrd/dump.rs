@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::rrd::file::{Rra, Rrd};
-use crate::rrd::number::Own;
+use crate::rrd::number::{Own, Printf};
 use crate::time::UnixTime;
 
 /// How the XML begins.
@@ -49,7 +49,7 @@ fn write_header(header: Header, out: &mut impl Write) -> io::Result<()> {
              xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"\n\
              \txsi:schemaLocation=\"{SITE}/rrdtool-dump.xml {SITE}/rrdtool-dump.xsd\">\n"
         ),
-        Header::None => write!(out, "{DUMP}<rrd>\n"),
+        Header::None => writeln!(out, "{DUMP}<rrd>"),
     }
 }
 
@@ -104,7 +104,7 @@ fn write_archive<B: AsRef<[u8]>>(
          \t\t<cdp_prep>\n",
         archive.cf.name(),
         archive.pdp_per_row,
-        Own(archive.xff),
+        Xff(archive.xff),
     )?;
     for cdp in (0..rrd.ds_count()).filter_map(|ds| rrd.cdp(index, ds)) {
         write!(
@@ -133,6 +133,15 @@ fn write_archive<B: AsRef<[u8]>>(
         writeln!(out, "</row>")?;
     }
     writeln!(out, "\t\t</database>\n\t</rra>")
+}
+
+/// An xff, the one number whose NaN is shown as C does.
+struct Xff(f64);
+
+impl std::fmt::Display for Xff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_nan() { Printf(self.0).fmt(f) } else { Own(self.0).fmt(f) }
+    }
 }
 
 /// A time as the comments show it.

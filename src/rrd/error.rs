@@ -391,7 +391,10 @@ pub enum DefinitionError {
     /// A start before the archives' own time began.
     #[error("the first entry to the RRD should be after 1980")]
     Start,
-    /// An archive that would cover more time than can be counted, or whose file would be too large.
+    /// More rows than a file, or the memory, can hold.
+    #[error("the archives are too large: {0} bytes or more")]
+    TooLarge(u64),
+    /// An archive that would cover more time than can be counted.
     #[error("the archives are too long: {rows} rows of {pdp_per_row} steps of {step} seconds")]
     TooLong {
         /// Seconds of a step.

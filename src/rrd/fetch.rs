@@ -1,6 +1,6 @@
 //! Rows of a span of time, from the archive that serves it best.
 
-use crate::rrd::def::{Cf, EARLIEST, LATEST_SECS};
+use crate::rrd::def::{Cf, LATEST_SECS};
 use crate::rrd::error::FetchError;
 use crate::rrd::file::{Ds, Row, Rra, Rrd};
 use crate::time::{Step, UnixTime};
@@ -34,7 +34,7 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         if start > end {
             return Err(FetchError::Order { start, end });
         }
-        if start < EARLIEST.secs() {
+        if start < 0 {
             return Err(FetchError::Start);
         }
         let end = end.min(LATEST_SECS);

@@ -129,7 +129,7 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         i64::try_from(archive.pdp_per_row * u64::from(self.step().secs())).unwrap_or(i64::MAX)
     }
 
-    /// The last update as the file has it, for those who print its parts.
+    /// Bytes before the first row.
     pub fn header_len(&self) -> usize {
         self.layout.header_len()
     }
@@ -284,11 +284,7 @@ pub(super) fn last_ds_at(prep: &[u8]) -> &[u8] {
 /// Checks a header, which may be all that was read of a file of `file_len` bytes.
 pub(super) fn check(header: &[u8], file_len: u64) -> Result<Layout, Fault> {
     if file_len < stat_head::LEN as u64 || header.len() < stat_head::LEN {
-        // A file that is none is told so even when it is short.
-        return Err(match header.get(..COOKIE.len()) {
-            Some(cookie) if cookie != COOKIE => Fault::NoCookie,
-            _ => Fault::EndsIn(Section::StatHead),
-        });
+        return Err(Fault::EndsIn(Section::StatHead));
     }
     if header[..COOKIE.len()] != COOKIE {
         return Err(Fault::NoCookie);
@@ -300,6 +296,10 @@ pub(super) fn check(header: &[u8], file_len: u64) -> Result<Layout, Fault> {
     let step = u64_at(header, stat_head::STEP);
     let counts = [stat_head::DS_COUNT, stat_head::RRA_COUNT].map(|at| u64_at(header, at));
     let layout = Layout::new(counts[0], counts[1], version, file_len.min(header.len() as u64))?;
+    if layout.ds_count == 0 && layout.rra_count > 0 {
+        // Rows of no bytes: nothing would bound their number.
+        return Err(Fault::Counts { data_sources: counts[0], archives: counts[1] });
+    }
     if step == 0 || u32::try_from(step).is_err() {
         return Err(Fault::Step(step));
     }

@@ -15,9 +15,9 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
-use crate::rrd::error::{Error, Fault, Operation, Section, UpdateError};
+use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
-use crate::rrd::layout::{COOKIE, Layout, stat_head};
+use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, stat_head, u64_at};
 use crate::rrd::update::{Options, Template, Updater, store_in};
 use crate::time::UnixTime;
 
@@ -34,12 +34,18 @@ pub enum Access {
 /// can work beside us; every operation looks at the file anew.
 #[derive(Debug)]
 pub struct File {
+    place: Place,
+    map: Map,
+    updater: Updater,
+}
+
+/// The open file, and how to know it again.
+#[derive(Debug)]
+struct Place {
     path: PathBuf,
     file: std::fs::File,
-    map: Map,
     device: u64,
     inode: u64,
-    updater: Updater,
 }
 
 #[derive(Debug)]
@@ -86,20 +92,19 @@ impl File {
             return Err(Error::Fault { path, fault });
         }
         drop(lock);
-        let updater = Updater::default();
-        Ok(Self { path, file, map, device: metadata.dev(), inode: metadata.ino(), updater })
+        let place = Place { path, file, device: metadata.dev(), inode: metadata.ino() };
+        Ok(Self { place, map, updater: Updater::default() })
     }
 
     /// The name it was opened by.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
     }
 
     /// The archive as it is now, locked for reading until the view is dropped.
     pub fn view(&mut self) -> Result<View<'_>, Error> {
-        let lock = Lock::take(&self.file, Kind::Read, &self.path)?;
-        self.check_unchanged()?;
-        let rrd = Rrd::new_checked(self.map.bytes()).map_err(|fault| self.fault(fault))?;
+        let lock = self.place.lock(Kind::Read, self.map.bytes().len())?;
+        let rrd = Rrd::new_checked(self.map.bytes()).map_err(|fault| self.place.fault(fault))?;
         Ok(View { rrd, _lock: lock })
     }
 
@@ -114,7 +119,7 @@ impl File {
     pub fn update_text<A: AsRef<[u8]>>(&mut self, arguments: &[A], now: UnixTime) -> Result<(), Error> {
         let options = Options { template: None, skip_past: false, now };
         self.change(arguments.len(), |index, updater, header, layout| {
-            updater.take_text(header, layout, arguments[index].as_ref(), &options).map(drop)
+            updater.take_text(header, layout, arguments[index].as_ref(), &options)
         })
     }
 
@@ -124,44 +129,37 @@ impl File {
         count: usize,
         take: impl Fn(usize, &mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
     ) -> Result<(), Error> {
-        let Map::Write(_) = self.map else {
-            return Err(Error::ReadOnly { path: self.path.clone() });
+        let Self { place, map: Map::Write(map), updater } = self else {
+            return Err(Error::ReadOnly { path: self.place.path.clone() });
         };
-        let _lock = Lock::take(&self.file, Kind::Write, &self.path)?;
-        self.check_unchanged()?;
-        let layout =
-            check(self.map.bytes(), self.map.bytes().len() as u64).map_err(|fault| self.fault(fault))?;
-        let Map::Write(map) = &mut self.map else {
-            return Err(Error::ReadOnly { path: self.path.clone() });
-        };
-        self.updater.begin(map, layout);
+        let _lock = place.lock(Kind::Write, map.len())?;
+        let layout = check(map, map.len() as u64).map_err(|fault| place.fault(fault))?;
+        updater.begin(map, layout);
         for index in 0..count {
-            let taken = take(index, &mut self.updater, map, layout);
-            if self.updater.is_full() || taken.is_err() || index + 1 == count {
-                let Ok(()) = self.updater.apply(layout, store_in(map));
+            let taken = take(index, updater, map, layout);
+            if updater.is_full() || taken.is_err() || index + 1 == count {
+                let Ok(()) = updater.apply(layout, store_in(map));
             }
-            taken.map_err(|error| Error::Update { path: self.path.clone(), error })?;
+            taken.map_err(|error| Error::Update { path: place.path.clone(), error })?;
         }
         Ok(())
     }
+}
 
-    /// Under the lock: whether what we mapped is still the file of that name, and as long as it was. Touching the map
-    /// of a file that was cut short would kill the process.
-    fn check_unchanged(&self) -> Result<(), Error> {
-        let path = || self.path.clone();
-        let now = match self.path.metadata() {
-            Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => now,
-            Ok(_) => return Err(Error::Replaced { path: path() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Replaced { path: path() });
+impl Place {
+    /// Takes the lock, and under it sees whether what was mapped is still the file of that name, and as long as it was.
+    /// Touching the map of a file that was cut short would kill the process.
+    fn lock(&self, kind: Kind, mapped: usize) -> Result<Lock<'_>, Error> {
+        let lock = Lock::take(&self.file, kind, &self.path)?;
+        let (path, mapped) = (|| self.path.clone(), mapped as u64);
+        match self.path.metadata() {
+            Ok(now) if (now.dev(), now.ino()) != (self.device, self.inode) => {
+                Err(Error::Replaced { path: path() })
             }
-            Err(error) => return Err(system(Operation::Stat, &self.path)(error)),
-        };
-        let mapped = self.map.bytes().len() as u64;
-        if now.len() == mapped {
-            Ok(())
-        } else {
-            Err(Error::Resized { path: path(), mapped, now: now.len() })
+            Ok(now) if now.len() != mapped => Err(Error::Resized { path: path(), mapped, now: now.len() }),
+            Ok(_) => Ok(lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Replaced { path: path() }),
+            Err(error) => Err(system(Operation::Stat, &self.path)(error)),
         }
     }
 
@@ -231,26 +229,26 @@ fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
     let mut bytes = vec![0; file_len.min(FIRST_READ) as usize];
     let read = |bytes: &mut [u8]| file.read_exact_at(bytes, 0).map_err(system(Operation::Read, path));
     read(&mut bytes)?;
-    if let Some(header_len) = header_len(&bytes, file_len)
-        && header_len > bytes.len()
+    if let Some(layout) = layout_of(&bytes, file_len)
+        && layout.header_len() > bytes.len()
     {
-        if header_len > LONGEST {
-            let fault = Fault::EndsIn(Section::StatHead);
+        if layout.header_len() > LONGEST {
+            let (data_sources, archives) = (layout.ds_count as u64, layout.rra_count as u64);
+            let fault = Fault::Counts { data_sources, archives };
             return Err(Error::Fault { path: path.to_owned(), fault });
         }
-        bytes.resize(header_len, 0);
+        bytes.resize(layout.header_len(), 0);
         read(&mut bytes)?;
     }
     Ok(Header { bytes, file_len })
 }
 
-/// The length of the header whose beginning this is; `None` when it is none, or reaches beyond the file.
-fn header_len(beginning: &[u8], file_len: u64) -> Option<usize> {
+/// The layout of the header that begins so; `None` when it is none, or reaches beyond the file. Of the versions the third
+/// has the longest header; for older ones a few bytes more are read than needed.
+fn layout_of(beginning: &[u8], file_len: u64) -> Option<Layout> {
     let head = beginning.get(..stat_head::LEN).filter(|head| head.starts_with(&COOKIE))?;
-    let word = |at| crate::rrd::layout::u64_at(head, at);
-    // Version 3 has the longest header; for older ones a few bytes more are read than needed.
-    let layout = Layout::new(word(stat_head::DS_COUNT), word(stat_head::RRA_COUNT), 3, file_len).ok()?;
-    Some(layout.header_len())
+    let word = |at| u64_at(head, at);
+    Layout::new(word(stat_head::DS_COUNT), word(stat_head::RRA_COUNT), MICROSECONDS_SINCE, file_len).ok()
 }
 
 impl<'a> Rrd<&'a [u8]> {

@@ -18,7 +18,7 @@
 //! ```text
 //! error, number, def, layout     texts of errors; reading and printing numbers; definitions; offsets
 //! file                           Rrd: a checked view over bytes, any bytes
-//! pdp, cdp, at                   the arithmetic; at-style times
+//! pdp, cdp, at, reading          the arithmetic; at-style times; what an update's argument says
 //! create, update, fetch, dump, info
 //! map                            File: open, lock, map; storing what an update changed
 //! ```
@@ -65,6 +65,7 @@ mod layout;
 mod map;
 pub mod number;
 mod pdp;
+mod reading;
 mod update;
 
 pub use cdp::Cdp;

@@ -93,8 +93,10 @@ fn scaled(mut number: f64, exponent: i64) -> f64 {
 /// The words that stand for a number, recognised by how a text begins: `nano` and `infinity` pass too.
 fn special(text: &[u8]) -> Option<f64> {
     let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
-    if begins(b"-nan") || begins(b"nan") {
-        Some(f64::NAN)
+    if begins(b"-nan") {
+        Some(UNKNOWN)
+    } else if begins(b"nan") {
+        Some(-UNKNOWN)
     } else if begins(b"inf") {
         Some(f64::INFINITY)
     } else if begins(b"-inf") {
@@ -257,5 +259,74 @@ impl fmt::Write for Buffer {
         self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
         self.len = end;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The arithmetic that makes each of these is written out: the last bit counts.
+    #[test]
+    fn numbers_are_scaled_by_repeated_steps() {
+        let read = |text: &str| parse_number(text.as_bytes()).unwrap();
+        assert_eq!(read("0.001"), 1.0 / 10.0 / 100.0);
+        assert_eq!(read("33.343"), 33343.0 / 10.0 / 100.0);
+        assert_eq!(read("1e5"), 1.0 * 10.0 * 1e4);
+        assert_eq!(read("  -12.5E+1"), -125.0);
+        assert_eq!(read("18446744073709551615"), 18446744073709551616.0);
+        assert_eq!([".5", "5.", "1e", "+7"].map(read), [0.5, 5.0, 1.0, 7.0]);
+        assert_eq!((read("1e-400"), read("1e400")), (0.0, f64::INFINITY));
+        assert!(read("-0").is_sign_negative());
+    }
+
+    #[test]
+    fn specials_are_known_by_their_beginning() {
+        let read = |text: &str| parse_number(text.as_bytes());
+        assert!(read("nano").unwrap().is_nan() && read("-NaN").unwrap().is_sign_negative());
+        assert_eq!((read("infinity"), read("-inf")), (Ok(f64::INFINITY), Ok(f64::NEG_INFINITY)));
+        for text in ["", "+inf", ".", "-", "abc", " nan", "1e5000"] {
+            assert_eq!(read(text), Err(NumberError::None(text.to_owned())));
+        }
+        let error = read("12abc").unwrap_err().to_string();
+        assert_eq!(error, "Converted '12abc' to 12.000000, but cannot convert 'abc'");
+    }
+
+    #[test]
+    fn durations_become_counts() {
+        let read = |text: &str, unit| parse_count(text.as_bytes(), unit);
+        assert_eq!((read("5mxyz", 1), read("1hour", 300), read("2M", 86_400)), (Ok(300), Ok(12), Ok(62)));
+        assert_eq!(read("7", 300), Ok(7));
+        assert_eq!(read("7m", 300), Err(DurationError::Truncates));
+        assert_eq!(read("0x", 1), Err(DurationError::Garbage));
+        assert_eq!(read("0s", 1), Err(DurationError::Zero));
+        assert_eq!(read("-1", 1), Err(DurationError::NoNumber));
+        assert_eq!(read("99999999999999999999y", 1), Err(DurationError::TooLarge));
+    }
+
+    /// 33667395687.5 has one decimal more than is printed: C rounds the tie to even, rrdtool's own writer up or, by its
+    /// inexact arithmetic, down.
+    #[test]
+    fn the_two_printers_differ_where_rrdtools_do() {
+        assert_eq!(Printf(33_667_395_687.5).to_string(), "3.3667395688e+10");
+        assert_eq!(Own(33_667_395_687.5).to_string(), "3.3667395687e+10");
+        assert_eq!(
+            (Printf(-0.0).to_string(), Own(-0.0).to_string()),
+            ("-0.0000000000e+00".into(), "0.0000000000e+00".into())
+        );
+        assert_eq!(
+            (Printf(1e-310).to_string(), Own(1e-310).to_string()),
+            ("1.0000000000e-310".into(), "0.0100000000e-308".into())
+        );
+        assert_eq!((Printf(UNKNOWN).to_string(), Own(UNKNOWN).to_string()), ("-nan".into(), "NaN".into()));
+        assert_eq!(
+            (Printf(-UNKNOWN).to_string(), PrintfNaN(UNKNOWN).to_string()),
+            ("nan".into(), "NaN".into())
+        );
+        assert_eq!(
+            (Printf(f64::MAX).to_string(), Own(f64::NEG_INFINITY).to_string()),
+            ("1.7976931349e+308".into(), "-inf".into())
+        );
+        assert_eq!(Own(9.999_999_999_99).to_string(), "1.0000000000e+01");
     }
 }

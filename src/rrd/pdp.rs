@@ -86,10 +86,11 @@ impl Pdp {
     /// Adds the growth of a time in which no step ended.
     pub(super) fn accumulate(self, growth: f64, timing: &Timing) -> Self {
         if growth.is_nan() {
-            Self { unknown_secs: self.unknown_secs.saturating_add(timing.interval.floor() as u64), ..self }
-        } else {
-            Self { value: or_zero(self.value) + growth, ..self }
+            let unknown_secs = self.unknown_secs.saturating_add(timing.interval.floor() as u64);
+            return Self { unknown_secs, ..self };
         }
+        // Not "zero plus": that would lose the sign of a negative zero.
+        Self { value: if self.value.is_nan() { growth } else { self.value + growth }, ..self }
     }
 
     /// Closes the steps that ended: the one value of all of them, and the data point that is open now.
@@ -126,4 +127,38 @@ impl Pdp {
 
 pub(super) fn or_zero(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Step = Step::new(300).expect("300 is not 0");
+
+    fn timing(last: i64, now: i64) -> Timing {
+        Timing::between(UnixTime::from_secs(last), UnixTime::from_secs(now), STEP)
+    }
+
+    /// Half a step of unknown seconds kills it only when an earlier update noted them.
+    #[test]
+    fn unknown_seconds_of_the_closing_piece_do_not_count() {
+        let pdp = Pdp { unknown_secs: 0, value: UNKNOWN }.accumulate(50.0, &timing(300, 310));
+        let (value, open) = pdp.close(UNKNOWN, &timing(310, 600), STEP, 1000);
+        assert_eq!(value, 5.0);
+        assert_eq!(open.unknown_secs, 0);
+        let pdp = Pdp { unknown_secs: 0, value: UNKNOWN }.accumulate(UNKNOWN, &timing(300, 460));
+        let (value, _) = pdp.close(700.0, &timing(460, 600), STEP, 1000);
+        assert!(value.is_nan());
+    }
+
+    #[test]
+    fn a_gap_is_split_behind_its_first_step() {
+        let gap = timing(400, 1300);
+        assert_eq!((gap.elapsed, gap.first_pdp, gap.interval), (3, 1, 900.0));
+        let (secs, first, rest) = gap.split(STEP).unwrap();
+        assert_eq!((secs, first.elapsed, first.first_pdp), (200.0, 1, 1));
+        assert_eq!((rest.elapsed, rest.first_pdp, rest.interval), (2, 2, 700.0));
+        assert_eq!(timing(600, 1300).split(STEP), None);
+        assert_eq!(timing(400, 700).split(STEP), None);
+    }
 }

@@ -5,17 +5,15 @@
 //! overwritten some last readings. [`Updater::apply`] is the one place that stores what changed.
 
 use std::convert::Infallible;
-use std::io::Write as _;
 use std::ops::Range;
 
-use crate::rrd::at;
 use crate::rrd::cdp::{Cdp, Due};
-use crate::rrd::def::{DsType, LATEST_SECS};
+use crate::rrd::def::LATEST_SECS;
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, RraDef, Rrd, last_ds_at, last_update_at};
 use crate::rrd::layout::{LAST_DS_LEN, Layout, WORD, cdp_prep, live_head, pdp_prep, put, stat_head, u64_at};
-use crate::rrd::number::{UNKNOWN, parse_number};
 use crate::rrd::pdp::{Pdp, Timing};
+use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::time::{Step, UnixTime};
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
@@ -27,7 +25,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
     /// Adds one argument of `rrdtool update` to the bytes; `now` is what `N` and relative times mean.
     pub fn update_text(&mut self, argument: &[u8], now: UnixTime) -> Result<(), UpdateError> {
         let options = Options { template: None, skip_past: false, now };
-        self.change(|updater, header, layout| updater.take_text(header, layout, argument, &options).map(drop))
+        self.change(|updater, header, layout| updater.take_text(header, layout, argument, &options))
     }
 
     fn change(
@@ -67,8 +65,13 @@ pub(super) struct Updater {
     pdps: Vec<f64>,
 }
 
+const MICROS_PER_SEC: i64 = 1_000_000;
+
 /// Rows that wait to be stored are not let grow beyond this.
 const FULL: usize = 1 << 20;
+
+/// What is kept of their buffer. The rows of a long gap can be a whole archive, and a monitor has hundreds of files open.
+const KEPT: usize = 1 << 16;
 
 /// Which data source each value of an argument is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,18 +127,20 @@ impl Updater {
             write_short(&mut self.texts, *value);
             self.text_of.push(start..self.texts.len());
         }
-        self.judge_time(layout, stamp.secs(), stamp.subsec_micros())?;
+        let (secs, micros) = (stamp.secs(), if layout.has_micros() { stamp.subsec_micros() } else { 0 });
+        self.judge_time(layout, secs, micros)?;
+        let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
         self.take(header, layout, stamp, Some(values))
     }
 
-    /// Takes one argument of `rrdtool update`. False when it was skipped, as not later than the last update.
+    /// Takes one argument of `rrdtool update`.
     pub(super) fn take_text(
         &mut self,
         header: &[u8],
         layout: Layout,
         argument: &[u8],
         options: &Options<'_>,
-    ) -> Result<bool, UpdateError> {
+    ) -> Result<(), UpdateError> {
         let at = argument.iter().position(|b| *b == b'@');
         let end = at.or_else(|| argument.iter().position(|b| *b == b':'));
         let end = end.ok_or_else(|| UpdateError::NoTimestamp(lossy(argument)))?;
@@ -143,13 +148,13 @@ impl Updater {
         self.split_readings(layout, time, readings, options.template)?;
         let (secs, micros) =
             if at.is_some() { at_time(time, options.now)? } else { plain_time(time, options.now)? };
+        let micros = if layout.has_micros() { micros } else { 0 };
         match self.judge_time(layout, secs, micros) {
-            Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(false),
+            Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(()),
             judged => judged?,
         }
-        let stamp = UnixTime::from_micros(secs * 1_000_000 + i64::from(micros));
-        self.take(header, layout, stamp, None)?;
-        Ok(true)
+        let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
+        self.take(header, layout, stamp, None)
     }
 
     /// Whether the rows should be stored before more are taken.
@@ -167,6 +172,7 @@ impl Updater {
             store(offset, &self.rows[range])?;
         }
         self.rows.clear();
+        self.rows.shrink_to(KEPT);
         if std::mem::take(&mut self.changed) {
             store(layout.live_head() as u64, &self.live)?;
         }
@@ -349,133 +355,6 @@ pub(super) struct Options<'a> {
     pub(super) now: UnixTime,
 }
 
-/// One reading of one data source.
-struct Reading<'a> {
-    text: &'a [u8],
-    /// The value itself, where it did not come as text.
-    value: Option<f64>,
-    /// The text of the reading before.
-    last: &'a [u8],
-}
-
-impl Reading<'_> {
-    /// What the data source grew by in `interval` seconds: value times seconds, NaN when unknown.
-    fn growth(&self, def: &DsDef, interval: f64) -> Result<f64, UpdateError> {
-        if self.text.starts_with(b"U") || (def.heartbeat as f64) < interval {
-            return Ok(UNKNOWN);
-        }
-        let (growth, rate) = match def.ds_type {
-            DsType::Gauge => {
-                let value = self.number(def.ds_type)?;
-                (value * interval, value)
-            }
-            DsType::Absolute => {
-                let value = self.number(def.ds_type)?;
-                (value, value / interval)
-            }
-            DsType::Counter => {
-                if !self.text.iter().all(u8::is_ascii_digit) {
-                    return Err(UpdateError::Unsigned(lossy(self.text)));
-                }
-                let growth = unwrapped(self.difference());
-                (growth, growth / interval)
-            }
-            DsType::Derive => {
-                if !self.text.strip_prefix(b"-").unwrap_or(self.text).iter().all(u8::is_ascii_digit) {
-                    return Err(UpdateError::Signed(lossy(self.text)));
-                }
-                let growth = self.difference();
-                (growth, growth / interval)
-            }
-        };
-        Ok(if rate < def.min || rate > def.max { UNKNOWN } else { growth })
-    }
-
-    fn number(&self, ds_type: DsType) -> Result<f64, UpdateError> {
-        match self.value {
-            Some(value) => Ok(value),
-            None => {
-                parse_number(self.text).map_err(|error| UpdateError::Value { ds_type: ds_type.name(), error })
-            }
-        }
-    }
-
-    fn difference(&self) -> f64 {
-        if self.last.starts_with(b"U") { UNKNOWN } else { decimal_difference(self.text, self.last) }
-    }
-}
-
-/// A counter's growth where it wrapped. The original adds 2^32 - 1, not 2^32, and so do we.
-fn unwrapped(growth: f64) -> f64 {
-    const WRAP_32: f64 = 4_294_967_295.0;
-    const WRAP_64: f64 = 18_446_744_069_414_584_320.0;
-    if growth >= 0.0 || growth.is_nan() {
-        return growth;
-    }
-    let growth = growth + WRAP_32;
-    if growth < 0.0 { growth + WRAP_64 } else { growth }
-}
-
-/// `a - b` of two whole numbers, exact in its decimal digits before it becomes a float; NaN where either is none.
-fn decimal_difference(a: &[u8], b: &[u8]) -> f64 {
-    /// Longer texts are unknown to the original.
-    const DIGITS: usize = 30;
-    let unsigned =
-        |text: &'_ [u8]| text.strip_prefix(b"-").map_or((false, text.len()), |rest| (true, rest.len()));
-    let ((a_negative, a_len), (b_negative, b_len)) = (unsigned(a), unsigned(b));
-    let (a, b) = (&a[a.len() - a_len..], &b[b.len() - b_len..]);
-    let is_number = |text: &[u8]| (1..=DIGITS).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-    if a_negative != b_negative || !is_number(a) || !is_number(b) {
-        return UNKNOWN;
-    }
-    // Right-aligned, so that digits of one weight stand in one place.
-    let padded = |text: &[u8]| {
-        let mut digits = [0_u8; DIGITS];
-        for (place, digit) in digits[DIGITS - text.len()..].iter_mut().zip(text) {
-            *place = digit - b'0';
-        }
-        digits
-    };
-    let (a, b) = (padded(a), padded(b));
-    let (large, small, negative) = if a >= b { (a, b, a_negative) } else { (b, a, !a_negative) };
-    let mut digits = [0_u8; DIGITS];
-    let mut borrow = 0;
-    for place in (0..DIGITS).rev() {
-        let subtrahend = small[place] + borrow;
-        borrow = u8::from(large[place] < subtrahend);
-        digits[place] = large[place] + 10 * borrow - subtrahend;
-    }
-    let value = digits.iter().fold(0.0_f64, |sum, digit| sum * 10.0 + f64::from(*digit));
-    if negative { -value } else { value }
-}
-
-/// A time behind `@`.
-fn at_time(text: &[u8], now: UnixTime) -> Result<(i64, u32), UpdateError> {
-    let shown = lossy(text);
-    let spec = at::parse(&shown, now).map_err(|error| UpdateError::AtTime { time: shown.clone(), error })?;
-    match spec.absolute() {
-        Some(time) => Ok((time.secs(), 0)),
-        None => Err(UpdateError::RelativeTime(shown)),
-    }
-}
-
-/// `N`, seconds since 1970, or negative seconds from now.
-fn plain_time(text: &[u8], now: UnixTime) -> Result<(i64, u32), UpdateError> {
-    if text == b"N" {
-        return Ok((now.secs(), now.subsec_micros()));
-    }
-    let mut time = parse_number(text).map_err(UpdateError::Time)?;
-    if time < 0.0 {
-        time += now.secs() as f64 + f64::from(now.subsec_micros()) / 1e6;
-    }
-    let whole = time.floor();
-    // What is out of range becomes the smallest number, as the conversion does on x86-64, and is refused as past.
-    let in_range = whole >= i64::MIN as f64 && whole < -(i64::MIN as f64);
-    let secs = if in_range { whole as i64 } else { i64::MIN };
-    let micros = ((time - whole) * 1e6) as u32;
-    Ok((secs, micros.min(999_999)))
-}
-
 fn step_of(header: &[u8]) -> Step {
     // The check has seen a step of 1 to 2^32 - 1.
     u32::try_from(u64_at(header, stat_head::STEP))
@@ -489,23 +368,4 @@ fn put_last_ds(prep: &mut [u8], text: &[u8]) {
     let text = &text[..text.len().min(LAST_DS_LEN - 1)];
     field.fill(0);
     field[..text.len()].copy_from_slice(text);
-}
-
-/// The shortest text that is read back as `value`, of no more than 29 bytes.
-fn write_short(texts: &mut Vec<u8>, value: f64) {
-    if value.is_nan() {
-        texts.push(b'U');
-        return;
-    }
-    let start = texts.len();
-    // Writing to a Vec does not fail.
-    let _ = write!(texts, "{value}");
-    if texts.len() - start >= LAST_DS_LEN {
-        texts.truncate(start);
-        let _ = write!(texts, "{value:e}");
-    }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

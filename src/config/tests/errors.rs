@@ -18,7 +18,8 @@ fn no_target_at_all() {
 
 #[test]
 fn options() {
-    let cases: [(fn(&mut Options), &str); 5] = [
+    type Change = fn(&mut Options);
+    let cases: [(Change, &str); 5] = [
         (
             |typed| typed.step = Some("0.5".into()),
             "--step: '0.5' will not do: write whole seconds from 1s to 1d, as 60s or 5m",
@@ -357,7 +358,7 @@ fn a_file_that_cannot_be_read_is_an_error() {
     ] {
         let world = World::pinging().file(path, "");
         let file = world.surroundings.working_dir.join(path);
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
         if std::fs::read(&file).is_ok() {
             // The superuser reads everything; a link to itself cannot be read by anybody.
             std::fs::remove_file(&file).unwrap();

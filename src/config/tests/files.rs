@@ -84,11 +84,13 @@ fn a_folder_with_wildcards_in_its_name_is_itself() {
 }
 
 #[test]
-fn commands_that_only_look_need_no_password() {
+fn commands_that_only_look_need_no_password_and_no_target() {
     let world = World::pinging().env("EMAIL_SENDER", "me@gmail.com").env("EMAIL_PASSWORD_FILE", "/no/such");
     assert!(world.load().is_err());
-    let config = load_without_mail(&world.options, &world.surroundings).unwrap();
+    let config = look(&world.options, &world.surroundings).unwrap();
     assert_eq!((config.names(), config.mail.is_none()), (vec!["latency"], true));
+    let nothing = World::new();
+    assert!(look(&nothing.options, &nothing.surroundings).unwrap().targets.is_empty());
 }
 
 /// Pieces of settings and any text between them: most of it gets past the first check.

@@ -203,7 +203,12 @@ fn wrong_values_are_told_and_those_of_the_environment_not_shown() {
         ),
         (
             sending().file(".env", "EMAIL_SMTP_SERVER=hush hush"),
-            ".env:1: EMAIL_SMTP_SERVER: write a host name or an address, as 192.0.2.1",
+            ".env:1: EMAIL_SMTP_SERVER: write the server's name or address alone; its port is a setting of its own",
+        ),
+        (
+            World::toml("[mail]\nserver = \"mx.example.org:25\""),
+            "latmon.toml:2: server: 'mx.example.org:25' will not do: write the server's name or address alone; its port \
+             is a setting of its own",
         ),
         (section("port = 0"), "latmon.toml:5: port: '0' will not do: write a number from 1 to 65535, as 465"),
         (section("port = true"), "latmon.toml:5: port: expected a whole number, found true or false"),

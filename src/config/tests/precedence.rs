@@ -273,6 +273,13 @@ fn mail_key_by_key() {
 }
 
 #[test]
+fn what_is_outranked_is_not_read() {
+    let world = World::pinging().env("LATENCY_STEP", "soon").file(".env", "PING_HOST=a b");
+    let config = world.typed(|typed| typed.step = Some("10".into())).config();
+    assert_eq!(shown(&config.first().step), "10s --step");
+}
+
+#[test]
 fn what_is_empty_or_blank_is_not_set() {
     let world = World::pinging().env("LATENCY_STEP", " ").env("EMAIL_SENDER", "").env("LATMON_CONFIG", "");
     let config = world.file(".env", "LATENCY_STEP=12\nPING_HOST=\nEMAIL_PASSWORD=\"\"\n").config();

@@ -12,8 +12,8 @@ pub enum Form {
     Checksum,
     /// It comes from another address.
     Source(IpAddr),
-    /// One bit of the payload is changed, and the checksum fits.
-    Payload,
+    /// One bit is changed in this byte of the payload, and the checksum fits.
+    Payload(usize),
     /// Only so many bytes of the payload are there, and the checksum fits.
     Truncated(usize),
     /// The identifier is another.
@@ -105,10 +105,7 @@ impl EchoRequest {
         match form {
             Form::True | Form::Checksum => {}
             Form::Source(other) => from = other,
-            Form::Payload => {
-                let middle = payload.len() / 2;
-                payload.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 1);
-            }
+            Form::Payload(index) => payload[index] ^= 1,
             Form::Truncated(length) => payload.truncate(length),
             Form::Identifier => identifier ^= 0x5555,
             Form::Sequence => sequence = sequence.wrapping_add(1),

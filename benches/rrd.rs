@@ -1,0 +1,80 @@
+//! The archive engine on the file of one target with 20 pings: 23 data sources, 5 archives.
+
+use divan::{Bencher, black_box};
+use latmon::rrd::{self, Access, Cf, Definition, Overwrite};
+use latmon::time::{Step, UnixTime};
+
+fn main() {
+    divan::main();
+}
+
+const START: i64 = 1_700_000_040;
+
+fn definition() -> Definition {
+    let step = Step::new(60).expect("60 is not 0");
+    let archive = |text: &str| rrd::ArchiveDef::parse(text, step).expect("it is an archive");
+    Definition {
+        step,
+        start: UnixTime::from_secs(START),
+        data_sources: (0..23)
+            .map(|index| format!("DS:ping{index}:GAUGE:120:0:U").parse().expect("it is a data source"))
+            .collect(),
+        archives: vec![
+            archive("RRA:AVERAGE:0.5:1m:10d"),
+            archive("RRA:AVERAGE:0.5:10m:90d"),
+            archive("RRA:AVERAGE:0.5:2h:1095d"),
+            archive("RRA:MIN:0.5:2h:1095d"),
+            archive("RRA:MAX:0.5:2h:1095d"),
+        ],
+    }
+}
+
+/// One round into a file that is kept open.
+#[divan::bench]
+fn update_typed(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let path = folder.path().join("f.rrd");
+    rrd::create(&path, &definition(), Overwrite::Yes).expect("the file can be made");
+    let mut file = rrd::File::open(&path, Access::Write).expect("the file can be opened");
+    let values = [0.0123; 23];
+    let mut time = START;
+    bencher.bench_local(|| {
+        time += 60;
+        file.update(UnixTime::from_secs(time), black_box(&values)).expect("time goes on");
+    });
+}
+
+/// One round as text into a file that is opened for it.
+#[divan::bench]
+fn update_text_once(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let path = folder.path().join("f.rrd");
+    rrd::create(&path, &definition(), Overwrite::Yes).expect("the file can be made");
+    let options = rrd::UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
+    let mut time = START;
+    bencher.bench_local(|| {
+        time += 60;
+        let argument = format!("{time}{}", ":0.0123".repeat(23));
+        rrd::update(&path, &options, &[argument]).expect("time goes on");
+    });
+}
+
+/// Ten days of rounds, every value looked at.
+#[divan::bench]
+fn fetch_ten_days(bencher: Bencher<'_, '_>) {
+    let bytes = rrd::image(&definition()).expect("the definition holds");
+    let view = rrd::Rrd::new_checked(&bytes[..]).expect("it is an archive");
+    let (start, end) = (UnixTime::from_secs(START - 10 * 86_400), UnixTime::from_secs(START));
+    bencher.bench(|| {
+        let fetched = view.fetch(Cf::Average, start, end, 60).expect("an archive covers it");
+        fetched.rows().flat_map(|(_, row)| row.values()).filter(|value| value.is_nan()).count()
+    });
+}
+
+#[divan::bench]
+fn create(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let path = folder.path().join("f.rrd");
+    let definition = definition();
+    bencher.bench(|| rrd::create(&path, &definition, Overwrite::Yes).expect("the file can be made"));
+}

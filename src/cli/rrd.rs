@@ -1,0 +1,130 @@
+//! `latmon rrd VERB ..`: what `rrdtool VERB ..` takes, prints and answers, to the byte.
+
+mod options;
+mod verbs;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use latmon::rrd;
+
+/// Runs a verb and returns the exit code: 0, or 1 after an error that was told on `err`.
+pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write) -> u8 {
+    let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
+    let outcome = dispatch(&args, out).and_then(|()| out.flush().map_err(Error::Output));
+    let Err(error) = outcome else { return 0 };
+    if let Error::Output(error) = &error
+        && error.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Who closed the pipe has read enough.
+        return 0;
+    }
+    // What was printed before the error stands before it, and nobody is left to tell when this fails.
+    let _ = out.flush();
+    let _ = writeln!(err, "ERROR: {error}");
+    1
+}
+
+fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    let Some((verb, args)) = args.split_first() else {
+        return print_usage(USAGES.iter().map(|(_, usage)| *usage), out);
+    };
+    let usage = USAGES.iter().find(|(name, _)| name.as_bytes() == *verb);
+    if let (Some((_, usage)), []) = (usage, args) {
+        return print_usage([*usage].into_iter(), out);
+    }
+    match *verb {
+        b"create" => verbs::create(args, out),
+        b"update" => verbs::update(args),
+        b"fetch" => verbs::fetch(args, out),
+        b"info" => verbs::info(args, out),
+        b"last" => minus_one(verbs::last(args, out), out),
+        b"lastupdate" => verbs::lastupdate(args, out),
+        b"first" => minus_one(verbs::first(args, out), out),
+        b"dump" => verbs::dump(args, out),
+        b"restore" | b"tune" | b"xport" | b"resize" | b"updatev" | b"graph" | b"graphv" | b"list"
+        | b"flushcached" | b"-" => Err(Error::NotYet(lossy(verb))),
+        _ => Err(Error::UnknownVerb(lossy(verb))),
+    }
+}
+
+/// `last` and `first` print a time even when there is none.
+fn minus_one(outcome: Result<(), Error>, out: &mut impl Write) -> Result<(), Error> {
+    if outcome.is_err() {
+        writeln!(out, "-1").map_err(Error::Output)?;
+    }
+    outcome
+}
+
+fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Write) -> Result<(), Error> {
+    usages.try_for_each(|usage| writeln!(out, "Usage: latmon rrd {usage}")).map_err(Error::Output)
+}
+
+const USAGES: [(&str, &str); 8] = [
+    (
+        "create",
+        "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
+    ),
+    ("update", "update FILE [-t name:name:..] [-s] TIME|N:value[:value..] | AT-TIME@value[:value..] .."),
+    ("fetch", "fetch FILE CF [-s START] [-e END] [-r RESOLUTION] [-a]"),
+    ("info", "info FILE"),
+    ("last", "last FILE"),
+    ("lastupdate", "lastupdate FILE"),
+    ("first", "first FILE [--rraindex N]"),
+    ("dump", "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]"),
+];
+
+/// Why a verb failed, in rrdtool's words.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("unknown function '{0}'")]
+    UnknownVerb(String),
+    #[error("'{0}' is not in latmon yet")]
+    NotYet(String),
+    #[error("option '{0}' is not in latmon yet")]
+    OptionNotYet(&'static str),
+    #[error(transparent)]
+    Option(#[from] options::Error),
+    #[error(transparent)]
+    Archive(#[from] rrd::Error),
+    #[error("{0}")]
+    Usage(&'static str),
+    #[error("{what}: {error}")]
+    Time { what: &'static str, error: rrd::at::Error },
+    #[error(transparent)]
+    Span(rrd::at::Error),
+    #[error("specifying time relative to the 'start' or 'end' makes no sense here")]
+    RelativeTime,
+    #[error("{what}: {error}")]
+    Duration { what: &'static str, error: rrd::DurationError },
+    #[error("error flushing output: {}", told(.0))]
+    Output(io::Error),
+    #[error("opening '{path}': {}", told(error))]
+    OutputFile { path: String, error: io::Error },
+}
+
+impl From<rrd::DefinitionError> for Error {
+    fn from(error: rrd::DefinitionError) -> Self {
+        Self::Archive(error.into())
+    }
+}
+
+impl From<rrd::FetchError> for Error {
+    fn from(error: rrd::FetchError) -> Self {
+        Self::Archive(error.into())
+    }
+}
+
+/// The system's text of an error, without the number that Rust appends.
+fn told(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

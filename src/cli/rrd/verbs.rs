@@ -1,0 +1,326 @@
+//! The verbs, one function each.
+
+use std::ffi::OsStr;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use latmon::rrd::{
+    self, Access, ArchiveDef, Cf, DataSource, Definition, DefinitionError, DurationError, EARLIEST,
+    FetchError, Header, Overwrite, UpdateOptions, at,
+    number::{Printf, parse_count},
+};
+use latmon::time::{Step, UnixTime};
+
+use super::options::{self, Known, Parsed, Typed, flag, value};
+use super::{Error, lossy};
+
+const DAEMON: Known = value('d', "daemon");
+
+/// `create FILE ..`
+pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    const DEFAULT_STEP: Step = Step::new(300).expect("300 is not 0");
+    let now = now();
+    let (mut start, mut step, mut overwrite) =
+        (now.minus(std::time::Duration::from_secs(10)), DEFAULT_STEP, Overwrite::Yes);
+    let parsed = options::parse(
+        args,
+        &[
+            value('b', "start"),
+            value('s', "step"),
+            value('t', "template"),
+            value('r', "source"),
+            flag('O', "no-overwrite"),
+            DAEMON,
+        ],
+    );
+    for option in parsed.options {
+        let Typed { long, value } = option?;
+        match long {
+            "start" => start = create_start(value, now)?,
+            "step" => step = parse_step(value)?,
+            "no-overwrite" => overwrite = Overwrite::No,
+            "daemon" => refuse_daemon(value)?,
+            other => return Err(Error::OptionNotYet(other)),
+        }
+    }
+    let Some((file, definitions)) = parsed.words.split_first() else {
+        return Err(Error::Usage("need name of an rrd file to create"));
+    };
+    // Told before anything is said about the definitions, as in the original.
+    if overwrite == Overwrite::No && path(file).symlink_metadata().is_ok() {
+        return Err(rrd::Error::Exists { path: path(file).to_owned() }.into());
+    }
+    let definition = define(step, UnixTime::from_secs(start.secs()), definitions)?;
+    if *file == b"-" {
+        return out.write_all(&rrd::image(&definition)?).map_err(Error::Output);
+    }
+    Ok(rrd::create(path(file), &definition, overwrite)?)
+}
+
+fn create_start(text: &[u8], now: UnixTime) -> Result<UnixTime, Error> {
+    let start = parse_time("start time", text, now)?.absolute().ok_or(Error::RelativeTime)?;
+    if start < EARLIEST { Err(DefinitionError::Start.into()) } else { Ok(start) }
+}
+
+fn parse_step(text: &[u8]) -> Result<Step, Error> {
+    let error = |error| Error::Duration { what: "step size", error };
+    let secs = parse_count(text, 1).map_err(error)?;
+    u32::try_from(secs).ok().and_then(Step::new).ok_or_else(|| error(DurationError::TooLarge))
+}
+
+fn define(step: Step, start: UnixTime, definitions: &[&[u8]]) -> Result<Definition, Error> {
+    let mut definition = Definition { step, start, data_sources: Vec::new(), archives: Vec::new() };
+    for text in definitions {
+        let text = std::str::from_utf8(text).map_err(|_| DefinitionError::Argument(lossy(text)))?;
+        if text.starts_with("DS:") {
+            let source: DataSource = text.parse()?;
+            if definition.data_sources.iter().any(|earlier| earlier.name == source.name) {
+                return Err(DefinitionError::DuplicateName(source.name).into());
+            }
+            definition.data_sources.push(source);
+        } else {
+            definition.archives.push(ArchiveDef::parse(text, step)?);
+        }
+    }
+    Ok(definition)
+}
+
+/// `update FILE ..`
+pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
+    let mut update = UpdateOptions { template: None, skip_past: false, now: now() };
+    let parsed = options::parse(args, &[value('t', "template"), flag('s', "skip-past-updates"), DAEMON]);
+    for option in parsed.options {
+        let Typed { long, value } = option?;
+        match long {
+            "template" => update.template = Some(value),
+            "daemon" => refuse_daemon(value)?,
+            _ => update.skip_past = true,
+        }
+    }
+    match parsed.words.split_first() {
+        Some((file, arguments)) if !arguments.is_empty() => Ok(rrd::update(path(file), &update, arguments)?),
+        _ => Err(Error::Usage("Not enough arguments")),
+    }
+}
+
+/// `fetch FILE CF ..`
+pub(super) fn fetch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    let now = now();
+    let mut start = parse_time("start time", b"end-24h", now)?;
+    let mut end = parse_time("end time", b"now", now)?;
+    let (mut resolution, mut align) = (1, false);
+    let parsed = options::parse(
+        args,
+        &[value('s', "start"), value('e', "end"), value('r', "resolution"), flag('a', "align-start"), DAEMON],
+    );
+    for option in parsed.options {
+        let Typed { long, value } = option?;
+        match long {
+            "start" => start = parse_time("start time", value, now)?,
+            "end" => end = parse_time("end time", value, now)?,
+            "resolution" => {
+                resolution =
+                    parse_count(value, 1).map_err(|error| Error::Duration { what: "resolution", error })?;
+            }
+            "daemon" => refuse_daemon(value)?,
+            _ => align = true,
+        }
+    }
+    let (start, end) = at::span(&start, &end).map_err(Error::Span)?;
+    let (mut start, mut end) = (start.secs(), end.secs());
+    if start < EARLIEST.secs() {
+        return Err(FetchError::Start.into());
+    }
+    if align {
+        let past = i64::try_from(resolution).map_or(start, |resolution| start % resolution);
+        (start, end) = (start - past, end - past);
+    }
+    if start > end {
+        return Err(FetchError::Order { start, end }.into());
+    }
+    let [file, cf, ..] = parsed.words[..] else {
+        return Err(Error::Usage("Usage: rrdtool fetch <file> <CF> [options]"));
+    };
+    let cf = parse_cf(cf)?;
+    let mut file = rrd::File::open(path(file), Access::Read)?;
+    let view = file.view()?;
+    let fetched = view.fetch(cf, UnixTime::from_secs(start), UnixTime::from_secs(end), resolution)?;
+    write_rows(&fetched, out).map_err(Error::Output)
+}
+
+fn write_rows<B: AsRef<[u8]>>(fetched: &rrd::Fetched<'_, B>, out: &mut impl Write) -> io::Result<()> {
+    write!(out, "{:11}", "")?;
+    for ds in fetched.data_sources() {
+        write!(out, "{:>20}", ds.name)?;
+    }
+    write!(out, "\n\n")?;
+    for (time, row) in fetched.rows() {
+        write!(out, "{:>10}:", time.secs())?;
+        for value in row.values() {
+            write!(out, " {}", Printf(value))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// The function of that name. The original also knows those of Holt and Winters, which no archive here has.
+fn parse_cf(name: &[u8]) -> Result<Cf, Error> {
+    match name {
+        b"HWPREDICT" | b"MHWPREDICT" | b"SEASONAL" | b"DEVSEASONAL" | b"DEVPREDICT" | b"FAILURES" => {
+            Err(FetchError::NoArchive.into())
+        }
+        _ => Cf::from_name(name).ok_or_else(|| FetchError::Cf(lossy(name)).into()),
+    }
+}
+
+/// `info FILE`
+pub(super) fn info(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    const USAGE: &str = "Usage: rrdtool info [--daemon |-d <addr> [--noflush|-F]] <file>";
+    let parsed = options::parse(args, &[DAEMON, flag('F', "noflush")]);
+    let name = only_file(parsed, USAGE)?;
+    let mut file = rrd::File::open(path(name), Access::Read)?;
+    let view = file.view()?;
+    rrd::info(&view, name, |key, value| match value {
+        // Raw, so that bytes that are no text come out as they are.
+        rrd::Value::Text(text) => {
+            write!(out, "{key} = \"").and_then(|()| out.write_all(text)).and_then(|()| out.write_all(b"\"\n"))
+        }
+        value => writeln!(out, "{key} = {value}"),
+    })
+    .map_err(Error::Output)
+}
+
+/// `last FILE`
+pub(super) fn last(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    let parsed = options::parse(args, &[DAEMON]);
+    let name = only_file(parsed, "Usage: rrdtool last [--daemon|-d <addr>] <file>")?;
+    let mut file = rrd::File::open(path(name), Access::Read)?;
+    let last = file.view()?.last_update();
+    writeln!(out, "{}", last.secs()).map_err(Error::Output)
+}
+
+/// `lastupdate FILE`
+pub(super) fn lastupdate(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    let parsed = options::parse(args, &[DAEMON]);
+    let name = only_file(parsed, "Usage: rrdtool lastupdate [--daemon|-d <addr>] <file>")?;
+    let mut file = rrd::File::open(path(name), Access::Read)?;
+    let view = file.view()?;
+    let mut write = || {
+        for ds in view.data_sources() {
+            write!(out, " {}", ds.name)?;
+        }
+        write!(out, "\n\n{:>10}:", view.last_update().secs())?;
+        for ds in view.data_sources() {
+            out.write_all(b" ")?;
+            out.write_all(ds.last_ds)?;
+        }
+        writeln!(out)
+    };
+    write().map_err(Error::Output)
+}
+
+/// `first FILE [--rraindex N]`
+pub(super) fn first(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    const INDEX: Known = Known { short: None, long: "rraindex", takes_value: true };
+    let mut index = 0;
+    let parsed = options::parse(args, &[INDEX, DAEMON]);
+    for option in parsed.options {
+        let Typed { long, value } = option?;
+        match long {
+            "rraindex" => index = leading_number(value),
+            _ => refuse_daemon(value)?,
+        }
+    }
+    let Some(name) = parsed.words.first() else {
+        return Err(Error::Usage("usage rrdtool first [--rraindex number] [--daemon|-d <addr>] file.rrd"));
+    };
+    let mut file = rrd::File::open(path(name), Access::Read)?;
+    let view = file.view()?;
+    let first = usize::try_from(index).map_err(|_| FetchError::Index).and_then(|index| view.first(index))?;
+    writeln!(out, "{}", first.secs()).map_err(Error::Output)
+}
+
+/// As C's `atol`: what is no number is 0.
+fn leading_number(text: &[u8]) -> i64 {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let number = digits
+        .iter()
+        .take_while(|b| b.is_ascii_digit())
+        .fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+    if negative { -number } else { number }
+}
+
+/// `dump FILE [OUT.xml]`
+pub(super) fn dump(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    const USAGE: &str = "usage rrdtool dump [--header|-h {none,xsd,dtd}]\n[--no-header|-n]\n\
+                         [--daemon|-d address]\nfile.rrd [file.xml]";
+    let mut header = Header::Dtd;
+    let parsed = options::parse(args, &[value('h', "header"), flag('n', "no-header"), DAEMON]);
+    for option in parsed.options {
+        let Typed { long, value } = option.map_err(|_| Error::Usage(USAGE))?;
+        header = match (long, value) {
+            ("daemon", value) => {
+                refuse_daemon(value)?;
+                continue;
+            }
+            ("no-header", _) | (_, b"none") => Header::None,
+            (_, b"xsd") => Header::Xsd,
+            (_, b"dtd") => Header::Dtd,
+            // What is no header changes nothing.
+            _ => continue,
+        };
+    }
+    let (name, target) = match parsed.words[..] {
+        [name] => (name, None),
+        [name, target] => (name, Some(path(target))),
+        _ => return Err(Error::Usage(USAGE)),
+    };
+    let mut file = rrd::File::open(path(name), Access::Read)?;
+    let view = file.view()?;
+    let Some(target) = target else {
+        return rrd::dump(&view, header, out).map_err(Error::Output);
+    };
+    // The original says nothing when this file cannot be made, and ends well.
+    let failed = |error| Error::OutputFile { path: target.display().to_string(), error };
+    let mut xml = BufWriter::new(std::fs::File::create(target).map_err(failed)?);
+    rrd::dump(&view, header, &mut xml).and_then(|()| xml.flush()).map_err(Error::Output)
+}
+
+/// The one word of a verb that takes nothing but a file.
+fn only_file<'a>(parsed: Parsed<'a>, usage: &'static str) -> Result<&'a [u8], Error> {
+    for option in parsed.options {
+        let Typed { long, value } = option?;
+        if long == "daemon" {
+            refuse_daemon(value)?;
+        }
+    }
+    match parsed.words[..] {
+        [name] => Ok(name),
+        _ => Err(Error::Usage(usage)),
+    }
+}
+
+/// An empty address means none, as in the original.
+fn refuse_daemon(address: &[u8]) -> Result<(), Error> {
+    if address.is_empty() { Ok(()) } else { Err(Error::OptionNotYet("daemon")) }
+}
+
+fn parse_time(what: &'static str, text: &[u8], now: UnixTime) -> Result<at::TimeSpec, Error> {
+    at::parse(&lossy(text), now).map_err(|error| Error::Time { what, error })
+}
+
+fn path(name: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(name))
+}
+
+fn now() -> UnixTime {
+    SystemTime::now().into()
+}
