@@ -26,7 +26,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[("history", "round")];
 /// Who may name a crate: rooms, or single files.
 const CRATES: &[(&[&str], &[&str])] = &[
     (&["plotters", "plotters_backend", "tiny_skia", "dejavu"], &["graph"]),
-    (&["lettre"], &["mail"]),
+    (&["lettre", "tokio_rustls", "rustls", "rustls_native_certs", "webpki_roots"], &["mail"]),
+    (&["tokio"], &["mail", "web"]),
     (&["memmap2"], &["rrd/map.rs"]),
     (&["socket2", "etherparse"], &["probe"]),
     (&["toml"], &["config"]),
@@ -38,10 +39,8 @@ const CRATES: &[(&[&str], &[&str])] = &[
 /// The only room that may know both a round and the archive engine.
 const TRANSLATOR: &str = "archive";
 
-/// Who may read a clock: rooms, or single files. Of `mail/` that is the mailer's loop, and the stream that waits for a
-/// server until a deadline.
-const CLOCK_READERS: &[&str] =
-    &["probe", "monitor", "guardian", "web", "cli", "mail/mailer.rs", "mail/stream.rs"];
+/// Who may read a clock: rooms, or single files.
+const CLOCK_READERS: &[&str] = &["probe", "monitor", "guardian", "web", "cli", "mail/mailer.rs"];
 
 /// What reads one, as the tokens stand in a row.
 const CLOCKS: &[&str] = &[

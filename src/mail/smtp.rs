@@ -1,24 +1,32 @@
-//! SMTP as a client speaks it (RFC 5321, 3207, 4954): one session, one mail after the other.
+//! One SMTP session, one mail after the other: the dialogue is lettre's, ours are its time limits and what its errors
+//! mean. Its transports send a mail in one step and end the session at a refusal; here every command is a step of its
+//! own, so that a refusal is told with what was refused, and the mails behind it go on.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::io::{self, ErrorKind};
 use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
-use lettre::message::Body;
-use lettre::message::header::ContentTransferEncoding;
-use rustls::CertificateError;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
+use lettre::transport::smtp::commands::{Auth, Data, Mail, Rcpt, Rset, Starttls};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::response::{Response, Severity};
+use tokio::runtime::{self, Runtime};
+use tokio::time::timeout;
+use tokio_rustls::rustls::{self, CertificateError};
 
-use super::stream::Line;
+use super::stream::{self, Guard};
 use super::{Login, Server, Settings, Tls};
 
 /// A conversation with a server that has let us in.
 pub(super) struct Session {
     /// `None` once something went wrong on it: nothing that comes later can be matched with what was asked.
-    line: Option<Line>,
+    connection: Option<AsyncSmtpConnection>,
     server: String,
-    extensions: Vec<String>,
     limits: Limits,
+    /// What waits for the server, on the thread that calls.
+    runtime: Runtime,
 }
 
 /// How long each part of the conversation may take, from its first byte to its last.
@@ -26,20 +34,18 @@ pub(super) struct Session {
 pub(super) struct Limits {
     /// A TCP connection to one address.
     pub(super) connect: Duration,
-    /// A command with its reply, or the TLS handshake.
+    /// A command with its reply, the greetings, the login or the TLS handshake.
     pub(super) command: Duration,
-    /// The mail itself.
+    /// The mail itself up to the reply to its last dot: some servers look for viruses until then, and who hangs up too
+    /// early sends it twice.
     pub(super) transfer: Duration,
-    /// The reply to its last dot: some servers look for viruses until then, and who hangs up too early sends it twice.
-    pub(super) verdict: Duration,
 }
 
 impl Limits {
     pub(super) const USUAL: Self = Self {
         connect: Duration::from_secs(10),
         command: Duration::from_secs(30),
-        transfer: Duration::from_secs(180),
-        verdict: Duration::from_secs(180),
+        transfer: Duration::from_secs(360),
     };
 }
 
@@ -47,164 +53,181 @@ impl Session {
     /// Connects, goes under TLS as the settings say, and logs in.
     pub(super) fn open(server: &Server, limits: Limits) -> Result<Self, SendError> {
         let name = format!("{}:{}", server.host, server.port);
-        Self::establish(server, limits, name.clone()).map_err(|fault| SendError { server: name, fault })
-    }
-
-    fn establish(server: &Server, limits: Limits, name: String) -> Result<Self, Fault> {
-        let mut line = Line::connect(&server.host, server.port, limits.connect)?;
-        if server.tls == Tls::Implicit {
-            line = line.under_tls(&server.host, limits.command)?;
-        }
-        line.allow(limits.command);
-        let greeting = read_reply(&mut line, &Step::Greeting).map_err(|fault| match fault {
-            Fault::TimedOut(_) if server.tls != Tls::Implicit => Fault::Silent,
-            fault => fault,
-        })?;
-        greeting.expect(2, &Step::Greeting)?;
-        let mut session = Self { line: Some(line), server: name, extensions: Vec::new(), limits };
-        session.hello()?;
-        if server.tls == Tls::StartTls {
-            session.start_tls(&server.host)?;
-        }
-        if let Some(login) = &server.login {
-            session.log_in(login, &server.host)?;
-        }
-        Ok(session)
+        let open = || {
+            let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+            let runtime = runtime.map_err(|error| Fault::of_line(&Step::Connect, &error))?;
+            let connection = runtime.block_on(establish(server, limits))?;
+            Ok(Self { connection: Some(connection), server: name.clone(), limits, runtime })
+        };
+        open().map_err(|fault| SendError { server: name.clone(), fault })
     }
 
     /// Hands over `mail`, CRLF lines, for all recipients of `settings`; done once the server said that it has it.
     pub(super) fn send(&mut self, settings: &Settings, mail: &[u8]) -> Result<(), SendError> {
-        let sent = self.transact(settings, mail);
-        if let Err(fault) = &sent {
-            // A refusal leaves the session whole when the server agrees to forget the transaction.
-            if !fault.refuses_mail() || self.command("RSET", &Step::Reset).is_err() {
-                self.line = None;
-            }
-        }
+        let sent = match self.connection.take() {
+            None => Err(Fault::Closed(Step::Sender)),
+            Some(mut connection) => self.runtime.block_on(async {
+                let sent = transact(&mut connection, self.limits, settings, mail).await;
+                // A refusal leaves the session whole when the server agrees to forget the transaction.
+                let is_whole = match &sent {
+                    Ok(()) => true,
+                    Err(fault) if fault.refuses_mail() => {
+                        ask(&mut connection, self.limits, Rset, &Step::Reset).await.is_ok()
+                    }
+                    Err(_) => false,
+                };
+                self.connection = is_whole.then_some(connection);
+                sent
+            }),
+        };
         sent.map_err(|fault| SendError { server: self.server.clone(), fault })
     }
 
     /// False when the next mail wants another session.
     pub(super) fn is_open(&self) -> bool {
-        self.line.is_some()
+        self.connection.is_some()
     }
 
     /// Takes leave. Whatever comes of it, what was acknowledged is delivered.
     pub(super) fn quit(mut self) {
-        self.limits.command = GOODBYE;
-        let _ = self.command("QUIT", &Step::Reset);
-    }
-
-    fn hello(&mut self) -> Result<(), Fault> {
-        // An address literal is what RFC 5321 gives those without a public name; servers that refuse bare host names
-        // take it, and lettre and most mail programs greet so.
-        let reply = self.command("EHLO [127.0.0.1]", &Step::Hello)?;
-        self.extensions = reply.lines.iter().skip(1).map(|line| line.to_ascii_uppercase()).collect();
-        Ok(())
-    }
-
-    fn start_tls(&mut self, host: &str) -> Result<(), Fault> {
-        if !self.offers("STARTTLS") {
-            return Err(Fault::NoStartTls);
+        if let Some(mut connection) = self.connection.take() {
+            let _ = self.runtime.block_on(async { timeout(GOODBYE, connection.quit()).await });
         }
-        self.command("STARTTLS", &Step::StartTls)?;
-        let line = self.line.take().ok_or(Fault::Closed(Step::StartTls))?;
-        self.line = Some(line.under_tls(host, self.limits.command)?);
-        // What was offered in clear counts for nothing.
-        self.hello()
-    }
-
-    fn log_in(&mut self, login: &Login, host: &str) -> Result<(), Fault> {
-        let (user, password) = (&login.username, login.password.reveal());
-        let plain = base64(format!("\0{user}\0{password}").into_bytes());
-        let secrets = [plain.clone(), base64(password.as_bytes().to_vec()), password.to_owned()];
-        let granted = match self.login_mechanism() {
-            Some(Mechanism::Plain) => self.command(&format!("AUTH PLAIN {plain}"), &Step::Login).map(drop),
-            Some(Mechanism::Login) => self.log_in_by_prompts(user, password),
-            None => return Err(Fault::NoLogin),
-        };
-        granted.map_err(|fault| match fault {
-            Fault::Refused { reply, .. } => {
-                Fault::Login { reply: reply.without(&secrets), hint: login_hint(host) }
-            }
-            Fault::Deferred { step, reply } => Fault::Deferred { step, reply: reply.without(&secrets) },
-            fault => fault,
-        })
-    }
-
-    /// AUTH LOGIN. Its prompts have several spellings; that the first asks for the name and the second for the
-    /// password is all they agree on.
-    fn log_in_by_prompts(&mut self, user: &str, password: &str) -> Result<(), Fault> {
-        self.ask("AUTH LOGIN", &Step::Login, 3)?;
-        self.ask(&base64(user.as_bytes().to_vec()), &Step::Login, 3)?;
-        self.ask(&base64(password.as_bytes().to_vec()), &Step::Login, 2).map(drop)
-    }
-
-    fn transact(&mut self, settings: &Settings, mail: &[u8]) -> Result<(), Fault> {
-        let mut parameters = String::new();
-        let ascii = |text: &super::Address| text.to_string().is_ascii();
-        if !ascii(&settings.from) || !settings.to.iter().all(ascii) {
-            if !self.offers("SMTPUTF8") {
-                return Err(Fault::NoUtf8);
-            }
-            parameters.push_str(" SMTPUTF8");
-        }
-        if !mail.is_ascii() && self.offers("8BITMIME") {
-            parameters.push_str(" BODY=8BITMIME");
-        }
-        self.command(&format!("MAIL FROM:<{}>{parameters}", settings.from), &Step::Sender)?;
-        for recipient in &settings.to {
-            self.command(&format!("RCPT TO:<{recipient}>"), &Step::Recipient(recipient.to_string()))?;
-        }
-        self.ask("DATA", &Step::Data, 3)?;
-        self.within(self.limits.transfer, |line| line.write(&stuffed(mail)), &Step::Data)?;
-        let line = self.line.as_mut().ok_or(Fault::Closed(Step::Verdict))?;
-        line.allow(self.limits.verdict);
-        read_reply(line, &Step::Verdict)?.expect(2, &Step::Verdict).map(drop)
-    }
-
-    /// Sends a command and wants a reply that it is done.
-    fn command(&mut self, command: &str, step: &Step) -> Result<Reply, Fault> {
-        self.ask(command, step, 2)
-    }
-
-    /// Sends a command and wants a reply of the hundred `class`.
-    fn ask(&mut self, command: &str, step: &Step, class: u16) -> Result<Reply, Fault> {
-        self.within(self.limits.command, |line| line.write(format!("{command}\r\n").as_bytes()), step)?;
-        let line = self.line.as_mut().ok_or_else(|| Fault::Closed(step.clone()))?;
-        read_reply(line, step)?.expect(class, step)
-    }
-
-    fn within(
-        &mut self,
-        limit: Duration,
-        write: impl FnOnce(&mut Line) -> io::Result<()>,
-        step: &Step,
-    ) -> Result<(), Fault> {
-        let line = self.line.as_mut().ok_or_else(|| Fault::Closed(step.clone()))?;
-        line.allow(limit);
-        write(line).map_err(|error| Fault::of_line(step, error))
-    }
-
-    fn offers(&self, extension: &str) -> bool {
-        self.extensions.iter().any(|line| line.split(' ').next() == Some(extension))
-    }
-
-    fn login_mechanism(&self) -> Option<Mechanism> {
-        // "AUTH=" is how servers of the last century wrote it, and some still do.
-        let offered = |name| {
-            self.extensions
-                .iter()
-                .filter_map(|line| line.strip_prefix("AUTH ").or_else(|| line.strip_prefix("AUTH=")))
-                .any(|mechanisms| mechanisms.split(' ').any(|mechanism| mechanism == name))
-        };
-        if offered("PLAIN") { Some(Mechanism::Plain) } else { offered("LOGIN").then_some(Mechanism::Login) }
     }
 }
 
-enum Mechanism {
-    Plain,
-    Login,
+async fn establish(server: &Server, limits: Limits) -> Result<AsyncSmtpConnection, Fault> {
+    let tcp = stream::connect(&server.host, server.port, limits.connect)?;
+    let mut connection = if server.tls == Tls::Implicit {
+        let stream = stream::under_tls(&tcp, &server.host, limits.command).await?;
+        greet(Guard::new(stream), limits, Step::Greeting).await?
+    } else {
+        let greeted = greet(Guard::new(stream::in_clear(&tcp)?), limits, Step::Greeting).await;
+        greeted.map_err(|fault| if let Fault::TimedOut(_) = fault { Fault::Silent } else { fault })?
+    };
+    if server.tls == Tls::StartTls {
+        if !connection.can_starttls() {
+            return Err(Fault::NoStartTls);
+        }
+        ask(&mut connection, limits, Starttls, &Step::StartTls).await?;
+        // Under TLS all begins anew, also what lettre knows of the server: what came in clear anybody may have sent.
+        drop(connection);
+        let stream = stream::under_tls(&tcp, &server.host, limits.command).await;
+        let stream =
+            stream.map_err(|fault| if let Fault::NotTls = fault { Fault::EarlyBytes } else { fault })?;
+        connection = greet(Guard::greeted(stream), limits, Step::StartTls).await?;
+    }
+    if let Some(login) = &server.login {
+        log_in(&mut connection, limits, login, &server.host).await?;
+    }
+    Ok(connection)
+}
+
+/// Hears the greeting and says EHLO.
+async fn greet(
+    stream: impl AsyncTokioStream + 'static,
+    limits: Limits,
+    step: Step,
+) -> Result<AsyncSmtpConnection, Fault> {
+    // lettre's name for us is [127.0.0.1]. An address literal is what RFC 5321 gives those without a public name;
+    // servers that refuse bare host names take it.
+    let hello = ClientId::default();
+    within(limits.command, &step, AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)).await
+}
+
+async fn log_in(
+    connection: &mut AsyncSmtpConnection,
+    limits: Limits,
+    login: &Login,
+    host: &str,
+) -> Result<(), Fault> {
+    if connection.server_info().get_auth_mechanism(DEFAULT_MECHANISMS).is_none() {
+        return Err(Fault::NoLogin);
+    }
+    let credentials = Credentials::new(login.username.clone(), login.password.reveal().to_owned());
+    let granted = connection.auth(DEFAULT_MECHANISMS, &credentials);
+    let granted = within(limits.command, &Step::Login, granted).await;
+    granted.and_then(|response| expect(Severity::PositiveCompletion, &response, &Step::Login)).map_err(
+        |fault| match fault {
+            Fault::Refused { reply, .. } => {
+                Fault::Login { reply: reply.without(&secrets(login, &credentials)), hint: login_hint(host) }
+            }
+            Fault::Deferred { step, reply } => {
+                Fault::Deferred { step, reply: reply.without(&secrets(login, &credentials)) }
+            }
+            fault => fault,
+        },
+    )
+}
+
+async fn transact(
+    connection: &mut AsyncSmtpConnection,
+    limits: Limits,
+    settings: &Settings,
+    mail: &[u8],
+) -> Result<(), Fault> {
+    let mut parameters = Vec::new();
+    if !settings.to.iter().chain([&settings.from]).all(|address| address.to_string().is_ascii()) {
+        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            return Err(Fault::NoUtf8);
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !mail.is_ascii() && connection.server_info().supports_feature(Extension::EightBitMime) {
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    ask(connection, limits, Mail::new(Some(settings.from.0.clone()), parameters), &Step::Sender).await?;
+    for recipient in &settings.to {
+        let step = Step::Recipient(recipient.to_string());
+        ask(connection, limits, Rcpt::new(recipient.0.clone(), Vec::new()), &step).await?;
+    }
+    ask(connection, limits, Data, &Step::Data).await?;
+    // lettre puts CRLF in front of the last dot, whatever stands there.
+    let mail = mail.strip_suffix(b"\r\n").unwrap_or(mail);
+    let verdict = within(limits.transfer, &Step::Verdict, connection.message(mail)).await?;
+    expect(Severity::PositiveCompletion, &verdict, &Step::Verdict)
+}
+
+/// Sends a command and wants the reply that it is done, or of DATA that the mail may come.
+async fn ask(
+    connection: &mut AsyncSmtpConnection,
+    limits: Limits,
+    command: impl Display,
+    step: &Step,
+) -> Result<(), Fault> {
+    let wanted = match step {
+        Step::Data => Severity::PositiveIntermediate,
+        _ => Severity::PositiveCompletion,
+    };
+    expect(wanted, &within(limits.command, step, connection.command(command)).await?, step)
+}
+
+/// What `dialogue` comes to if that takes no longer than `limit`.
+async fn within<T>(
+    limit: Duration,
+    step: &Step,
+    dialogue: impl Future<Output = Result<T, lettre::transport::smtp::Error>>,
+) -> Result<T, Fault> {
+    match timeout(limit, dialogue).await {
+        Ok(done) => done.map_err(|error| Fault::of_dialogue(step, &error)),
+        Err(_) => Err(Fault::TimedOut(step.clone())),
+    }
+}
+
+/// lettre takes every 2xx and 3xx for success.
+fn expect(wanted: Severity, response: &Response, step: &Step) -> Result<(), Fault> {
+    if response.code().severity == wanted { Ok(()) } else { Err(Fault::Garbled(step.clone())) }
+}
+
+/// The forms in which a server may have got the password and may repeat it.
+fn secrets(login: &Login, credentials: &Credentials) -> [String; 3] {
+    let sent = |mechanism, prompt: Option<&str>| {
+        let sent = Auth::new(mechanism, credentials.clone(), prompt.map(Into::into));
+        let sent = sent.expect("lettre knows both prompts").to_string();
+        sent.trim().rsplit(' ').next().unwrap_or_default().to_owned()
+    };
+    let shown = login.password.reveal().bytes().map(|byte| char::from(stream::printable(byte))).collect();
+    [sent(Mechanism::Plain, None), sent(Mechanism::Login, Some("Password")), shown]
 }
 
 /// Why a mail did not get through to the server, told so that somebody can mend it.
@@ -253,7 +276,7 @@ pub(super) enum Fault {
     #[error("closed the connection at {0}")]
     Closed(Step),
     #[error("{error} at {step}")]
-    Network { step: Step, error: io::Error },
+    Network { step: Step, error: String },
     #[error("what it sent at {0} is no SMTP: check the port in the mail settings")]
     Garbled(Step),
     #[error("does not speak TLS from the first byte: port 587 wants tls = \"starttls\"")]
@@ -298,8 +321,25 @@ impl Fault {
         )
     }
 
+    /// What an error of lettre means.
+    fn of_dialogue(step: &Step, error: &lettre::transport::smtp::Error) -> Self {
+        let source = std::error::Error::source(error);
+        if let Some(code) = error.status() {
+            let reply =
+                Reply { code: code.into(), text: source.map(ToString::to_string).unwrap_or_default() };
+            return match code.severity {
+                Severity::TransientNegativeCompletion => Self::Deferred { step: step.clone(), reply },
+                _ => Self::Refused { step: step.clone(), reply },
+            };
+        }
+        match source.and_then(|source| source.downcast_ref()) {
+            Some(error) => Self::of_line(step, error),
+            None => Self::Garbled(step.clone()),
+        }
+    }
+
     /// What an error of the line means.
-    pub(super) fn of_line(step: &Step, error: io::Error) -> Self {
+    pub(super) fn of_line(step: &Step, error: &io::Error) -> Self {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Self::of_tls(tls.clone());
         }
@@ -310,7 +350,9 @@ impl Fault {
             | ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe => Self::Closed(step.clone()),
-            _ => Self::Network { step: step.clone(), error },
+            // The guard and lettre say so of what is no reply.
+            ErrorKind::InvalidData => Self::Garbled(step.clone()),
+            _ => Self::Network { step: step.clone(), error: error.to_string() },
         }
     }
 
@@ -343,7 +385,6 @@ pub(super) enum Step {
     Connect,
     Handshake,
     Greeting,
-    Hello,
     StartTls,
     Login,
     Sender,
@@ -359,7 +400,6 @@ impl fmt::Display for Step {
             Self::Connect => "the connection",
             Self::Handshake => "the TLS handshake",
             Self::Greeting => "the greeting",
-            Self::Hello => "EHLO",
             Self::StartTls => "STARTTLS",
             Self::Login => "the login",
             Self::Sender => "the sender",
@@ -371,102 +411,28 @@ impl fmt::Display for Step {
     }
 }
 
-/// What a server answered.
+/// What a server answered, in printable ASCII.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     code: u16,
-    lines: Vec<String>,
+    text: String,
 }
 
 impl Reply {
-    /// The reply if it is of the hundred `class`, else what it means at `step`.
-    fn expect(self, class: u16, step: &Step) -> Result<Self, Fault> {
-        match self.code / 100 {
-            found if found == class => Ok(self),
-            4 => Err(Fault::Deferred { step: step.clone(), reply: self }),
-            5 => Err(Fault::Refused { step: step.clone(), reply: self }),
-            _ => Err(Fault::Garbled(step.clone())),
-        }
-    }
-
     /// The reply without what a log must not carry: some servers repeat what they did not understand.
     fn without(mut self, secrets: &[String]) -> Self {
-        for line in &mut self.lines {
-            for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-                *line = line.replace(secret.as_str(), "***");
-            }
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            self.text = self.text.replace(secret.as_str(), "***");
         }
         self
     }
 }
 
-impl fmt::Display for Reply {
-    /// One line of bounded length without control characters: it goes into a log and onto a terminal.
+impl Display for Reply {
+    /// One line of bounded length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.lines.join(" ");
-        let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        let shown: String = clean.take(SHOWN_CHARS).collect();
-        write!(f, "{} {}", self.code, shown.trim())
+        write!(f, "{} {:.SHOWN_CHARS$}", self.code, self.text.trim())
     }
-}
-
-fn read_reply(line: &mut Line, step: &Step) -> Result<Reply, Fault> {
-    let mut reply: Option<Reply> = None;
-    for _ in 0..MAX_REPLY_LINES {
-        let bytes = line.read_line(MAX_REPLY_LINE).map_err(|error| Fault::of_line(step, error))?;
-        if !bytes.ends_with(b"\n") {
-            let closed = (bytes.len() as u64) < MAX_REPLY_LINE;
-            return Err(if closed { Fault::Closed(step.clone()) } else { Fault::Garbled(step.clone()) });
-        }
-        let (code, last, text) = reply_line(&bytes).ok_or_else(|| Fault::Garbled(step.clone()))?;
-        let reply = reply.get_or_insert_with(|| Reply { code, lines: Vec::new() });
-        if reply.code != code {
-            return Err(Fault::Garbled(step.clone()));
-        }
-        reply.lines.push(text);
-        if last {
-            return Ok(reply.clone());
-        }
-    }
-    Err(Fault::Garbled(step.clone()))
-}
-
-/// One line of a reply: its code, whether it is the last, its text. RFC 5321 wants a bare code taken, too.
-fn reply_line(bytes: &[u8]) -> Option<(u16, bool, String)> {
-    let line = String::from_utf8_lossy(bytes);
-    let line = line.trim_end_matches(['\r', '\n']);
-    let code = line.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
-    let rest = &line[3..];
-    match rest.chars().next() {
-        None => Some((code, true, String::new())),
-        Some(' ') => Some((code, true, rest[1..].to_owned())),
-        Some('-') => Some((code, false, rest[1..].to_owned())),
-        Some(_) => None,
-    }
-}
-
-/// The mail as it goes over the line: dots that begin a line doubled, and the dot that ends it.
-fn stuffed(mail: &[u8]) -> Vec<u8> {
-    let mut stuffed = Vec::with_capacity(mail.len() + mail.len() / 64 + 8);
-    for line in mail.split_inclusive(|byte| *byte == b'\n') {
-        if line.starts_with(b".") {
-            stuffed.push(b'.');
-        }
-        stuffed.extend_from_slice(line);
-    }
-    if !mail.ends_with(b"\r\n") {
-        stuffed.extend_from_slice(b"\r\n");
-    }
-    stuffed.extend_from_slice(b".\r\n");
-    stuffed
-}
-
-fn base64(bytes: Vec<u8>) -> String {
-    let body =
-        Body::new_with_encoding(bytes, ContentTransferEncoding::Base64).expect("base64 suits all bytes");
-    let mut text = String::from_utf8(body.into_vec()).expect("base64 is ASCII");
-    text.retain(|c| !c.is_ascii_whitespace());
-    text
 }
 
 fn login_hint(host: &str) -> &'static str {
@@ -480,9 +446,6 @@ fn login_hint(host: &str) -> &'static str {
 
 /// How long to wait for the reply to QUIT.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// RFC 5321 allows 512 bytes a line.
-const MAX_REPLY_LINE: u64 = 4096;
-const MAX_REPLY_LINES: usize = 128;
 const SHOWN_CHARS: usize = 300;
 
 #[cfg(test)]

@@ -1,157 +1,171 @@
-//! The line to a server: TCP with a deadline over all that is read and written, in clear or under TLS.
+//! The stream that lettre speaks SMTP over: TCP, in clear or under TLS, with a guard on what a server may say.
 //!
-//! lettre's own transport was not enough here (0.11.23): its time limit holds for each read, so a server that sends a
-//! byte now and then holds it for ever; a reply without a line end fills the memory; bytes behind the reply to STARTTLS
-//! are taken for what came under TLS; and with the system's certificates built in it never falls back on the built-in
-//! ones, and tells nobody when SSL_CERT_FILE cannot be read.
+//! lettre's own streams are not enough (0.11.23): a reply without a line end fills the memory; bytes behind the reply to
+//! STARTTLS are taken for what came under TLS; and with the system's certificates built in it never falls back on the
+//! built-in ones, and tells nobody when SSL_CERT_FILE cannot be read.
 
 use std::env;
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use lettre::transport::smtp::client::AsyncTokioStream;
 use rustls_native_certs::CertificateResult;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use super::smtp::{Fault, Step};
 
-/// A connection whose reads and writes fail with `TimedOut` once its deadline has passed.
-pub(super) struct Line(BufReader<Inner>);
-
-enum Inner {
-    Clear(Timed),
-    Tls(Box<StreamOwned<ClientConnection, Timed>>),
-}
-
-struct Timed {
-    tcp: TcpStream,
-    deadline: Instant,
-}
-
-impl Line {
-    /// Connects to the first address of `host` that answers, giving each of them `limit`.
-    pub(super) fn connect(host: &str, port: u16, limit: Duration) -> Result<Self, Fault> {
-        let addresses = (host, port).to_socket_addrs().map_err(|error| Fault::Name(error.to_string()))?;
-        let mut last = None;
-        for address in addresses.take(MAX_ADDRESSES) {
-            match Self::connect_to(&address, limit) {
-                Ok(line) => return Ok(line),
-                Err(error) => last = Some(error),
-            }
+/// Connects to the first address of `host` that answers, giving each of them `limit`.
+pub(super) fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Fault> {
+    let addresses = (host, port).to_socket_addrs().map_err(|error| Fault::Name(error.to_string()))?;
+    let mut last = Fault::Name("it has no address".into());
+    for address in addresses.take(MAX_ADDRESSES) {
+        match TcpStream::connect_timeout(&address, limit) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = Fault::of_line(&Step::Connect, &error),
         }
-        Err(last
-            .map_or(Fault::Name("it has no address".into()), |error| Fault::of_line(&Step::Connect, error)))
     }
+    Err(last)
+}
 
-    fn connect_to(address: &SocketAddr, limit: Duration) -> io::Result<Self> {
-        let tcp = TcpStream::connect_timeout(address, limit)?;
+/// The line `tcp` for a runtime that waits on it. It has a handle of its own: closed, it leaves the line open.
+pub(super) fn in_clear(tcp: &TcpStream) -> Result<tokio::net::TcpStream, Fault> {
+    let share = || {
         // A command is one small write that waits for its reply.
         tcp.set_nodelay(true)?;
-        Ok(Self(BufReader::new(Inner::Clear(Timed { tcp, deadline: Instant::now() + limit }))))
+        tcp.set_nonblocking(true)?;
+        tokio::net::TcpStream::from_std(tcp.try_clone()?)
+    };
+    share().map_err(|error| Fault::of_line(&Step::Connect, &error))
+}
+
+/// Puts the line under TLS with the server that proves to be `host`, within `limit`.
+pub(super) async fn under_tls(
+    tcp: &TcpStream,
+    host: &str,
+    limit: Duration,
+) -> Result<TlsStream<tokio::net::TcpStream>, Fault> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Fault::Name("it is neither a host name nor an address".into()))?;
+    let handshake = TlsConnector::from(config()?).connect(name, in_clear(tcp)?);
+    let done = timeout(limit, handshake).await.map_err(io::Error::from).flatten();
+    done.map_err(|error| Fault::of_line(&Step::Handshake, &error))
+}
+
+/// Lets lettre read whole lines of printable ASCII and not a byte behind them, and of each reply no more than a bound.
+#[derive(Debug)]
+pub(super) struct Guard<S> {
+    stream: S,
+    /// The line that is being read or handed over.
+    line: Vec<u8>,
+    /// How many bytes came since we last wrote.
+    reply: usize,
+    /// What we wrote last was EHLO.
+    is_hello: bool,
+}
+
+impl<S> Guard<S> {
+    /// Guards a server that greets first.
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, line: Vec::new(), reply: 0, is_hello: false }
     }
 
-    /// Puts the line under TLS with the server that proves to be `host`, within `limit`.
-    pub(super) fn under_tls(self, host: &str, limit: Duration) -> Result<Self, Fault> {
-        // What the server sent before TLS anybody may have sent: it must not be read as if it had come under TLS.
-        if !self.0.buffer().is_empty() {
-            return Err(Fault::EarlyBytes);
+    /// Guards a server that went under TLS: it does not greet again, which lettre waits for in each new conversation.
+    pub(super) fn greeted(stream: S) -> Self {
+        Self { line: b"220 \r\n".to_vec(), ..Self::new(stream) }
+    }
+
+    /// Takes one byte of a reply as lettre understands it: it wants CRLF, a blank behind the code, capital letters in
+    /// what EHLO is answered, and UTF-8. RFC 5321 (2.4, 4.2) leaves servers more freedom, and they use it.
+    fn take(&mut self, byte: u8) -> io::Result<()> {
+        self.reply += 1;
+        if self.reply > MAX_REPLY {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a reply without end"));
         }
-        let Inner::Clear(mut timed) = self.0.into_inner() else {
-            unreachable!("a line goes under TLS once");
-        };
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Fault::Name("it is neither a host name nor an address".into()))?;
-        let mut connection = ClientConnection::new(config()?, name).map_err(Fault::of_tls)?;
-        timed.deadline = Instant::now() + limit;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut timed).map_err(|error| Fault::of_line(&Step::Handshake, error))?;
+        match byte {
+            b'\r' => {}
+            b'\n' if self.line.len() == CODE_DIGITS => self.line.extend_from_slice(b" \r\n"),
+            b'\n' => self.line.extend_from_slice(b"\r\n"),
+            _ if self.is_hello => self.line.push(printable(byte).to_ascii_uppercase()),
+            _ => self.line.push(printable(byte)),
         }
-        Ok(Self(BufReader::new(Inner::Tls(Box::new(StreamOwned::new(connection, timed))))))
-    }
-
-    /// Gives what is read and written from now on `limit` altogether.
-    pub(super) fn allow(&mut self, limit: Duration) {
-        let timed = match self.0.get_mut() {
-            Inner::Clear(timed) => timed,
-            Inner::Tls(stream) => &mut stream.sock,
-        };
-        timed.deadline = Instant::now() + limit;
-    }
-
-    /// Writes all of `bytes`.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let stream: &mut dyn Write = match self.0.get_mut() {
-            Inner::Clear(timed) => timed,
-            Inner::Tls(stream) => stream,
-        };
-        stream.write_all(bytes)?;
-        stream.flush()
-    }
-
-    /// Reads one line with its line end; less only where the server closed or the line is longer than `most` bytes.
-    pub(super) fn read_line(&mut self, most: u64) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        (&mut self.0).take(most).read_until(b'\n', &mut line)?;
-        Ok(line)
+        Ok(())
     }
 }
 
-impl Read for Inner {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Clear(timed) => timed.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
+/// A byte of a reply as we show it: on a terminal, in a log.
+pub(super) fn printable(byte: u8) -> u8 {
+    match byte {
+        b' '..=b'~' => byte,
+        0x80.. => b'?',
+        _ => b' ',
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Byte by byte, so that what follows the reply to STARTTLS stays in the line, where TLS finds it and fails.
+        while !self.line.ends_with(b"\n") {
+            let mut byte = [0];
+            let mut read = ReadBuf::new(&mut byte);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+            }
+            self.take(byte[0])?;
         }
+        let fits = buffer.remaining().min(self.line.len());
+        buffer.put_slice(&self.line[..fits]);
+        self.line.drain(..fits);
+        Poll::Ready(Ok(()))
     }
 }
 
-impl Timed {
-    /// What is left until the deadline, never zero: that would mean no limit.
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.reply = 0;
+        self.is_hello = bytes.starts_with(b"EHLO");
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
-impl Read for Timed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        within(|| {
-            self.tcp.set_read_timeout(Some(self.left()?))?;
-            self.tcp.read(buffer)
-        })
-    }
-}
-
-impl Write for Timed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        within(|| {
-            self.tcp.set_write_timeout(Some(self.left()?))?;
-            self.tcp.write(bytes)
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.tcp.flush()
-    }
-}
-
-/// Tries again after a signal, and calls the end of the time by its name: Linux says `EAGAIN`.
-fn within(mut operation: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match operation() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
-            done => return done,
-        }
+impl<S> AsyncTokioStream for Guard<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug,
+{
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Err(ErrorKind::Unsupported.into())
     }
 }
 
 /// TLS 1.2 and 1.3 by ring, whatever other provider is compiled in. Made for each connection, so that a renewed
 /// certificate store holds at once.
 fn config() -> Result<Arc<ClientConfig>, Fault> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(Fault::of_tls)?
         .with_root_certificates(roots()?)
@@ -183,6 +197,9 @@ fn choose_roots(found: CertificateResult, named: Option<&'static str>) -> Result
 
 /// A name with more addresses than this is somebody's joke, and each may cost the time limit.
 const MAX_ADDRESSES: usize = 8;
+/// RFC 5321 allows 512 bytes a line, and the answer to EHLO has a line for each extension.
+const MAX_REPLY: usize = 16 * 1024;
+const CODE_DIGITS: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,6 @@ const SHORT: Limits = Limits {
     connect: Duration::from_millis(500),
     command: Duration::from_millis(500),
     transfer: Duration::from_millis(500),
-    verdict: Duration::from_millis(500),
 };
 
 /// A server whose one conversation `talk` holds, and the settings that lead to it.
@@ -109,20 +108,39 @@ fn what_servers_may_say_is_understood() {
     let replies =
         &["220-hello\r\n220 there\r\n", "250-me\r\n250-8bitmime\r\n250 auth login plain\r\n", "235\n"];
     let session = Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
-    assert!(session.offers("8BITMIME") && !session.offers("8BIT"));
+    let connection = session.connection.unwrap();
+    assert!(connection.server_info().supports_feature(Extension::EightBitMime));
+    assert!(!connection.server_info().supports_feature(Extension::SmtpUtfEight));
 }
 
 #[test]
 fn what_is_no_smtp_is_told_so() {
-    for greeting in
-        ["SSH-2.0-OpenSSH_9.2\r\n", "22\r\n", "220-a\r\n250 b\r\n", "220?\r\n", "354 go on\r\n", "é20\r\n"]
-    {
+    for greeting in ["SSH-2.0-OpenSSH_9.2\r\n", "22\r\n", "220-a\r\n250 b\r\n", "220?\r\n", "é20\r\n"] {
         let talking = server(Tls::None, move |mut stream| stream.write_all(greeting.as_bytes()).unwrap());
         let fault = refusal(&talking);
         assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{greeting}: {fault}");
     }
     let hasty = server(Tls::None, drop);
     assert!(matches!(refusal(&hasty), Fault::Closed(Step::Greeting)));
+}
+
+/// Only 2xx says that a server has the mail, and only 3xx that it waits for it.
+#[test]
+fn another_success_than_the_one_wanted_delivers_nothing() {
+    let start = ["220 hello\r\n", "250 me\r\n", "250 ok\r\n", "250 ok\r\n"];
+    let settings_for = |end: &[&'static str]| {
+        settings(script(Tls::None, Box::leak([&start, end].concat().into_boxed_slice())))
+    };
+    let fault = |end| {
+        let settings = settings_for(end);
+        let mut session = Session::open(&settings.server, SHORT).unwrap();
+        let fault = session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault;
+        assert!(!session.is_open() && !fault.refuses_mail(), "{fault}");
+        fault
+    };
+    // What is sent is read by lines: two of the mail, one for the blank, one for the dot.
+    assert!(matches!(fault(&["250 ok\r\n"]), Fault::Garbled(Step::Data)));
+    assert!(matches!(fault(&["354 go on\r\n", "354 go on\r\n"]), Fault::Garbled(Step::Verdict)));
 }
 
 /// Servers that do not know a command repeat it, and after AUTH that is the password.
@@ -165,7 +183,7 @@ fn an_unusual_reply_is_one_clean_line() {
 
 #[test]
 fn a_google_login_wants_an_app_password() {
-    let reply = Reply { code: 535, lines: vec!["5.7.8 Username and Password not accepted.".into()] };
+    let reply = Reply { code: 535, text: "5.7.8 Username and Password not accepted.".into() };
     let fault = Fault::Login { reply, hint: login_hint("smtp.gmail.com") };
     assert!(fault.to_string().contains("myaccount.google.com/apppasswords"), "{fault}");
     assert!(!login_hint("smtp.example.org").contains("google"));
@@ -198,7 +216,7 @@ fn after_a_refused_mail_the_session_goes_on() {
 fn the_reason_is_the_same_while_only_the_words_change() {
     let error = |code, step, text: &str| SendError {
         server: "s:25".into(),
-        fault: Fault::Deferred { step, reply: Reply { code, lines: vec![text.into()] } },
+        fault: Fault::Deferred { step, reply: Reply { code, text: text.into() } },
     };
     let first = error(451, Step::Verdict, "later a640c23a62f3a").reason();
     assert_eq!(first, error(451, Step::Verdict, "later 5e6b1f").reason());
@@ -214,8 +232,29 @@ fn addresses_outside_ascii_need_a_server_that_takes_them() {
     assert!(matches!(session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault, Fault::NoUtf8));
 }
 
+/// The mail as it goes over the line, up to the dot that ends it.
 #[test]
 fn dots_are_doubled_at_the_start_of_lines_only() {
-    assert_eq!(stuffed(b".\r\na.b\r\n..c\r\n"), b"..\r\na.b\r\n...c\r\n.\r\n");
-    assert_eq!(stuffed(b"no end"), b"no end\r\n.\r\n");
+    for (mail, expected) in [
+        (&b".\r\na.b\r\n..c\r\n"[..], "..\r\na.b\r\n...c\r\n.\r\n"),
+        (b"no end", "no end\r\n.\r\n"),
+        (b"A: b\r\n\r\n", "A: b\r\n\r\n.\r\n"),
+    ] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let listening = server(Tls::None, move |stream| {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            for reply in ["220 hello", "250 me", "250 ok", "250 ok", "354 go on"] {
+                (&stream).write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+                line.clear();
+                reader.read_line(&mut line).unwrap();
+            }
+            while !line.ends_with("\r\n.\r\n") && reader.read_line(&mut line).unwrap() > 0 {}
+            (&stream).write_all(b"250 have it\r\n").unwrap();
+            tell.send(line).unwrap();
+        });
+        let settings = settings(listening);
+        Session::open(&settings.server, SHORT).unwrap().send(&settings, mail).unwrap();
+        assert_eq!(told.recv().unwrap(), expected);
+    }
 }
