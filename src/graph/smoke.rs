@@ -73,7 +73,8 @@ impl<'a> Scene<'a> {
         let reach = reach(history, limit_secs);
         let limit_in_sight = limit_secs.filter(|limit| *limit <= reach);
 
-        let rows_fit = ((height - EDGES_HEIGHT - (height * 0.36).max(48.0)) / LINE).floor().max(0.0) as usize;
+        let least_plot = (height * PLOT_SHARE).max(LEAST_PLOT);
+        let lines_fit = ((height - EDGES_HEIGHT - least_plot) / LINE).floor().max(0.0) as usize;
         // The labels' width decides where the plot begins; the plot's height decides the labels. The first guess at the
         // height differs by some lines of words, which does not matter to the width.
         let label_width = latency_axis(reach, height * 0.65)
@@ -87,7 +88,7 @@ impl<'a> Scene<'a> {
         let columns = Columns::new(history, right - left);
         let out_of_sight = picture.limit.filter(|_| limit_in_sight.is_none());
         let groups = [legend::numbers(history, &columns), legend::colours(&columns, out_of_sight, &colours)];
-        let words = legend::set(groups, right - left, rows_fit);
+        let words = legend::set(groups, right - left, lines_fit);
         let words_top = height - BOTTOM_MARGIN - words.len() as f64 * LINE;
         let strip_bottom = words_top - TIME_LABELS_HEIGHT;
         let strip = Frame { left, top: strip_bottom - STRIP_HEIGHT, right, bottom: strip_bottom };
@@ -442,6 +443,10 @@ const BOTTOM_MARGIN: f64 = 6.0;
 const RIGHT_MARGIN: f64 = 14.0;
 /// What is neither plot nor words.
 const EDGES_HEIGHT: f64 = TITLE_HEIGHT + STRIP_GAP + STRIP_HEIGHT + TIME_LABELS_HEIGHT + BOTTOM_MARGIN;
+/// The share of the height that words may not take from the plot, and its least height.
+const PLOT_SHARE: f64 = 0.36;
+/// See [`PLOT_SHARE`].
+const LEAST_PLOT: f64 = 48.0;
 /// Rows are drawn as steps from this width on; narrower ones are joined by straight lines.
 const STEPS_SHOW: f64 = 3.0;
 /// A stretch that was down is drawn in a strong tone below this width.
