@@ -30,7 +30,11 @@ fn number(text: &[u8]) {
     // `-nan` and `inf` too are texts that it reads.
     let again = parse_number(printed.as_bytes()).map_or(f64::NAN, |again| again);
     assert!(
-        again == value || value.is_nan() || (again - value).abs() <= value.abs() * 1e-9 || value.abs() < 1e-290 || value.abs() > 1e290,
+        again == value
+            || value.is_nan()
+            || (again - value).abs() <= value.abs() * 1e-9
+            || value.abs() < 1e-290
+            || value.abs() > 1e290,
         "{value} {printed} {again}"
     );
 }
@@ -52,7 +56,9 @@ fn definition(text: &str) {
     let whole = Definition {
         step,
         start: NOW,
-        data_sources: vec![source.unwrap_or_else(|_| "DS:a:GAUGE:120:0:U".parse().expect("it is a data source"))],
+        data_sources: vec![
+            source.unwrap_or_else(|_| "DS:a:GAUGE:120:0:U".parse().expect("it is a data source")),
+        ],
         archives: vec![archive.unwrap_or_else(|_| "RRA:LAST:0.5:1:5".parse().expect("it is an archive"))],
     };
     if whole.archives[0].rows > 10_000 {
@@ -74,7 +80,8 @@ fn update(text: &[u8]) {
             .map(|archive| format!("RRA:{archive}").parse().expect("it is an archive"))
             .into(),
     };
-    let mut rrd = Rrd::new_checked(rrd::image(&whole).expect("the definition holds")).expect("it was just made");
+    let mut rrd =
+        Rrd::new_checked(rrd::image(&whole).expect("the definition holds")).expect("it was just made");
     for argument in text.split(|b| *b == b'\n') {
         let before = rrd.last_update();
         match rrd.update_text(argument, NOW) {
