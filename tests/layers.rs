@@ -65,8 +65,9 @@ const UNSAFE: &[(&str, &str)] = &[
 const ENGINE: &[&[&str]] = &[
     &["error", "at"],
     &["number", "def", "layout"],
-    &["file"],
     &["pdp", "cdp", "holt_winters", "rpn"],
+    &["file"],
+    &["reading"],
     &["create", "update", "fetch", "dump", "restore", "info", "tune", "resize", "xport"],
     &["map"],
 ];
