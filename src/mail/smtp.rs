@@ -72,7 +72,7 @@ impl Session {
                 let is_whole = match &sent {
                     Ok(()) => true,
                     Err(fault) if fault.refuses_mail() => {
-                        ask(&mut connection, self.limits, Rset, &Step::Reset).await.is_ok()
+                        ask(&mut connection, self.limits, Rset, DONE, &Step::Reset).await.is_ok()
                     }
                     Err(_) => false,
                 };
@@ -109,7 +109,7 @@ async fn establish(server: &Server, limits: Limits) -> Result<AsyncSmtpConnectio
         if !connection.can_starttls() {
             return Err(Fault::NoStartTls);
         }
-        ask(&mut connection, limits, Starttls, &Step::StartTls).await?;
+        ask(&mut connection, limits, Starttls, DONE, &Step::StartTls).await?;
         // Under TLS all begins anew, also what lettre knows of the server: what came in clear anybody may have sent.
         drop(connection);
         let stream = stream::under_tls(&tcp, &server.host, limits.command).await;
@@ -141,14 +141,21 @@ async fn log_in(
     login: &Login,
     host: &str,
 ) -> Result<(), Fault> {
-    if connection.server_info().get_auth_mechanism(DEFAULT_MECHANISMS).is_none() {
-        return Err(Fault::NoLogin);
-    }
+    let info = connection.server_info();
+    let mechanism = info.get_auth_mechanism(DEFAULT_MECHANISMS).ok_or(Fault::NoLogin)?;
+    // The prompts of LOGIN have several spellings, of which lettre knows some. That the first asks for the name and the
+    // second for the password is all that servers agree on.
+    let answers: &[_] = match mechanism {
+        Mechanism::Login => &[None, Some(NAME_PROMPT), Some(PASSWORD_PROMPT)],
+        _ => &[None],
+    };
     let credentials = Credentials::new(login.username.clone(), login.password.reveal().to_owned());
-    let granted = connection.auth(DEFAULT_MECHANISMS, &credentials);
-    let granted = within(limits.command, &Step::Login, granted).await;
-    granted.and_then(|response| expect(Severity::PositiveCompletion, &response, &Step::Login)).map_err(
-        |fault| match fault {
+    for (number, prompt) in answers.iter().enumerate() {
+        let is_last = number + 1 == answers.len();
+        let wanted = if is_last { DONE } else { GO_ON };
+        let answer = login_command(mechanism, &credentials, *prompt);
+        let granted = ask(connection, limits, answer, wanted, &Step::Login).await;
+        granted.map_err(|fault| match fault {
             Fault::Refused { reply, .. } => {
                 Fault::Login { reply: reply.without(&secrets(login, &credentials)), hint: login_hint(host) }
             }
@@ -156,8 +163,24 @@ async fn log_in(
                 Fault::Deferred { step, reply: reply.without(&secrets(login, &credentials)) }
             }
             fault => fault,
-        },
-    )
+        })?;
+    }
+    Ok(())
+}
+
+fn login_command(mechanism: Mechanism, credentials: &Credentials, prompt: Option<&str>) -> Auth {
+    let command = Auth::new(mechanism, credentials.clone(), prompt.map(Into::into));
+    command.expect("PLAIN has no prompt, and lettre knows those two of LOGIN")
+}
+
+/// The forms in which a server may have got the password and may repeat it.
+fn secrets(login: &Login, credentials: &Credentials) -> [String; 3] {
+    let sent = |mechanism, prompt| {
+        let command = login_command(mechanism, credentials, prompt).to_string();
+        command.trim().rsplit(' ').next().unwrap_or_default().to_owned()
+    };
+    let shown = login.password.reveal().bytes().map(|byte| char::from(stream::printable(byte))).collect();
+    [sent(Mechanism::Plain, None), sent(Mechanism::Login, Some(PASSWORD_PROMPT)), shown]
 }
 
 async fn transact(
@@ -176,29 +199,27 @@ async fn transact(
     if !mail.is_ascii() && connection.server_info().supports_feature(Extension::EightBitMime) {
         parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
-    ask(connection, limits, Mail::new(Some(settings.from.0.clone()), parameters), &Step::Sender).await?;
+    ask(connection, limits, Mail::new(Some(settings.from.0.clone()), parameters), DONE, &Step::Sender)
+        .await?;
     for recipient in &settings.to {
         let step = Step::Recipient(recipient.to_string());
-        ask(connection, limits, Rcpt::new(recipient.0.clone(), Vec::new()), &step).await?;
+        ask(connection, limits, Rcpt::new(recipient.0.clone(), Vec::new()), DONE, &step).await?;
     }
-    ask(connection, limits, Data, &Step::Data).await?;
+    ask(connection, limits, Data, GO_ON, &Step::Data).await?;
     // lettre puts CRLF in front of the last dot, whatever stands there.
     let mail = mail.strip_suffix(b"\r\n").unwrap_or(mail);
     let verdict = within(limits.transfer, &Step::Verdict, connection.message(mail)).await?;
-    expect(Severity::PositiveCompletion, &verdict, &Step::Verdict)
+    expect(DONE, &verdict, &Step::Verdict)
 }
 
-/// Sends a command and wants the reply that it is done, or of DATA that the mail may come.
+/// Sends a command and wants a reply of the kind `wanted`: done, or go on.
 async fn ask(
     connection: &mut AsyncSmtpConnection,
     limits: Limits,
     command: impl Display,
+    wanted: Severity,
     step: &Step,
 ) -> Result<(), Fault> {
-    let wanted = match step {
-        Step::Data => Severity::PositiveIntermediate,
-        _ => Severity::PositiveCompletion,
-    };
     expect(wanted, &within(limits.command, step, connection.command(command)).await?, step)
 }
 
@@ -217,17 +238,6 @@ async fn within<T>(
 /// lettre takes every 2xx and 3xx for success.
 fn expect(wanted: Severity, response: &Response, step: &Step) -> Result<(), Fault> {
     if response.code().severity == wanted { Ok(()) } else { Err(Fault::Garbled(step.clone())) }
-}
-
-/// The forms in which a server may have got the password and may repeat it.
-fn secrets(login: &Login, credentials: &Credentials) -> [String; 3] {
-    let sent = |mechanism, prompt: Option<&str>| {
-        let sent = Auth::new(mechanism, credentials.clone(), prompt.map(Into::into));
-        let sent = sent.expect("lettre knows both prompts").to_string();
-        sent.trim().rsplit(' ').next().unwrap_or_default().to_owned()
-    };
-    let shown = login.password.reveal().bytes().map(|byte| char::from(stream::printable(byte))).collect();
-    [sent(Mechanism::Plain, None), sent(Mechanism::Login, Some("Password")), shown]
 }
 
 /// Why a mail did not get through to the server, told so that somebody can mend it.
@@ -446,6 +456,11 @@ fn login_hint(host: &str) -> &'static str {
 
 /// How long to wait for the reply to QUIT.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// The replies that are a success of a command, and of all but the last step of one.
+const DONE: Severity = Severity::PositiveCompletion;
+const GO_ON: Severity = Severity::PositiveIntermediate;
+const NAME_PROMPT: &str = "Username";
+const PASSWORD_PROMPT: &str = "Password";
 const SHOWN_CHARS: usize = 300;
 
 #[cfg(test)]

@@ -86,9 +86,12 @@ fn a_server_that_drips_bytes_holds_nobody() {
 #[test]
 fn replies_have_bounds() {
     let endless_line = server(Tls::None, |mut stream| while stream.write_all(&[b'2'; 4096]).is_ok() {});
-    assert!(matches!(refusal(&endless_line), Fault::Garbled(Step::Greeting)));
+    let fault = refusal(&endless_line);
+    assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault}");
     let endless_reply = server(Tls::None, |mut stream| while stream.write_all(b"220-x\r\n").is_ok() {});
-    assert!(matches!(refusal(&endless_reply), Fault::Garbled(Step::Greeting)));
+    let started = Instant::now();
+    let fault = refusal(&endless_reply);
+    assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault} {:?}", started.elapsed());
 }
 
 /// CVE-2011-0411: what an attacker adds in clear behind the reply to STARTTLS must not count as said under TLS.
@@ -120,6 +123,9 @@ fn what_is_no_smtp_is_told_so() {
         let fault = refusal(&talking);
         assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{greeting}: {fault}");
     }
+    // A refusal is told at once, also by a server that then says no more.
+    let refused = script(Tls::None, &["220 hello\r\n", "554 not you\r\n"]);
+    assert_eq!(refusal(&refused).to_string(), "refused the greeting: 554 not you");
     let hasty = server(Tls::None, drop);
     assert!(matches!(refusal(&hasty), Fault::Closed(Step::Greeting)));
 }
