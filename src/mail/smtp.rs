@@ -103,7 +103,7 @@ async fn establish(server: &Server, limits: Limits) -> Result<AsyncSmtpConnectio
         greet(Guard::new(stream), limits, Step::Greeting).await?
     } else {
         let greeted = greet(Guard::new(stream::in_clear(&tcp)?), limits, Step::Greeting).await;
-        greeted.map_err(|fault| if let Fault::TimedOut(_) = fault { Fault::Silent } else { fault })?
+        greeted.map_err(|fault| if matches!(fault, Fault::TimedOut(_)) { Fault::Silent } else { fault })?
     };
     if server.tls == Tls::StartTls {
         if !connection.can_starttls() {
@@ -112,10 +112,9 @@ async fn establish(server: &Server, limits: Limits) -> Result<AsyncSmtpConnectio
         ask(&mut connection, limits, Starttls, DONE, &Step::StartTls).await?;
         // Under TLS all begins anew, also what lettre knows of the server: what came in clear anybody may have sent.
         drop(connection);
-        let stream = stream::under_tls(&tcp, &server.host, limits.command).await;
-        let stream =
-            stream.map_err(|fault| if let Fault::NotTls = fault { Fault::EarlyBytes } else { fault })?;
-        connection = greet(Guard::greeted(stream), limits, Step::StartTls).await?;
+        let secured = stream::under_tls(&tcp, &server.host, limits.command).await;
+        let not_tls = |fault| if matches!(fault, Fault::NotTls) { Fault::EarlyBytes } else { fault };
+        connection = greet(Guard::greeted(secured.map_err(not_tls)?), limits, Step::StartTls).await?;
     }
     if let Some(login) = &server.login {
         log_in(&mut connection, limits, login, &server.host).await?;
@@ -150,18 +149,15 @@ async fn log_in(
         _ => &[None],
     };
     let credentials = Credentials::new(login.username.clone(), login.password.reveal().to_owned());
+    let secrets = secrets(login, &credentials);
     for (number, prompt) in answers.iter().enumerate() {
-        let is_last = number + 1 == answers.len();
-        let wanted = if is_last { DONE } else { GO_ON };
+        let wanted = if number + 1 == answers.len() { DONE } else { GO_ON };
         let answer = login_command(mechanism, &credentials, *prompt);
-        let granted = ask(connection, limits, answer, wanted, &Step::Login).await;
-        granted.map_err(|fault| match fault {
+        ask(connection, limits, answer, wanted, &Step::Login).await.map_err(|fault| match fault {
             Fault::Refused { reply, .. } => {
-                Fault::Login { reply: reply.without(&secrets(login, &credentials)), hint: login_hint(host) }
+                Fault::Login { reply: reply.without(&secrets), hint: login_hint(host) }
             }
-            Fault::Deferred { step, reply } => {
-                Fault::Deferred { step, reply: reply.without(&secrets(login, &credentials)) }
-            }
+            Fault::Deferred { step, reply } => Fault::Deferred { step, reply: reply.without(&secrets) },
             fault => fault,
         })?;
     }
@@ -235,7 +231,7 @@ async fn within<T>(
     }
 }
 
-/// lettre takes every 2xx and 3xx for success.
+/// lettre takes every 2xx and 3xx for success. A mail that is answered by another 3xx is not delivered.
 fn expect(wanted: Severity, response: &Response, step: &Step) -> Result<(), Fault> {
     if response.code().severity == wanted { Ok(()) } else { Err(Fault::Garbled(step.clone())) }
 }
@@ -291,7 +287,9 @@ pub(super) enum Fault {
     Garbled(Step),
     #[error("does not speak TLS from the first byte: port 587 wants tls = \"starttls\"")]
     NotTls,
-    #[error("sent more than its reply to STARTTLS: somebody on the way may be adding to it")]
+    #[error(
+        "sent something else than TLS behind its reply to STARTTLS: somebody on the way may be adding to it"
+    )]
     EarlyBytes,
     #[error("does not offer STARTTLS, and without it nothing is sent: use port 465 with tls = \"implicit\"")]
     NoStartTls,

@@ -114,6 +114,9 @@ fn what_servers_may_say_is_understood() {
     let connection = session.connection.unwrap();
     assert!(connection.server_info().supports_feature(Extension::EightBitMime));
     assert!(!connection.server_info().supports_feature(Extension::SmtpUtfEight));
+    // Prompts in words of their own, or in none.
+    let replies = &["220 hello\r\n", "250-me\r\n250 AUTH LOGIN\r\n", "334 who?\r\n", "334\r\n", "235 in\r\n"];
+    Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
 }
 
 #[test]
@@ -173,6 +176,9 @@ fn a_reply_that_repeats_the_login_is_not_told() {
     let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), SHORT).err().unwrap();
     assert!(matches!(error.fault, Fault::Deferred { step: Step::Login, .. }), "{error}");
     assert!(!format!("{error} {error:?}").contains("cDRzc3cwcmQ"), "{error}");
+    let replies = &["220 hello\r\n", "250-me\r\n250 AUTH PLAIN\r\n", "535 wrong: pässwörd\r\n"];
+    let error = Session::open(&with_login(script(Tls::None, replies), "pässwörd"), SHORT).err().unwrap();
+    assert!(error.to_string().contains("login refused: 535 wrong: ***: "), "{error}");
 }
 
 #[test]
