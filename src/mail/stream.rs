@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-use super::smtp::{Fault, Step};
+use super::fault::{Fault, Step};
 
 /// Connects to the first address of `host` that answers, giving each of them `limit`.
 pub(super) fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Fault> {

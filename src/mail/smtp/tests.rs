@@ -1,12 +1,13 @@
 //! The conversation with servers that misbehave in ways a real one cannot be made to; `tests/mail.rs` has a real one.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::thread;
 use std::time::Instant;
 
 use super::*;
 use crate::mail::Secret;
+use crate::mail::fault::Reply;
 
 const SHORT: Limits = Limits {
     connect: Duration::from_millis(500),
@@ -111,7 +112,7 @@ fn what_servers_may_say_is_understood() {
     let replies =
         &["220-hello\r\n220 there\r\n", "250-me\r\n250-8bitmime\r\n250 auth login plain\r\n", "235\n"];
     let session = Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
-    let connection = session.connection.unwrap();
+    let connection = session.dialogue.unwrap().lettre;
     assert!(connection.server_info().supports_feature(Extension::EightBitMime));
     assert!(!connection.server_info().supports_feature(Extension::SmtpUtfEight));
     // Prompts in words of their own, or in none.
