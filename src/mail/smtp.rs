@@ -147,8 +147,8 @@ impl Dialogue {
     async fn log_in(&mut self, login: &Login, host: &str) -> Result<(), Fault> {
         let info = self.lettre.server_info();
         let mechanism = info.get_auth_mechanism(DEFAULT_MECHANISMS).ok_or(Fault::NoLogin)?;
-        // The prompts of LOGIN have several spellings, of which lettre knows some. That the first asks for the name and the
-        // second for the password is all that servers agree on.
+        // The prompts of LOGIN have several spellings, of which lettre knows some. That the first asks for the name and
+        // the second for the password is all that servers agree on.
         let answers: &[_] = match mechanism {
             Mechanism::Login => &[None, Some(NAME_PROMPT), Some(PASSWORD_PROMPT)],
             _ => &[None],

@@ -1,8 +1,8 @@
 //! The stream that lettre speaks SMTP over: TCP, in clear or under TLS, with a guard on what a server may say.
 //!
-//! lettre's own streams are not enough (0.11.23): a reply without a line end fills the memory; bytes behind the reply to
-//! STARTTLS are taken for what came under TLS; and with the system's certificates built in it never falls back on the
-//! built-in ones, and tells nobody when SSL_CERT_FILE cannot be read.
+//! lettre's own streams are not enough (0.11.23): a reply without a line end fills the memory; bytes behind the reply
+//! to STARTTLS are taken for what came under TLS; and with the system's certificates built in it never falls back on
+//! the built-in ones, and tells nobody when SSL_CERT_FILE cannot be read.
 
 use std::env;
 use std::io::{self, ErrorKind};
