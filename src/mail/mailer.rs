@@ -10,9 +10,10 @@ use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
 use tracing::{info, warn};
 
 use super::compose::addressed;
+use super::fault::{Reason, SendError};
 use super::outbox::{Outbox, Waiting};
 use super::retry::{Next, Retry};
-use super::smtp::{Limits, Reason, SendError, Session};
+use super::smtp::{Limits, Session};
 use super::{Error, Settings};
 
 /// A running mailer. Dropped without [`Mailer::stop`], its thread ends by itself after the attempt that is under way.

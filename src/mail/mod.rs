@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use crate::time::UnixTime;
 
 mod compose;
+mod fault;
 mod mailer;
 mod outbox;
 mod retry;

@@ -1,8 +1,8 @@
 //! The stream that lettre speaks SMTP over: TCP, in clear or under TLS, with a guard on what a server may say.
 //!
-//! lettre's own streams are not enough (0.11.23): a reply without a line end fills the memory; bytes behind the reply to
-//! STARTTLS are taken for what came under TLS; and with the system's certificates built in it never falls back on the
-//! built-in ones, and tells nobody when SSL_CERT_FILE cannot be read.
+//! lettre's own streams are not enough (0.11.23): a reply without a line end fills the memory; bytes behind the reply
+//! to STARTTLS are taken for what came under TLS; and with the system's certificates built in it never falls back on
+//! the built-in ones, and tells nobody when SSL_CERT_FILE cannot be read.
 
 use std::env;
 use std::io::{self, ErrorKind};
@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-use super::smtp::{Fault, Step};
+use super::fault::{Fault, Step};
 
 /// Connects to the first address of `host` that answers, giving each of them `limit`.
 pub(super) fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Fault> {
@@ -66,8 +66,8 @@ pub(super) struct Guard<S> {
     stream: S,
     /// The line that is being read or handed over.
     line: Vec<u8>,
-    /// How many bytes came since we last wrote.
-    reply: usize,
+    /// How many bytes and lines came since we last wrote.
+    reply: (usize, usize),
     /// What we wrote last was EHLO.
     is_hello: bool,
 }
@@ -75,7 +75,7 @@ pub(super) struct Guard<S> {
 impl<S> Guard<S> {
     /// Guards a server that greets first.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, line: Vec::new(), reply: 0, is_hello: false }
+        Self { stream, line: Vec::new(), reply: (0, 0), is_hello: false }
     }
 
     /// Guards a server that went under TLS: it does not greet again, which lettre waits for in each new conversation.
@@ -86,15 +86,18 @@ impl<S> Guard<S> {
     /// Takes one byte of a reply as lettre understands it: it wants CRLF, a blank behind the code, capital letters in
     /// what EHLO is answered, and UTF-8. RFC 5321 (2.4, 4.2) leaves servers more freedom, and they use it.
     fn take(&mut self, byte: u8) -> io::Result<()> {
-        self.reply += 1;
-        if self.reply > MAX_REPLY {
+        self.reply.0 += 1;
+        self.reply.1 += usize::from(byte == b'\n');
+        if self.reply.0 > MAX_REPLY_BYTES || self.reply.1 > MAX_REPLY_LINES {
             return Err(io::Error::new(ErrorKind::InvalidData, "a reply without end"));
         }
         match byte {
             b'\r' => {}
             b'\n' if self.line.len() == CODE_DIGITS => self.line.extend_from_slice(b" \r\n"),
             b'\n' => self.line.extend_from_slice(b"\r\n"),
-            _ if self.is_hello => self.line.push(printable(byte).to_ascii_uppercase()),
+            _ if self.is_hello && self.line.starts_with(b"250") => {
+                self.line.push(printable(byte).to_ascii_uppercase());
+            }
             _ => self.line.push(printable(byte)),
         }
         Ok(())
@@ -139,7 +142,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.reply = 0;
+        // After an EHLO that failed lettre takes leave, and before it tells of the failure it waits for the answer.
+        if self.is_hello && bytes.starts_with(b"QUIT") {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        self.reply = (0, 0);
         self.is_hello = bytes.starts_with(b"EHLO");
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -198,7 +205,9 @@ fn choose_roots(found: CertificateResult, named: Option<&'static str>) -> Result
 /// A name with more addresses than this is somebody's joke, and each may cost the time limit.
 const MAX_ADDRESSES: usize = 8;
 /// RFC 5321 allows 512 bytes a line, and the answer to EHLO has a line for each extension.
-const MAX_REPLY: usize = 16 * 1024;
+const MAX_REPLY_BYTES: usize = 64 * 1024;
+/// With each line lettre reads the reply from its beginning again, which takes the square of this.
+const MAX_REPLY_LINES: usize = 128;
 const CODE_DIGITS: usize = 3;
 
 #[cfg(test)]

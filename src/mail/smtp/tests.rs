@@ -1,12 +1,13 @@
 //! The conversation with servers that misbehave in ways a real one cannot be made to; `tests/mail.rs` has a real one.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::thread;
 use std::time::Instant;
 
 use super::*;
 use crate::mail::Secret;
+use crate::mail::fault::Reply;
 
 const SHORT: Limits = Limits {
     connect: Duration::from_millis(500),
@@ -86,9 +87,12 @@ fn a_server_that_drips_bytes_holds_nobody() {
 #[test]
 fn replies_have_bounds() {
     let endless_line = server(Tls::None, |mut stream| while stream.write_all(&[b'2'; 4096]).is_ok() {});
-    assert!(matches!(refusal(&endless_line), Fault::Garbled(Step::Greeting)));
+    let fault = refusal(&endless_line);
+    assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault}");
     let endless_reply = server(Tls::None, |mut stream| while stream.write_all(b"220-x\r\n").is_ok() {});
-    assert!(matches!(refusal(&endless_reply), Fault::Garbled(Step::Greeting)));
+    let started = Instant::now();
+    let fault = refusal(&endless_reply);
+    assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault} {:?}", started.elapsed());
 }
 
 /// CVE-2011-0411: what an attacker adds in clear behind the reply to STARTTLS must not count as said under TLS.
@@ -108,9 +112,12 @@ fn what_servers_may_say_is_understood() {
     let replies =
         &["220-hello\r\n220 there\r\n", "250-me\r\n250-8bitmime\r\n250 auth login plain\r\n", "235\n"];
     let session = Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
-    let connection = session.connection.unwrap();
+    let connection = session.dialogue.unwrap().lettre;
     assert!(connection.server_info().supports_feature(Extension::EightBitMime));
     assert!(!connection.server_info().supports_feature(Extension::SmtpUtfEight));
+    // Prompts in words of their own, or in none.
+    let replies = &["220 hello\r\n", "250-me\r\n250 AUTH LOGIN\r\n", "334 who?\r\n", "334\r\n", "235 in\r\n"];
+    Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
 }
 
 #[test]
@@ -120,6 +127,9 @@ fn what_is_no_smtp_is_told_so() {
         let fault = refusal(&talking);
         assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{greeting}: {fault}");
     }
+    // A refusal is told at once, also by a server that then says no more.
+    let refused = script(Tls::None, &["220 hello\r\n", "554 not you\r\n"]);
+    assert_eq!(refusal(&refused).to_string(), "refused the greeting: 554 not you");
     let hasty = server(Tls::None, drop);
     assert!(matches!(refusal(&hasty), Fault::Closed(Step::Greeting)));
 }
@@ -167,6 +177,9 @@ fn a_reply_that_repeats_the_login_is_not_told() {
     let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), SHORT).err().unwrap();
     assert!(matches!(error.fault, Fault::Deferred { step: Step::Login, .. }), "{error}");
     assert!(!format!("{error} {error:?}").contains("cDRzc3cwcmQ"), "{error}");
+    let replies = &["220 hello\r\n", "250-me\r\n250 AUTH PLAIN\r\n", "535 wrong: pässwörd\r\n"];
+    let error = Session::open(&with_login(script(Tls::None, replies), "pässwörd"), SHORT).err().unwrap();
+    assert!(error.to_string().contains("login refused: 535 wrong: ***: "), "{error}");
 }
 
 #[test]
