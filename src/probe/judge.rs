@@ -21,8 +21,9 @@ pub(super) struct Judge {
     targets: Vec<Arc<Target>>,
     /// What went wrong with each target's pings last, until one is answered: the log hears of changes only.
     troubles: Vec<Option<Trouble>>,
-    /// Whose address it is, for errors that quote too little of the request to say so.
-    addresses: HashMap<IpAddr, u32>,
+    /// Whose address it is, for errors that quote too little of the request to say so; and the other way round.
+    owners: HashMap<IpAddr, u32>,
+    addresses: Vec<Option<IpAddr>>,
     throttle: Throttle,
 }
 
@@ -42,8 +43,9 @@ impl Judge {
             secret,
             tally: Tally::default(),
             troubles: vec![None; targets.len()],
+            owners: HashMap::with_capacity(targets.len()),
+            addresses: vec![None; targets.len()],
             targets,
-            addresses: HashMap::new(),
             throttle: Throttle::default(),
         }
     }
@@ -61,8 +63,13 @@ impl Judge {
 
     /// Notes the address of a target.
     pub(super) fn set_address(&mut self, target: u32, address: SocketAddr) {
-        self.addresses.retain(|_, whose| *whose != target);
-        self.addresses.insert(address.ip(), target);
+        let Some(current) = self.addresses.get_mut(target as usize) else { return };
+        if let Some(before) = current.replace(address.ip())
+            && self.owners.get(&before) == Some(&target)
+        {
+            self.owners.remove(&before);
+        }
+        self.owners.insert(address.ip(), target);
     }
 
     /// Takes a packet that came in at a socket; `now` was read afterwards.
@@ -141,7 +148,7 @@ impl Judge {
                 Some(Number::from(number).target)
             }
             Some(_) => return Err(Ignored::Forged),
-            None => self.addresses.get(&error.to).copied(),
+            None => self.owners.get(&error.to).copied(),
         };
         self.tell(target.ok_or(Ignored::Foreign)?, Trouble::Says(error.reason, from), now.monotonic);
         Ok(())

@@ -399,6 +399,9 @@ pub(super) const LONGEST: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::poll::{PollFd, PollFlags, poll};
+
+    use crate::probe::icmp::{ECHO_LEN, Echo, Kind, Message, after_ipv4_header};
 
     #[test]
     fn the_stamp_is_found_behind_other_control_messages() {
@@ -418,6 +421,65 @@ mod tests {
         for short in 0..56 {
             assert_eq!(stamp_in(&control, short), None, "{short} bytes hold no whole stamp");
         }
+    }
+
+    fn echo(identifier: u16, number: u64) -> [u8; ECHO_LEN] {
+        let mut echo = [0; ECHO_LEN];
+        Echo { identifier, number, tag: 0 }.emit_request(Family::V4, &mut echo);
+        echo
+    }
+
+    const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    /// Every RAW socket hears the replies to all tests, so each has its own identifier.
+    fn raw_socket(identifier: u16) -> EchoSocket {
+        EchoSocket::raw(Family::V4, identifier).expect("this test needs root, for a RAW socket")
+    }
+
+    fn wait_for(socket: &EchoSocket) {
+        let mut fd = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fd, 10_000u16), Ok(1), "no reply came");
+    }
+
+    /// A RAW socket on loopback is offered our own request before the reply.
+    #[test]
+    fn a_raw_socket_hears_stamped_replies_and_never_its_own_requests() {
+        let identifier = 0xbeef;
+        let socket = raw_socket(identifier);
+        let before = crate::probe::clock::now().wall;
+        for number in 0..100 {
+            socket.send(&echo(identifier, number), LOOPBACK).unwrap();
+        }
+        let mut inbox = Inbox::new();
+        let mut heard = Vec::new();
+        while heard.len() < 100 {
+            wait_for(&socket);
+            socket.receive(&mut inbox).unwrap();
+            for packet in inbox.packets() {
+                let message = Message::new(Family::V4, after_ipv4_header(packet.bytes).unwrap()).unwrap();
+                assert_ne!(message.kind(), Kind::EchoRequest);
+                if message.identifier() == identifier {
+                    heard.push(message.echo().unwrap().number);
+                    assert_eq!(packet.from, LOOPBACK.ip());
+                    assert!(packet.stamp.unwrap() > before);
+                }
+            }
+        }
+        assert_eq!(heard, (0..100).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_full_receive_buffer_is_noticed() {
+        let identifier = 0xfeed;
+        let socket = raw_socket(identifier);
+        socket.socket.set_recv_buffer_size(8192).unwrap();
+        assert_eq!(socket.drops().unwrap(), 0);
+        let fitted = (0..10_000).find(|number| {
+            socket.send(&echo(identifier, *number), LOOPBACK).unwrap();
+            socket.drops().unwrap() > 0
+        });
+        assert!(fitted.is_some(), "ten thousand replies fit into eight kilobytes");
+        wait_for(&socket);
     }
 
     #[test]
