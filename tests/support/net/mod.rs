@@ -35,7 +35,7 @@ mod namespace;
 mod wire;
 
 use std::marker::PhantomData;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::Command;
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ impl Net {
              addr add {OWN_IPV4}/15 dev {DEVICE}\n\
              addr add {OWN_IPV6}/8 dev {DEVICE} nodad\n"
         ));
+        let own = OWN_IPV6.parse().expect("an address");
+        namespace::wait_for_ipv6(&[Ipv6Addr::LOCALHOST, own]);
         Self { far_end: FarEnd::start(tun), namespace, _not_send: PhantomData }
     }
 

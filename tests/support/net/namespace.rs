@@ -8,9 +8,11 @@
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::net::Ipv6Addr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -96,6 +98,20 @@ pub(super) fn ip_batch(commands: &str) {
     let output = ip.wait_with_output().expect("ip ends");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip failed at\n{commands}\n{complaint}");
+}
+
+/// Waits until packets to these addresses of ours are taken. The kernel finishes a new IPv6 address later, in a worker, and
+/// on a busy machine a reply can be there earlier.
+pub(super) fn wait_for_ipv6(addresses: &[Ipv6Addr]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let table = std::fs::read_to_string("/proc/thread-self/net/ipv6_route").expect("IPv6 is there");
+        if addresses.iter().all(|address| table.contains(&format!("{:032x} 80 ", address.to_bits()))) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no local routes to {addresses:?} within ten seconds:\n{table}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// `/proc/sys/net` shows and takes the settings of the namespace of the thread that opens it.
