@@ -162,8 +162,8 @@ pub(super) fn reach(history: &History, limit_secs: Option<f64>) -> f64 {
     };
     let usual = at_share(medians, 1.0 - STRAY_SHARE).unwrap_or(highest);
     let median = if highest > usual * STRAY_FACTOR { usual } else { highest };
-    let smoke = rows()
-        .filter_map(|row| at_share(row.ranks.iter().flatten().map(|rtt| rtt.as_secs_f64()).collect(), 0.9));
+    // The second slowest of twenty pings.
+    let smoke = rows().filter_map(|row| at_share(answered(row), 0.95));
     let smoke = at_share(smoke.collect(), 0.95).unwrap_or(median).min(median * MOST_SMOKE);
     let data = (median * HEADROOM).max(smoke * 1.05).max(LEAST_REACH);
     match limit_secs {
