@@ -49,7 +49,7 @@ fn a_spoilt_archive_is_told_and_not_overwritten() {
         ("empty", Vec::new(), "127.0.0.1.rrd"),
         ("2^60 data sources", with_count(24, 1 << 60), "127.0.0.1.rrd"),
         ("2^60 archives", with_count(32, 1 << 60), "127.0.0.1.rrd"),
-        ("another file", b"not an archive, but a letter to my aunt".to_vec(), "is not an RRD file"),
+        ("another file", b"Dear aunt, this is no archive. ".repeat(20), "is not an RRD file"),
     ];
     for (what, bytes, said) in &spoilt {
         fs::write(&file, bytes).unwrap();

@@ -25,7 +25,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[("history", "round")];
 
 /// Who may name a crate: rooms, or single files.
 const CRATES: &[(&[&str], &[&str])] = &[
-    (&["plotters", "plotters_backend", "tiny_skia", "dejavu"], &["graph"]),
+    (&["plotters", "plotters_backend", "tiny_skia", "dejavu", "ab_glyph"], &["graph"]),
     (&["lettre", "tokio_rustls", "rustls", "rustls_native_certs", "webpki_roots"], &["mail"]),
     (&["tokio"], &["mail", "web"]),
     (&["memmap2"], &["rrd/map.rs"]),

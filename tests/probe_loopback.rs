@@ -81,7 +81,9 @@ fn a_stop_takes_milliseconds_and_closes_the_channel() {
         prober.stop().unwrap();
         let took = asked.elapsed();
         assert!(took < Duration::from_millis(100), "it took {took:?}");
-        assert_eq!(rounds.try_recv().unwrap_err(), TryRecvError::Disconnected);
+        // The end of a step may have brought a round meanwhile.
+        let end = std::iter::repeat_with(|| rounds.try_recv()).find_map(Result::err);
+        assert_eq!(end, Some(TryRecvError::Disconnected));
     });
 }
 

@@ -204,7 +204,7 @@ fn one_outage_is_one_alert_where_down_is_a_rule() {
     assert_eq!(drawn(&[Rule::down(), slow], "xDDDxD.."), ["-R------", "----R-C-"]);
     // A limit of loss is crossed by the same outage, and silent for the same reason.
     let lossy = rule("loss >= 20%", "2 of 3", "1 of 1");
-    assert_eq!(drawn(&[Rule::down(), lossy], "DDll..."), ["R----C-", "---RC--"]);
+    assert_eq!(drawn(&[Rule::down(), lossy], "DDll..."), ["R---C--", "---RC--"]);
     // A pattern says itself what it means.
     let lost = pattern(PatternKind::Rtt, "==U,==U");
     assert_eq!(drawn(&[Rule::down(), lost], "DD..."), ["R---C", "-RC--"]);

@@ -86,10 +86,14 @@ impl Course {
         }
     }
 
-    /// Opens the round that is running now; what was due before is unknown, by `fault`.
+    /// Opens the round that is running now; what was due before is unknown, by `fault`. Where that is all of it, the next
+    /// round is the first.
     pub(super) fn join(&mut self, now: Now, clocks: &Clocks, fault: Fault) {
         self.open(self.step.boundary_before(clocks.wall(now.monotonic)), clocks);
         self.pass_over(now.monotonic, fault);
+        if self.rounds.back().is_some_and(|round| round.due == round.slots.len()) {
+            self.rounds.pop_back();
+        }
     }
 
     /// Does what time alone decides until an echo is due: declares losses, hands over rounds, opens rounds.

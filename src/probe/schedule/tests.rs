@@ -217,6 +217,15 @@ fn the_running_step_is_joined_at_once() {
 }
 
 #[test]
+fn a_step_whose_last_ping_is_past_is_not_joined() {
+    let mut world = World::new(&[target("a", 60, 1, 1500)], millis(59_999), |_, _| vec![millis(10)]);
+    world.run(secs(61));
+    let round = &world.rounds[0];
+    assert_eq!(round.start(), UnixTime::from_secs(START + 60), "{round:?}");
+    assert_eq!(round.pings(), [answered(millis(10))]);
+}
+
+#[test]
 fn a_ping_without_a_reply_is_lost_after_its_timeout() {
     let mut world =
         World::new(
