@@ -116,7 +116,8 @@ pub struct Prober {
 
 impl Prober {
     /// Opens the sockets and starts the thread. A round that is done goes into `rounds`, unless that is full: then it is
-    /// counted and logged, and gone, since a pinger must not wait. The thread drops `rounds` when it ends.
+    /// counted and logged, and gone, since a pinger must not wait. Rounds of the same step end together: there should be
+    /// room for one of every target. The thread drops `rounds` when it ends.
     pub fn start(settings: Settings, rounds: Sender<Round>) -> Result<Self, Error> {
         settings.check()?;
         let sockets = Sockets::open(u16::from_ne_bytes(random()?)).map_err(Error::no_socket)?;

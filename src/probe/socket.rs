@@ -285,11 +285,6 @@ impl Inbox {
         })
     }
 
-    /// How many packets it holds.
-    pub(super) fn len(&self) -> usize {
-        self.filled
-    }
-
     #[allow(clippy::unnecessary_cast)] // The type of msg_controllen depends on the C library.
     fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         self.filled = 0;

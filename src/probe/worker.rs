@@ -31,8 +31,9 @@ pub(super) struct Worker {
     names: Names,
     rounds: Sender<Round>,
     bell: Arc<Bell>,
-    v4_drops: Drops,
-    v6_drops: Drops,
+    v4_drops: u32,
+    v6_drops: u32,
+    dropped_rounds: u64,
     throttle: Throttle,
 }
 
@@ -61,8 +62,9 @@ impl Worker {
             names,
             rounds,
             bell,
-            v4_drops: Drops::default(),
-            v6_drops: Drops::default(),
+            v4_drops: 0,
+            v6_drops: 0,
+            dropped_rounds: 0,
             throttle: Throttle::default(),
         };
         for (target, index) in targets.iter().zip(0..) {
@@ -139,10 +141,7 @@ impl Worker {
         let Self { sockets, inbox, judge, schedule, v4_drops, v6_drops, throttle, .. } = self;
         for socket in sockets.iter() {
             let origin = socket.origin();
-            let drops = match origin.family {
-                Family::V4 => &mut *v4_drops,
-                Family::V6 => &mut *v6_drops,
-            };
+            let mut swamped = false;
             for _ in 0..MOST_BATCHES {
                 let emptied = socket.receive(inbox);
                 // Read after the packets came, before they are judged: their stamps must be of this clock.
@@ -150,16 +149,28 @@ impl Worker {
                 for packet in inbox.packets() {
                     judge.take(packet, origin, schedule, now);
                 }
-                drops.swamped |= inbox.len() == BATCH;
                 match emptied {
-                    Ok(false) => {}
                     Ok(true) => break,
+                    Ok(false) => swamped = true,
                     Err(error) => {
                         if throttle.allows(now.monotonic).is_some() {
                             warn!("cannot receive {} packets: {error}", origin.family);
                         }
                         break;
                     }
+                }
+            }
+            // Only where packets have piled up can the buffer have been too small.
+            let seen = match origin.family {
+                Family::V4 => &mut *v4_drops,
+                Family::V6 => &mut *v6_drops,
+            };
+            let dropped = if swamped { new_drops(socket, seen) } else { 0 };
+            if dropped > 0 {
+                let now = clock::now().monotonic;
+                schedule.overflowed(origin.family, now);
+                if throttle.allows(now).is_some() {
+                    warn!("the {} receive buffer overflowed, {dropped} packets are gone", origin.family);
                 }
             }
         }
@@ -173,7 +184,6 @@ impl Worker {
                 Action::Listen => {
                     let until = self.look().monotonic;
                     self.hear();
-                    self.count_drops(until);
                     self.schedule.heard(until);
                 }
                 Action::Wait(until) => return until,
@@ -201,24 +211,6 @@ impl Worker {
         }
     }
 
-    /// Before pings are declared lost: did their replies find a full buffer?
-    fn count_drops(&mut self, now: Monotonic) {
-        for socket in self.sockets.iter() {
-            let family = socket.origin().family;
-            let drops = match family {
-                Family::V4 => &mut self.v4_drops,
-                Family::V6 => &mut self.v6_drops,
-            };
-            let lost = drops.since_last(socket);
-            if lost > 0 {
-                self.schedule.overflowed(family, now);
-                if self.throttle.allows(now).is_some() {
-                    warn!("the receive buffer for {family} overflowed: {lost} packets were dropped");
-                }
-            }
-        }
-    }
-
     /// Hands over the rounds that are done.
     fn hand_over(&mut self, now: Monotonic) -> Result<(), Gone> {
         while let Some((target, round)) = self.schedule.take_round() {
@@ -229,11 +221,10 @@ impl Worker {
                 Ok(()) => {}
                 Err(TrySendError::Disconnected(_)) => return Err(Gone),
                 Err(TrySendError::Full(round)) => {
-                    if let Some(held_back) = self.throttle.allows(now) {
-                        let name = &round.target().name;
-                        warn!(
-                            "{name}: a round is dropped, the monitor does not keep up ({held_back} like it)"
-                        );
+                    self.dropped_rounds += 1;
+                    if self.throttle.allows(now).is_some() {
+                        let (name, dropped) = (&round.target().name, self.dropped_rounds);
+                        warn!("{name}: a round is dropped, the monitor does not keep up ({dropped} so far)");
                     }
                 }
             }
@@ -253,23 +244,11 @@ fn look(schedule: &mut Schedule) -> Now {
     now
 }
 
-/// What a socket's receive buffer had no room for.
-///
-/// The kernel counts damaged packets of IPv6 the same way, and those are the network's loss. A buffer overflows only
-/// when packets have piled up, so drops count as ours only together with a full batch.
-#[derive(Debug, Default)]
-struct Drops {
-    seen: u32,
-    swamped: bool,
-}
-
-impl Drops {
-    fn since_last(&mut self, socket: &EchoSocket) -> u32 {
-        let Ok(count) = socket.drops() else { return 0 };
-        let new = count.wrapping_sub(self.seen);
-        self.seen = count;
-        if std::mem::take(&mut self.swamped) { new } else { 0 }
-    }
+/// How many packets a socket has dropped since that was last asked. The kernel counts damaged packets of IPv6 the same
+/// way, so only a socket that was found swamped is asked.
+fn new_drops(socket: &EchoSocket, seen: &mut u32) -> u32 {
+    let Ok(count) = socket.drops() else { return 0 };
+    count.wrapping_sub(std::mem::replace(seen, count))
 }
 
 /// A wake-up later than this is worth a line.
