@@ -4,13 +4,15 @@
 //! `LATMON_TEST_SEED` repeats a run, `LATMON_TEST_CASES` says how long it is.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
-mod rrd_support;
+mod support {
+    pub(crate) mod rrdtool;
+}
 
 use std::path::Path;
 
 use latmon::rrd::{self, UpdateOptions};
 use latmon::time::UnixTime;
-use rrd_support::{Random, Rrdtool, cases, latmon, seed};
+use support::rrdtool::{Random, Rrdtool, cases, latmon, seed};
 
 /// What a case is made of.
 struct Case {
@@ -240,7 +242,7 @@ fn same_texts(rrdtool: &mut Rrdtool, folder: &Path, case: &mut Case, told: &str)
 }
 
 /// The same text, told by the first line that differs; in pipe mode the -1 of a failing `last` is not told apart.
-fn same_answer(ours: &rrd_support::Answer, theirs: &rrd_support::Answer, told: &str) {
+fn same_answer(ours: &support::rrdtool::Answer, theirs: &support::rrdtool::Answer, told: &str) {
     let (Ok(our_text), Ok(their_text)) = (ours, theirs) else {
         assert_eq!(ours.as_ref().map(Vec::len), theirs.as_ref().map(Vec::len), "{told}");
         return;

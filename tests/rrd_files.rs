@@ -1,7 +1,9 @@
 //! Damaged, missing, locked and vanished files: a clear error, no panic, and nothing written.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
-mod rrd_support;
+mod support {
+    pub(crate) mod rrdtool;
+}
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -167,10 +169,10 @@ fn a_damaged_header_is_refused() {
 /// passes the check is read and updated.
 #[test]
 fn random_damage_is_refused_or_harmless() {
-    let seed = rrd_support::seed();
+    let seed = support::rrdtool::seed();
     let mut passed = 0;
-    for case in 0..rrd_support::cases(3_000) {
-        let mut random = rrd_support::Random::new(seed, case);
+    for case in 0..support::rrdtool::cases(3_000) {
+        let mut random = support::rrdtool::Random::new(seed, case);
         let mut bytes = rrd::image(&definition()).unwrap();
         for _ in 0..1 + random.below(3) {
             let at = 24 + 8 * random.below((ROWS as u64 - 24) / 8) as usize;
@@ -247,7 +249,7 @@ fn old_versions_without_microseconds_are_read_and_updated() {
     let arguments = [format!("{}.75:1:2", START + 10), format!("{}.5:1:9", START + 18)];
     let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
     rrd::update(&ours, &options, &arguments).unwrap();
-    let mut rrdtool = rrd_support::Rrdtool::start(folder.0.path());
+    let mut rrdtool = support::rrdtool::Rrdtool::start(folder.0.path());
     rrdtool.run(&["update", "theirs.rrd", &arguments[0], &arguments[1]]).unwrap();
     assert!(fs::read(&ours).unwrap() == fs::read(&theirs).unwrap());
 }
@@ -314,7 +316,7 @@ fn a_file_locked_by_another_is_refused_and_is_free_afterwards() {
 fn our_lock_keeps_rrdtool_out() {
     let folder = Folder::new();
     let path = folder.archive();
-    let mut rrdtool = rrd_support::Rrdtool::start(folder.0.path());
+    let mut rrdtool = support::rrdtool::Rrdtool::start(folder.0.path());
     let mut open = rrd::File::open(&path, Access::Write).unwrap();
     let argument = format!("{}:1:2", START + 10);
     {
@@ -466,12 +468,12 @@ fn the_blocks_of_a_new_file_are_allocated() {
 #[test]
 fn verbs_that_are_not_there_are_named() {
     let folder = Folder::new();
-    let shown = |words: &[&str]| rrd_support::latmon(folder.0.path(), words).unwrap_err();
+    let shown = |words: &[&str]| support::rrdtool::latmon(folder.0.path(), words).unwrap_err();
     assert_eq!(shown(&["foo"]), "unknown function 'foo'");
     for verb in ["restore", "tune", "xport", "resize", "updatev", "graph", "-"] {
         assert_eq!(shown(&[verb, "x"]), format!("'{verb}' is not in latmon yet"));
     }
-    let usage = rrd_support::latmon(folder.0.path(), &["fetch"]).unwrap();
+    let usage = support::rrdtool::latmon(folder.0.path(), &["fetch"]).unwrap();
     assert!(usage.starts_with(b"Usage: latmon rrd fetch FILE CF"));
 }
 
@@ -480,7 +482,7 @@ fn verbs_that_are_not_there_are_named() {
 fn an_archive_goes_to_standard_output() {
     let folder = Folder::new();
     let words = ["create", "-", "-b", "1700000000", "DS:a:GAUGE:120:0:U", "RRA:AVERAGE:0.5:1:3"];
-    let bytes = rrd_support::latmon(folder.0.path(), &words).unwrap();
+    let bytes = support::rrdtool::latmon(folder.0.path(), &words).unwrap();
     assert_eq!(Rrd::new_checked(bytes).unwrap().last_update(), UnixTime::from_secs(START));
     assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
 }

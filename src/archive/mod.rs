@@ -1,6 +1,6 @@
 //! Rounds into round robin archives, and archives into histories: the one place that knows both.
 //!
-//! A target's archive is `DATA_DIR/NAME.rrd`, with the data sources of SmokePing ([`layout`]), so that its pages and every
+//! A target's archive is `DATA_DIR/NAME.rrd`, with the data sources of SmokePing (see `layout`), so that its pages and every
 //! rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
 //! a round.
 
