@@ -13,10 +13,11 @@ use nix::sys::time::TimeSpec;
 use tracing::{debug, warn};
 
 use super::clock::{self, Monotonic, Now};
+use super::course::Request;
 use super::icmp::{ECHO_LEN, Echo, Family, Secret};
 use super::judge::{Judge, Trouble};
 use super::resolve::{self, Names};
-use super::schedule::{Action, Jump, Request, Schedule};
+use super::schedule::{Action, Jump, Schedule};
 use super::socket::{BATCH, EchoSocket, Inbox, Sockets};
 use super::tally::Throttle;
 use super::{Bell, TargetSettings};
