@@ -16,6 +16,9 @@ impl Monotonic {
     /// A point that never comes.
     pub(super) const NEVER: Self = Self(i64::MAX);
 
+    /// A point before all others.
+    pub(super) const LONG_AGO: Self = Self(i64::MIN);
+
     /// The point `duration` later.
     pub(super) fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
@@ -59,6 +62,32 @@ pub(super) struct Now {
     pub(super) wall: Wall,
     /// How long the machine has slept since it booted.
     pub(super) asleep: Duration,
+}
+
+/// How the clocks stood to each other when they were last compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    /// The wall clock minus the monotonic one, in nanoseconds.
+    pub(super) offset: i64,
+    /// How long the machine had slept.
+    pub(super) asleep: Duration,
+}
+
+impl Clocks {
+    /// As they stand now.
+    pub(super) fn new(now: Now) -> Self {
+        Self { offset: now.wall.0.saturating_sub(now.monotonic.0), asleep: now.asleep }
+    }
+
+    /// When a point of the wall clock is, was or will be, unless it is set.
+    pub(super) fn monotonic(&self, time: UnixTime) -> Monotonic {
+        Monotonic(Wall::from(time).0.saturating_sub(self.offset))
+    }
+
+    /// What the wall clock shows at a point of the monotonic one.
+    pub(super) fn wall(&self, at: Monotonic) -> UnixTime {
+        Wall(at.0.saturating_add(self.offset)).into()
+    }
 }
 
 /// Reads all clocks. They are read one after the other, and whoever is interrupted in between must not take that for a

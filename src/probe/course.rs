@@ -8,9 +8,8 @@ use std::time::Duration;
 use siphasher::sip::SipHasher24;
 
 use super::TargetSettings;
-use super::clock::{Monotonic, Now, Wall};
+use super::clock::{Clocks, Monotonic, Now, Wall};
 use super::icmp::Family;
-use super::schedule::{Clocks, Number, Overflowed, Request, Verdict};
 use crate::round::{Fault, Ping, Round, Rtt, Target};
 use crate::time::{Step, UnixTime};
 
@@ -40,6 +39,81 @@ pub(super) enum Event {
     Listen,
     /// Nothing before this time.
     None(Monotonic),
+}
+
+/// An echo to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Which ping it is.
+    pub(super) number: Number,
+    /// Whom it asks.
+    pub(super) to: SocketAddr,
+}
+
+/// Which ping of all: the target's place in the settings, and a count of its pings, which wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Number {
+    /// The target's place in the settings.
+    pub(super) target: u32,
+    /// Which of its pings.
+    pub(super) ping: u32,
+}
+
+impl From<Number> for u64 {
+    fn from(number: Number) -> Self {
+        Self::from(number.target) << 32 | Self::from(number.ping)
+    }
+}
+
+impl From<u64> for Number {
+    fn from(number: u64) -> Self {
+        Self { target: (number >> 32) as u32, ping: number as u32 }
+    }
+}
+
+/// What a reply turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The first in time: it counts.
+    Answered,
+    /// Its ping was answered before.
+    Duplicate,
+    /// Its ping is settled, or its round is gone.
+    Late,
+    /// Another address was asked.
+    WrongSource,
+    /// Its ping was never sent.
+    Unasked,
+    /// Its stamp contradicts the clocks: the ping is unknown.
+    Impossible,
+}
+
+/// When each family's receive buffer was last found to have overflowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Overflowed {
+    v4: Monotonic,
+    v6: Monotonic,
+}
+
+impl Overflowed {
+    /// As it is before any was found.
+    pub(super) const NEVER: Self = Self { v4: Monotonic::LONG_AGO, v6: Monotonic::LONG_AGO };
+
+    /// A family's buffer was found to have overflowed.
+    pub(super) fn note(&mut self, family: Family, now: Monotonic) {
+        match family {
+            Family::V4 => self.v4 = now,
+            Family::V6 => self.v6 = now,
+        }
+    }
+
+    /// True when a ping that was sent at `sent` was under way at an overflow.
+    pub(super) fn since(&self, sent: Monotonic, family: Family) -> bool {
+        match family {
+            Family::V4 => sent <= self.v4,
+            Family::V6 => sent <= self.v6,
+        }
+    }
 }
 
 /// A round that is not handed over yet.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::clock::{Monotonic, Now};
+use super::course::{Number, Verdict};
 use super::icmp::{self, Family, Kind, Malformed, Message, Reason, Secret};
-use super::schedule::{Number, Schedule, Verdict};
+use super::schedule::Schedule;
 use super::socket::{Origin, Packet, SocketKind};
 use super::tally::{Ignored, Tally, Throttle};
 use crate::round::Target;

@@ -15,11 +15,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::TargetSettings;
-use super::clock::{Monotonic, Now, Wall};
-use super::course::{Course, Event};
+use super::clock::{Clocks, Monotonic, Now, Wall};
+use super::course::{Course, Event, Number, Overflowed, Request, Verdict};
 use super::icmp::Family;
 use crate::round::{Fault, Round};
-use crate::time::UnixTime;
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,53 +29,6 @@ pub(super) enum Action {
     Listen,
     /// Nothing until then, unless a reply comes.
     Wait(Monotonic),
-}
-
-/// An echo to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    /// Which ping it is.
-    pub(super) number: Number,
-    /// Whom it asks.
-    pub(super) to: SocketAddr,
-}
-
-/// Which ping of all: the target's place in the settings, and a count of its pings, which wraps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Number {
-    /// The target's place in the settings.
-    pub(super) target: u32,
-    /// Which of its pings.
-    pub(super) ping: u32,
-}
-
-impl From<Number> for u64 {
-    fn from(number: Number) -> Self {
-        Self::from(number.target) << 32 | Self::from(number.ping)
-    }
-}
-
-impl From<u64> for Number {
-    fn from(number: u64) -> Self {
-        Self { target: (number >> 32) as u32, ping: number as u32 }
-    }
-}
-
-/// What a reply turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The first in time: it counts.
-    Answered,
-    /// Its ping was answered before.
-    Duplicate,
-    /// Its ping is settled, or its round is gone.
-    Late,
-    /// Another address was asked.
-    WrongSource,
-    /// Its ping was never sent.
-    Unasked,
-    /// Its stamp contradicts the clocks: the ping is unknown.
-    Impossible,
 }
 
 /// How the clocks moved against each other.
@@ -100,21 +52,6 @@ pub(super) struct Schedule {
     overflowed: Overflowed,
 }
 
-/// How the clocks stood to each other when they were last compared.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clocks {
-    /// The wall clock minus the monotonic one.
-    offset: i64,
-    asleep: Duration,
-}
-
-/// When each family's receive buffer was last found to have overflowed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Overflowed {
-    v4: Monotonic,
-    v6: Monotonic,
-}
-
 impl Schedule {
     /// The schedule of `targets`, which joins the rounds that are running now.
     pub(super) fn new(targets: &[TargetSettings], now: Now) -> Self {
@@ -124,14 +61,13 @@ impl Schedule {
         for course in &mut courses {
             course.join(now, &clocks, Fault::NotRunning);
         }
-        let never = Monotonic(i64::MIN);
         let mut schedule = Self {
             courses,
             agenda: BinaryHeap::with_capacity(targets.len()),
             finished: VecDeque::new(),
             clocks,
-            heard: never,
-            overflowed: Overflowed { v4: never, v6: never },
+            heard: Monotonic::LONG_AGO,
+            overflowed: Overflowed::NEVER,
         };
         schedule.call_all(now.monotonic);
         schedule
@@ -178,10 +114,7 @@ impl Schedule {
 
     /// A receive buffer was found to have overflowed some time before `now`: what is under way may have been answered.
     pub(super) fn overflowed(&mut self, family: Family, now: Monotonic) {
-        match family {
-            Family::V4 => self.overflowed.v4 = now,
-            Family::V6 => self.overflowed.v6 = now,
-        }
+        self.overflowed.note(family, now);
     }
 
     /// A reply came that proved to be ours, with the kernel's stamp if it has one; `now` was read after it was received,
@@ -266,32 +199,6 @@ impl Schedule {
         for (course, index) in self.courses.iter_mut().zip(0..) {
             course.scheduled = now;
             self.agenda.push(Reverse((now, index)));
-        }
-    }
-}
-
-impl Clocks {
-    fn new(now: Now) -> Self {
-        Self { offset: now.wall.0.saturating_sub(now.monotonic.0), asleep: now.asleep }
-    }
-
-    /// When a point of the wall clock is, was or will be, unless it is set.
-    pub(super) fn monotonic(&self, time: UnixTime) -> Monotonic {
-        Monotonic(Wall::from(time).0.saturating_sub(self.offset))
-    }
-
-    /// What the wall clock shows at a point of the monotonic one.
-    pub(super) fn wall(&self, at: Monotonic) -> UnixTime {
-        Wall(at.0.saturating_add(self.offset)).into()
-    }
-}
-
-impl Overflowed {
-    /// True when a ping that was sent at `sent` was under way at an overflow.
-    pub(super) fn since(&self, sent: Monotonic, family: Family) -> bool {
-        match family {
-            Family::V4 => sent <= self.v4,
-            Family::V6 => sent <= self.v6,
         }
     }
 }

@@ -13,10 +13,11 @@ use nix::sys::time::TimeSpec;
 use tracing::{debug, warn};
 
 use super::clock::{self, Monotonic, Now};
+use super::course::Request;
 use super::icmp::{ECHO_LEN, Echo, Family, Secret};
 use super::judge::{Judge, Trouble};
 use super::resolve::{self, Names};
-use super::schedule::{Action, Jump, Request, Schedule};
+use super::schedule::{Action, Jump, Schedule};
 use super::socket::{BATCH, EchoSocket, Inbox, Sockets};
 use super::tally::Throttle;
 use super::{Bell, TargetSettings};
@@ -36,6 +37,9 @@ pub(super) struct Worker {
     dropped_rounds: u64,
     throttle: Throttle,
 }
+
+/// Which sockets have something to read, in the order of [`Sockets::iter`].
+type Readable = [bool; 2];
 
 /// The other end of the rounds is gone.
 struct Gone;
@@ -80,9 +84,8 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut until = clock::now().monotonic;
         while !self.bell.is_stopped() {
-            if self.wait(until) {
-                self.hear();
-            }
+            let readable = self.wait(until);
+            self.hear(readable);
             let now = self.look();
             let late = now.monotonic.since(until);
             if late > HELD_UP {
@@ -100,8 +103,8 @@ impl Worker {
         }
     }
 
-    /// Waits until a packet comes (true), the bell rings, or it is `until`.
-    fn wait(&self, until: Monotonic) -> bool {
+    /// Waits until a packet comes, the bell rings, or it is `until`; tells which sockets have something.
+    fn wait(&self, until: Monotonic) -> Readable {
         let timeout = until.since(clock::now().monotonic);
         let mut fds = [(); 3].map(|()| PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN));
         let mut used = 1;
@@ -110,7 +113,7 @@ impl Worker {
             used += 1;
         }
         match ppoll(&mut fds[..used], Some(TimeSpec::from_duration(timeout)), None) {
-            Ok(0) | Err(Errno::EINTR) => return false,
+            Ok(0) | Err(Errno::EINTR) => return [false; 2],
             Ok(_) => {}
             Err(errno) => panic!("ppoll on our own descriptors failed: {errno}"),
         }
@@ -118,9 +121,9 @@ impl Worker {
         if has(&fds[0], PollFlags::all()) {
             self.bell.hush();
         }
-        let mut came = false;
-        for (fd, socket) in fds[1..used].iter().zip(self.sockets.iter()) {
-            came |= has(fd, PollFlags::POLLIN);
+        let mut readable = [false; 2];
+        for ((fd, socket), readable) in fds[1..used].iter().zip(self.sockets.iter()).zip(&mut readable) {
+            *readable = has(fd, PollFlags::POLLIN);
             // An error that nobody takes would wake us for ever.
             if has(fd, PollFlags::POLLERR)
                 && let Ok(Some(error)) = socket.take_error()
@@ -128,7 +131,7 @@ impl Worker {
                 debug!("the {} socket reports: {error}", socket.origin().family);
             }
         }
-        came
+        readable
     }
 
     /// Reads the clocks, and sees to it that they still agree.
@@ -136,10 +139,10 @@ impl Worker {
         look(&mut self.schedule)
     }
 
-    /// Takes everything that waits in the sockets.
-    fn hear(&mut self) {
+    /// Takes everything that waits in those sockets.
+    fn hear(&mut self, readable: Readable) {
         let Self { sockets, inbox, judge, schedule, v4_drops, v6_drops, throttle, .. } = self;
-        for socket in sockets.iter() {
+        for (socket, _) in sockets.iter().zip(readable).filter(|(_, readable)| *readable) {
             let origin = socket.origin();
             let mut swamped = false;
             for _ in 0..MOST_BATCHES {
@@ -183,7 +186,7 @@ impl Worker {
                 Action::Send(request) => self.send(request),
                 Action::Listen => {
                     let until = self.look().monotonic;
-                    self.hear();
+                    self.hear([true; 2]);
                     self.schedule.heard(until);
                 }
                 Action::Wait(until) => return until,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::round::{Ping, Rtt, Target};
-use crate::time::Step;
+use crate::time::{Step, UnixTime};
 
 const START: i64 = 1_700_000_040; // A multiple of 60 s.
 const SECOND: i64 = 1_000_000_000;
