@@ -6,8 +6,8 @@
 
 mod composer;
 mod letter;
+mod panics;
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::probe::{self, Prober};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::{Composer, News};
+use panics::Panics;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub struct Settings {
 pub enum End {
     /// It was told to, by what this names: `SIGTERM`.
     Told(String),
-    /// A part of it panicked, with this message.
+    /// A part of it panicked: which, where, and with what message.
     Panicked(String),
 }
 
@@ -79,6 +80,7 @@ pub fn run(
     show: &mut dyn FnMut(&Round, &TargetState),
 ) -> Result<End, Error> {
     let started = UnixTime::from(SystemTime::now());
+    let panics = Panics::watch();
     let mut archives = Archives::open(&settings.archive, started)?;
     settings.follow(&archives);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
@@ -90,51 +92,43 @@ pub fn run(
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
-    let watched =
-        catch_unwind(AssertUnwindSafe(|| watch(&mut archives, &mut alerts, &rounds, &composer, stop, show)));
-    let prober_ended = prober.stop();
+    let watched = catch_unwind(AssertUnwindSafe(|| {
+        watch(&mut archives, &mut alerts, &rounds, &composer, &panics, stop, show)
+    }));
+    // Its panic is known already; what it had finished before is still recorded.
+    let _ = prober.stop();
     for round in rounds.try_iter() {
         record(&mut archives, &round);
     }
-    let end = match (watched, prober_ended) {
-        (Err(panic), _) | (Ok(Watched::ProberGone), Err(panic)) => End::Panicked(panic_text(&*panic)),
-        (Ok(Watched::Told(what)), _) => End::Told(what),
-        (Ok(Watched::ProberGone), Ok(())) => End::Panicked("the prober ended by itself".to_owned()),
-        (Ok(Watched::ComposerGone), _) => End::Panicked("the composer of mails panicked".to_owned()),
+    let end = match watched {
+        Ok(Some(what)) => End::Told(what),
+        Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
     farewell(&settings, composer, &mailer, &end, started);
     Ok(end)
 }
 
-/// Why the loop was left.
-enum Watched {
-    Told(String),
-    ProberGone,
-    ComposerGone,
-}
-
-/// The loop: record, judge, show, tell.
+/// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
 fn watch(
     archives: &mut Archives,
     alerts: &mut Alerts,
     rounds: &Receiver<Round>,
     composer: &Composer,
+    panics: &Panics,
     stop: &Receiver<String>,
     show: &mut dyn FnMut(&Round, &TargetState),
-) -> Watched {
+) -> Option<String> {
     loop {
         let round = select! {
-            recv(rounds) -> round => match round {
-                Ok(round) => round,
-                Err(_) => return Watched::ProberGone,
-            },
-            recv(stop) -> what => return Watched::Told(what.unwrap_or_else(|_| "its caller".to_owned())),
+            recv(rounds) -> round => round.ok()?,
+            recv(panics.some()) -> _ => return None,
+            recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
         };
         record(archives, &round);
         for event in alerts.observe(&round) {
             announce(&event);
             if !composer.send(News { event, address: round.address() }) {
-                return Watched::ComposerGone;
+                return None;
             }
         }
         if let Some(state) = alerts.state(&round.target().name) {
@@ -220,13 +214,4 @@ fn farewell(settings: &Settings, composer: Composer, mailer: &Mailer, end: &End,
     if settings.mail.is_some() && waiting > 0 {
         warn!("{waiting} mails wait in the outbox: the next run sends them");
     }
-}
-
-/// The message of a panic, as far as it is a text.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -3,18 +3,34 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use latmon::alert::{self, TargetRules, rule::Rule};
+use latmon::alert::{self, TargetRules, TargetState, rule::Rule};
 use latmon::archive::{self, Wanted};
 use latmon::monitor::{self, End};
 use latmon::probe;
-use latmon::round::Target;
+use latmon::round::{Round, Target};
 use latmon::time::Step;
 
 /// A fault of our own must not end the watch in silence: the exit mail is written with the reason.
 #[test]
-fn a_panic_writes_the_exit_mail_with_its_reason() {
+fn a_panic_of_any_thread_writes_the_exit_mail_with_its_reason() {
+    // One after the other: a monitor hears of every panic in its process.
+    let reason = panicked(&mut |_, _| panic!("the screen fell off the wall"));
+    assert!(reason.ends_with(": the screen fell off the wall"), "{reason}");
+    let reason = panicked(&mut |_, _| {
+        let thread = thread::Builder::new().name("helper".into()).spawn(|| panic!("stumbled"));
+        assert!(thread.unwrap().join().is_err());
+    });
+    assert!(
+        reason.starts_with("thread 'helper' at tests/monitor.rs:") && reason.ends_with(": stumbled"),
+        "{reason}"
+    );
+}
+
+/// Runs a monitor until something panics, checks its exit mail, and returns the reason.
+fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
     let dir = tempfile::tempdir().unwrap();
     let target = Arc::new(Target { name: "latency".into(), host: "127.0.0.1".into() });
     let step = Step::new(1).unwrap();
@@ -44,17 +60,19 @@ fn a_panic_writes_the_exit_mail_with_its_reason() {
     };
     let (_hold, stop) = crossbeam_channel::bounded(1);
 
-    let end = monitor::run(settings, &stop, &mut |_, _| panic!("the screen fell off the wall")).unwrap();
+    let end = monitor::run(settings, &stop, show).unwrap();
 
-    assert_eq!(end, End::Panicked("the screen fell off the wall".into()));
+    let End::Panicked(reason) = end else { panic!("{end:?}") };
     let mails: Vec<String> = fs::read_dir(dir.path().join("outbox"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "eml"))
-        .map(|path| fs::read_to_string(path).unwrap())
+        // Long lines are wrapped for the journey.
+        .map(|path| fs::read_to_string(path).unwrap().replace("=\r\n", ""))
         .collect();
     let [mail] = mails.as_slice() else { panic!("one mail, not {}", mails.len()) };
-    assert!(mail.contains("the screen fell off the wall"), "{mail}");
+    assert!(mail.contains(reason.rsplit(": ").next().unwrap()), "{mail}");
     assert!(mail.contains("Please restart the monitor"), "{mail}");
     assert!(dir.path().join("latency.rrd").exists());
+    reason
 }
