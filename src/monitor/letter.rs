@@ -186,6 +186,7 @@ fn table_line(row: &Row) -> String {
 /// A share as whole percent, but never 0 or 100 for one that is neither.
 pub(super) fn percent(ratio: f64) -> String {
     match ratio * 100.0 {
+        share if share > 0.0 && share < 0.05 => "< 0.1 %".to_owned(),
         share if share > 0.0 && share < 1.0 => format!("{share:.1} %"),
         share if share > 99.0 && share < 100.0 => format!("{:.1} %", (share * 10.0).floor() / 10.0),
         share => format!("{share:.0} %"),
@@ -204,4 +205,100 @@ fn fact(text: &mut String, name: &str, value: &str) {
 
 fn sign(text: &mut String, host: &str) {
     let _ = write!(text, "\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Step;
+    use std::sync::Arc;
+
+    fn event(kind: EventKind, trouble: Trouble, median: Option<u64>) -> Event {
+        Event {
+            target: Arc::new(Target { name: "fra/core1".into(), host: "core1.example.net".into() }),
+            rule: "lossy".into(),
+            condition: "loss >= 20%".into(),
+            trouble,
+            kind,
+            since: UnixTime::from_secs(1_700_000_040),
+            at: UnixTime::from_secs(1_700_000_340),
+            rounds: 6,
+            median: median.map(|ms| Rtt::new(Duration::from_millis(ms))),
+            worst_median: Some(Rtt::new(Duration::from_millis(80))),
+            loss_ratio: 0.25,
+            worst_loss_ratio: 0.5,
+        }
+    }
+
+    #[test]
+    fn subjects_say_what_happened() {
+        let subject = |kind, trouble, median| alert(&event(kind, trouble, median), None, None, "mon").subject;
+        let cleared = EventKind::Cleared { lasted: Duration::from_secs(1380) };
+        assert_eq!(
+            [
+                subject(EventKind::Raised, Trouble::Down, None),
+                subject(EventKind::Raised, Trouble::Slow, Some(182)),
+                subject(EventKind::Raised, Trouble::Lossy, Some(58)),
+                subject(EventKind::Repeated, Trouble::Slow, None),
+                subject(EventKind::Repeated, Trouble::Lossy, Some(58)),
+                subject(cleared, Trouble::Lossy, Some(58)),
+            ],
+            [
+                "[latmon] DOWN: fra/core1 (core1.example.net) does not answer",
+                "[latmon] SLOW: fra/core1 (core1.example.net) is slow: median 182 ms",
+                "[latmon] LOSSY: fra/core1 (core1.example.net) loses 25 % of its pings",
+                "[latmon] SLOW: fra/core1 (core1.example.net) still does not answer",
+                "[latmon] LOSSY: fra/core1 (core1.example.net) still loses 25 % of its pings",
+                "[latmon] OK: fra/core1 (core1.example.net) no longer loses pings after 23 min",
+            ]
+        );
+    }
+
+    /// A recovery and a reminder answer the first mail, and two reminders are two mails.
+    #[test]
+    fn mails_of_one_alert_are_one_conversation() {
+        let first = alert(&event(EventKind::Raised, Trouble::Slow, Some(182)), None, None, "mon");
+        let reminder = event(EventKind::Repeated, Trouble::Slow, Some(190));
+        let later = Event { at: UnixTime::from_secs(1_700_086_740), ..reminder.clone() };
+        let reminders = [alert(&reminder, None, None, "mon"), alert(&later, None, None, "mon")];
+        assert_eq!(first.in_reply_to, None);
+        assert!(reminders.iter().all(|mail| mail.in_reply_to.as_ref() == Some(&first.key)));
+        assert_ne!(reminders[0].key, reminders[1].key);
+    }
+
+    #[test]
+    fn the_usual_is_what_was_before_the_trouble() {
+        let event = event(EventKind::Raised, Trouble::Slow, Some(182));
+        let step = Step::new(60).expect("not zero");
+        let row = |minute: i64, ms: u64| Row {
+            end: UnixTime::from_secs(1_700_000_040 - 60 * minute),
+            loss_ratio: Some(0.1),
+            median: Some(Rtt::new(Duration::from_millis(ms))),
+            ranks: Vec::new(),
+        };
+        let past = History {
+            target: "fra/core1".into(),
+            row: step,
+            step,
+            pings: 20,
+            start: row(4, 0).end,
+            end: event.at,
+            rows: vec![row(3, 58), row(2, 58), row(1, 60), row(0, 182)],
+        };
+        let text = alert(&event, Some([192, 0, 2, 2].into()), Some(&past), "mon").text;
+        assert!(
+            text.starts_with("fra/core1 (core1.example.net, 192.0.2.2) is slow: median 182 ms.\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nusual    median 58.0 ms, 10 % loss (over the 24 hours before)\n"), "{text}");
+        assert!(text.contains("\nrule     lossy: loss >= 20%\n"), "{text}");
+    }
+
+    #[test]
+    fn some_loss_is_never_shown_as_none_and_almost_all_never_as_all() {
+        assert_eq!(
+            [0.0, 0.0001, 0.004, 0.05, 0.333, 0.996, 1.0].map(percent),
+            ["0 %", "< 0.1 %", "0.4 %", "5 %", "33 %", "99.6 %", "100 %"]
+        );
+    }
 }
