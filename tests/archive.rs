@@ -120,6 +120,29 @@ fn a_file_that_goes_away_is_told_once_and_made_anew() {
     assert_eq!(rows(dir.path(), 4)[3], "0.00 4 4 4 4 4");
 }
 
+/// Two programs that write one archive would blend their rows: ours stands back, and says so once, until the other
+/// one has stopped.
+#[test]
+fn another_writer_is_noticed_and_its_rows_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
+    let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
+    assert!(matches!(archives.record(&round(1, "1111")), Recorded::Stored));
+    let other = |second: i64| {
+        let update = format!("{}:U:0:7:7:7:7:7", START + second);
+        let done =
+            Command::new("rrdtool").args(["update", "line.rrd", &update]).current_dir(dir.path()).status();
+        assert!(done.expect("rrdtool runs (apt-get install rrdtool)").success());
+    };
+    other(70);
+    let told = archives.record(&round(2, "2222"));
+    let Recorded::Failed(error) = told else { panic!("{told:?}") };
+    assert!(error.to_string().contains("another program has updated it"), "{error}");
+    other(130);
+    assert!(matches!(archives.record(&round(3, "3333")), Recorded::StillFailing));
+    assert!(matches!(archives.record(&round(4, "4444")), Recorded::Recovered { missed: 2 }));
+}
+
 /// One archive that is spoilt stops neither the start nor the others.
 #[test]
 fn one_spoilt_archive_does_not_stop_the_others() {

@@ -112,6 +112,19 @@ pub enum Error {
         /// The name that is missing.
         missing: String,
     },
+    /// Another program updates the archive, SmokePing perhaps; its rows and ours would blend.
+    #[error(
+        "{}: another program has updated it (at {}): stop that one, or give it another file; nothing is stored while it \
+         goes on",
+        file.display(),
+        last.local().civil.format("%Y-%m-%d %H:%M:%S")
+    )]
+    OtherWriter {
+        /// The file.
+        file: PathBuf,
+        /// Its last update.
+        last: UnixTime,
+    },
     /// The archive has another step than was said outright.
     #[error(
         "{} has a step of {found}, the settings say {wanted}: leave the step out of the settings to go on with the \
@@ -211,6 +224,8 @@ struct Open {
     columns: Columns,
     /// One value per data source, kept between updates.
     values: Vec<f64>,
+    /// The file's last update when it was last looked at. Another one since then is another program's.
+    seen: Option<UnixTime>,
 }
 
 impl Archives {
@@ -263,8 +278,10 @@ impl Entry {
             },
             Ok(Some(last)) => self.miss(Recorded::Behind { last }),
             Err(error) => {
-                // Opened anew for the next round: the file may have been put back, or made room for.
-                self.open = None;
+                if !matches!(error, Error::OtherWriter { .. }) {
+                    // Opened anew for the next round: the file may have been put back, or made room for.
+                    self.open = None;
+                }
                 self.miss(Recorded::Failed(error))
             }
         }
@@ -281,7 +298,7 @@ impl Entry {
             Some(open) => open,
             closed => closed.insert(Open::new(&self.file, &self.settings, round.start())?),
         };
-        open.store(round).map_err(Error::of_file(&self.file))
+        open.store(round, &self.file)
     }
 }
 
@@ -309,22 +326,27 @@ impl Open {
             return Err(Error::OtherPings { file: file.to_owned(), found: rhythm.pings, wanted });
         }
         let values = vec![f64::NAN; columns.data_sources()];
-        Ok(Self { rrd, rhythm, columns, values })
+        Ok(Self { rrd, rhythm, columns, values, seen: None })
     }
 
     /// Stores the round; where the archive's last update lies before the round's start, what lies between is stored as
     /// unknown first: nobody watched then, and rrdtool would spread the round over it.
-    fn store(&mut self, round: &Round) -> Result<Option<UnixTime>, rrd::Error> {
-        let last = self.rrd.view()?.last_update();
+    fn store(&mut self, round: &Round, file: &Path) -> Result<Option<UnixTime>, Error> {
+        let failed = Error::of_file(file);
+        let last = self.rrd.view().map_err(failed)?.last_update();
+        if self.seen.replace(last).is_some_and(|seen| seen != last) {
+            return Err(Error::OtherWriter { file: file.to_owned(), last });
+        }
         if last >= round.end() {
             return Ok(Some(last));
         }
         if last < round.start() {
             self.values.fill(f64::NAN);
-            self.rrd.update(round.start(), &self.values)?;
+            self.rrd.update(round.start(), &self.values).map_err(failed)?;
         }
         self.columns.fill(round, &mut self.values);
-        self.rrd.update(round.end(), &self.values)?;
+        self.rrd.update(round.end(), &self.values).map_err(failed)?;
+        self.seen = Some(round.end());
         Ok(None)
     }
 }
