@@ -1,6 +1,7 @@
 //! `latmon rrd VERB ..`: what `rrdtool VERB ..` takes, prints and answers, to the byte.
 
 mod options;
+mod pipe;
 mod verbs;
 
 use std::ffi::OsString;
@@ -9,10 +10,16 @@ use std::os::unix::ffi::OsStrExt;
 
 use latmon::rrd;
 
-/// Runs a verb and returns the exit code: 0, or 1 after an error that was told on `err`.
+/// Runs a verb, or those that the standard input has, and returns the exit code: 0, or 1 after an error that was told on
+/// `err`, or 2 where the folder of the pipe mode cannot be entered.
 pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write) -> u8 {
     let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
-    let outcome = dispatch(&args, out).and_then(|()| out.flush().map_err(Error::Output));
+    let outcome = match args[..] {
+        [b"-"] => pipe::serve(&mut io::stdin().lock(), out),
+        [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(&mut io::stdin().lock(), out)),
+        _ => dispatch(&args, out),
+    }
+    .and_then(|()| out.flush().map_err(Error::Output));
     let Err(error) = outcome else { return 0 };
     if let Error::Output(error) = &error
         && error.kind() == io::ErrorKind::BrokenPipe
@@ -23,7 +30,7 @@ pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write)
     // What was printed before the error stands before it, and nobody is left to tell when this fails.
     let _ = out.flush();
     let _ = writeln!(err, "ERROR: {error}");
-    1
+    if matches!(error, Error::Folder { .. }) { 2 } else { 1 }
 }
 
 fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
@@ -44,7 +51,7 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"first" => minus_one(verbs::first(args, out), out),
         b"dump" => verbs::dump(args, out),
         b"restore" | b"tune" | b"xport" | b"resize" | b"updatev" | b"graph" | b"graphv" | b"list"
-        | b"flushcached" | b"-" => Err(Error::NotYet(lossy(verb))),
+        | b"flushcached" => Err(Error::NotYet(lossy(verb))),
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
 }
@@ -61,7 +68,7 @@ fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Wr
     usages.try_for_each(|usage| writeln!(out, "Usage: latmon rrd {usage}")).map_err(Error::Output)
 }
 
-const USAGES: [(&str, &str); 8] = [
+const USAGES: [(&str, &str); 9] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
@@ -73,6 +80,7 @@ const USAGES: [(&str, &str); 8] = [
     ("lastupdate", "lastupdate FILE"),
     ("first", "first FILE [--rraindex N]"),
     ("dump", "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]"),
+    ("-", "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)"),
 ];
 
 /// Why a verb failed, in rrdtool's words.
@@ -102,6 +110,22 @@ enum Error {
     Output(io::Error),
     #[error("opening '{path}': {}", told(error))]
     OutputFile { path: String, error: io::Error },
+    #[error("writing '{path}': {}", told(error))]
+    WriteFile { path: String, error: io::Error },
+    #[error("reading standard input: {}", told(.0))]
+    Input(io::Error),
+    #[error("the line is longer than 16777216 bytes")]
+    LongLine,
+    #[error("creating arguments")]
+    Quotes,
+    #[error("invalid parameter count for {0}")]
+    ParameterCount(String),
+    #[error("chdir {path} {}", told(error))]
+    Folder { path: String, error: io::Error },
+    #[error("mkdir {path}: {}", told(error))]
+    MakeFolder { path: String, error: io::Error },
+    #[error("{what}: {}", told(error))]
+    Here { what: &'static str, error: io::Error },
 }
 
 impl From<rrd::DefinitionError> for Error {

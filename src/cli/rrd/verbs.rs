@@ -291,7 +291,9 @@ pub(super) fn dump(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     // The original says nothing when this file cannot be made, and ends well.
     let failed = |error| Error::OutputFile { path: target.display().to_string(), error };
     let mut xml = BufWriter::new(std::fs::File::create(target).map_err(failed)?);
-    rrd::dump(&view, header, &mut xml).and_then(|()| xml.flush()).map_err(Error::Output)
+    rrd::dump(&view, header, &mut xml)
+        .and_then(|()| xml.flush())
+        .map_err(|error| Error::WriteFile { path: target.display().to_string(), error })
 }
 
 /// The one word of a verb that takes nothing but a file.
