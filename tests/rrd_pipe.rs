@@ -83,6 +83,18 @@ update f.rrd 1700000010:1:2 1700000020:1.5:7
 update f.rrd 1700000010:1:2
 update f.rrd "1700000030:1.5:x"
 update f.rrd nonsense
+updatev f.rrd 1700000031:1:8
+updatev f.rrd 1700000095:1.5:x
+updatev f.rrd 1700000095:1.5:9 1700000096:1.5:x
+updatev f.rrd 1700000095:1:2
+updatev f.rrd -s 1700000095:1:2 1700000097:1.5:9
+updatev f.rrd -t x 1700000195:1
+updatev f.rrd -t b 1700000195:11 1700000198:11
+updatev f.rrd 1700000199:1.5:11
+updatev f.rrd -x
+updatev f.rrd
+updatev nofile 1:1
+updatev -d x f.rrd 1:1
 lastupdate f.rrd
 fetch f.rrd AVERAGE -s 1700000000 -e 1700000040
 fetch f.rrd AVERAGE --start "20231114 22:00" -e 'start+1h' -r 3600
@@ -163,6 +175,28 @@ fn usage_texts_end_with_ok() {
             assert!(told.len() > 1 && told.last().unwrap() == "OK", "{side:?} {line:?}: {told:?}");
         }
     }
+}
+
+/// Scripts ask for the version before they begin; Cacti, LibreNMS and SmokePing look for the name and a number.
+#[test]
+fn the_version_is_one_that_scripts_know() {
+    let folder = tempfile::tempdir().unwrap();
+    for words in [["version"], ["-v"], ["--version"]] {
+        let [ours, theirs] = SIDES.map(|side| {
+            let output = play(side, folder.path(), &words, b"");
+            assert_eq!(output.status.code(), Some(0), "{side:?}");
+            String::from_utf8(output.stdout).unwrap()
+        });
+        let version = |text: &str| text.split(' ').take(3).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(version(&ours), version(&theirs));
+        assert!(ours.contains(concat!("latmon ", env!("CARGO_PKG_VERSION"))), "{ours}");
+    }
+    let help = |words: &[&str]| String::from_utf8(play(SIDES[0], folder.path(), words, b"").stdout).unwrap();
+    assert!(
+        help(&["help", "fetch"])
+            .ends_with("Usage: latmon rrd fetch FILE CF [-s START] [-e END] [-r RESOLUTION] [-a]\n")
+    );
+    assert!(help(&["help"]).lines().count() > 10);
 }
 
 /// Who drives it waits for each answer before it writes the next command.

@@ -37,21 +37,25 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let Some((verb, args)) = args.split_first() else {
         return print_usage(USAGES.iter().map(|(_, usage)| *usage), out);
     };
-    let usage = USAGES.iter().find(|(name, _)| name.as_bytes() == *verb);
-    if let (Some((_, usage)), []) = (usage, args) {
-        return print_usage([*usage].into_iter(), out);
+    match (*verb, usage_of(verb), args) {
+        (b"help", ..) => return help(args, out),
+        (b"version" | b"-v" | b"--version", ..) => return writeln!(out, "{VERSION}").map_err(Error::Output),
+        (_, Some(usage), []) => return print_usage([usage].into_iter(), out),
+        _ => {}
     }
     match *verb {
         b"create" => verbs::create(args, out),
         b"update" => verbs::update(args),
+        b"updatev" => verbs::updatev(args, out),
         b"fetch" => verbs::fetch(args, out),
         b"info" => verbs::info(args, out),
         b"last" => minus_one(verbs::last(args, out), out),
         b"lastupdate" => verbs::lastupdate(args, out),
         b"first" => minus_one(verbs::first(args, out), out),
         b"dump" => verbs::dump(args, out),
-        b"restore" | b"tune" | b"xport" | b"resize" | b"updatev" | b"graph" | b"graphv" | b"list"
-        | b"flushcached" => Err(Error::NotYet(lossy(verb))),
+        b"restore" | b"tune" | b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
+            Err(Error::NotYet(lossy(verb)))
+        }
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
 }
@@ -64,22 +68,42 @@ fn minus_one(outcome: Result<(), Error>, out: &mut impl Write) -> Result<(), Err
     outcome
 }
 
+/// `help [VERB]`: how a verb, or each, is written.
+fn help(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    writeln!(out, "{VERSION}\n").map_err(Error::Output)?;
+    match args.first().and_then(|verb| usage_of(verb)) {
+        Some(usage) => print_usage([usage].into_iter(), out),
+        None => print_usage(USAGES.iter().map(|(_, usage)| *usage), out),
+    }
+}
+
+fn usage_of(verb: &[u8]) -> Option<&'static str> {
+    USAGES.iter().find(|(name, _)| name.as_bytes() == verb).map(|(_, usage)| *usage)
+}
+
 fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Write) -> Result<(), Error> {
     usages.try_for_each(|usage| writeln!(out, "Usage: latmon rrd {usage}")).map_err(Error::Output)
 }
 
-const USAGES: [(&str, &str); 9] = [
+/// Callers look for the name and for a version, which they read as a number: 1.7 is what is answered here.
+const VERSION: &str =
+    concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
+
+const USAGES: [(&str, &str); 12] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
     ),
     ("update", "update FILE [-t name:name:..] [-s] TIME|N:value[:value..] | AT-TIME@value[:value..] .."),
+    ("updatev", "updatev FILE [-t name:name:..] [-s] TIME|N:value[:value..] .."),
     ("fetch", "fetch FILE CF [-s START] [-e END] [-r RESOLUTION] [-a]"),
     ("info", "info FILE"),
     ("last", "last FILE"),
     ("lastupdate", "lastupdate FILE"),
     ("first", "first FILE [--rraindex N]"),
     ("dump", "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]"),
+    ("help", "help [VERB]"),
+    ("version", "version"),
     ("-", "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)"),
 ];
 
