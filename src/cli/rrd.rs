@@ -1,6 +1,7 @@
 //! `latmon rrd VERB ..`: what `rrdtool VERB ..` takes, prints and answers, to the byte.
 
 mod options;
+mod pipe;
 mod verbs;
 
 use std::ffi::OsString;
@@ -9,10 +10,16 @@ use std::os::unix::ffi::OsStrExt;
 
 use latmon::rrd;
 
-/// Runs a verb and returns the exit code: 0, or 1 after an error that was told on `err`.
+/// Runs a verb, or those that the standard input has, and returns the exit code: 0, or 1 after an error that was told on
+/// `err`, or 2 where the folder of the pipe mode cannot be entered.
 pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write) -> u8 {
     let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
-    let outcome = dispatch(&args, out).and_then(|()| out.flush().map_err(Error::Output));
+    let outcome = match args[..] {
+        [b"-"] => pipe::serve(&mut io::stdin().lock(), out),
+        [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(&mut io::stdin().lock(), out)),
+        _ => dispatch(&args, out),
+    }
+    .and_then(|()| out.flush().map_err(Error::Output));
     let Err(error) = outcome else { return 0 };
     if let Error::Output(error) = &error
         && error.kind() == io::ErrorKind::BrokenPipe
@@ -23,28 +30,32 @@ pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write)
     // What was printed before the error stands before it, and nobody is left to tell when this fails.
     let _ = out.flush();
     let _ = writeln!(err, "ERROR: {error}");
-    1
+    if matches!(error, Error::Folder { .. }) { 2 } else { 1 }
 }
 
 fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let Some((verb, args)) = args.split_first() else {
         return print_usage(USAGES.iter().map(|(_, usage)| *usage), out);
     };
-    let usage = USAGES.iter().find(|(name, _)| name.as_bytes() == *verb);
-    if let (Some((_, usage)), []) = (usage, args) {
-        return print_usage([*usage].into_iter(), out);
+    match (*verb, usage_of(verb), args) {
+        (b"help", ..) => return help(args, out),
+        (b"version" | b"-v" | b"--version", ..) => return writeln!(out, "{VERSION}").map_err(Error::Output),
+        (_, Some(usage), []) => return print_usage([usage].into_iter(), out),
+        _ => {}
     }
     match *verb {
         b"create" => verbs::create(args, out),
         b"update" => verbs::update(args),
+        b"updatev" => verbs::updatev(args, out),
         b"fetch" => verbs::fetch(args, out),
         b"info" => verbs::info(args, out),
         b"last" => minus_one(verbs::last(args, out), out),
         b"lastupdate" => verbs::lastupdate(args, out),
         b"first" => minus_one(verbs::first(args, out), out),
         b"dump" => verbs::dump(args, out),
-        b"restore" | b"tune" | b"xport" | b"resize" | b"updatev" | b"graph" | b"graphv" | b"list"
-        | b"flushcached" | b"-" => Err(Error::NotYet(lossy(verb))),
+        b"restore" | b"tune" | b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
+            Err(Error::NotYet(lossy(verb)))
+        }
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
 }
@@ -57,22 +68,43 @@ fn minus_one(outcome: Result<(), Error>, out: &mut impl Write) -> Result<(), Err
     outcome
 }
 
+/// `help [VERB]`: how a verb, or each, is written.
+fn help(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    writeln!(out, "{VERSION}\n").map_err(Error::Output)?;
+    match args.first().and_then(|verb| usage_of(verb)) {
+        Some(usage) => print_usage([usage].into_iter(), out),
+        None => print_usage(USAGES.iter().map(|(_, usage)| *usage), out),
+    }
+}
+
+fn usage_of(verb: &[u8]) -> Option<&'static str> {
+    USAGES.iter().find(|(name, _)| name.as_bytes() == verb).map(|(_, usage)| *usage)
+}
+
 fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Write) -> Result<(), Error> {
     usages.try_for_each(|usage| writeln!(out, "Usage: latmon rrd {usage}")).map_err(Error::Output)
 }
 
-const USAGES: [(&str, &str); 8] = [
+/// Callers look for the name and for a version, which they read as a number: 1.7 is what is answered here.
+const VERSION: &str =
+    concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
+
+const USAGES: [(&str, &str); 12] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
     ),
     ("update", "update FILE [-t name:name:..] [-s] TIME|N:value[:value..] | AT-TIME@value[:value..] .."),
+    ("updatev", "updatev FILE [-t name:name:..] [-s] TIME|N:value[:value..] .."),
     ("fetch", "fetch FILE CF [-s START] [-e END] [-r RESOLUTION] [-a]"),
     ("info", "info FILE"),
     ("last", "last FILE"),
     ("lastupdate", "lastupdate FILE"),
     ("first", "first FILE [--rraindex N]"),
     ("dump", "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]"),
+    ("help", "help [VERB]"),
+    ("version", "version"),
+    ("-", "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)"),
 ];
 
 /// Why a verb failed, in rrdtool's words.
@@ -102,6 +134,22 @@ enum Error {
     Output(io::Error),
     #[error("opening '{path}': {}", told(error))]
     OutputFile { path: String, error: io::Error },
+    #[error("writing '{path}': {}", told(error))]
+    WriteFile { path: String, error: io::Error },
+    #[error("reading standard input: {}", told(.0))]
+    Input(io::Error),
+    #[error("the line is longer than 16777216 bytes")]
+    LongLine,
+    #[error("creating arguments")]
+    Quotes,
+    #[error("invalid parameter count for {0}")]
+    ParameterCount(String),
+    #[error("chdir {path} {}", told(error))]
+    Folder { path: String, error: io::Error },
+    #[error("mkdir {path}: {}", told(error))]
+    MakeFolder { path: String, error: io::Error },
+    #[error("{what}: {}", told(error))]
+    Here { what: &'static str, error: io::Error },
 }
 
 impl From<rrd::DefinitionError> for Error {

@@ -18,7 +18,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, stat_head, u64_at};
-use crate::rrd::update::{Options, Template, Updater, store_in};
+use crate::rrd::update::{Options, Template, Updater, WrittenRow, store_in};
 use crate::time::UnixTime;
 
 /// What an archive is opened for.
@@ -186,17 +186,50 @@ pub fn update<A: AsRef<[u8]>>(
     options: &UpdateOptions<'_>,
     arguments: &[A],
 ) -> Result<(), Error> {
+    update_by(&mut Updater::default(), path, options, arguments, |_| {})
+}
+
+/// What `rrdtool updatev` tells of an update.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Written {
+    /// The names of the data sources.
+    pub names: Vec<String>,
+    /// The rows, in the order in which they were computed.
+    pub rows: Vec<WrittenRow>,
+}
+
+/// As [`update`], and tells the rows that it wrote: after an error those of the arguments before the failing one.
+pub fn update_verbosely<A: AsRef<[u8]>>(
+    path: &Path,
+    options: &UpdateOptions<'_>,
+    arguments: &[A],
+) -> (Written, Result<(), Error>) {
+    let (mut updater, mut names) = (Updater::default(), Vec::new());
+    updater.watch();
+    let outcome = update_by(&mut updater, path, options, arguments, |rrd| {
+        names = rrd.data_sources().map(|ds| ds.name.to_owned()).collect();
+    });
+    (Written { names, rows: updater.take_written() }, outcome)
+}
+
+fn update_by<A: AsRef<[u8]>>(
+    updater: &mut Updater,
+    path: &Path,
+    options: &UpdateOptions<'_>,
+    arguments: &[A],
+    look: impl FnOnce(&Rrd<&[u8]>),
+) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let _lock = Lock::take(&file, Kind::Write, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+    look(&rrd);
     let template = options.template.map(|text| Template::parse(text, &rrd)).transpose()?;
     let read_as = Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
     let layout = rrd.layout();
     let store =
         |offset, bytes: &[u8]| file.write_all_at(bytes, offset).map_err(system(Operation::Write, path));
-    let mut updater = Updater::default();
     updater.begin(&header.bytes, layout);
     for argument in arguments {
         let taken = updater.take_text(&header.bytes, layout, argument.as_ref(), &read_as);

@@ -80,5 +80,6 @@ pub use error::{
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
-pub use map::{Access, File, UpdateOptions, View, update};
+pub use map::{Access, File, UpdateOptions, View, Written, update, update_verbosely};
 pub use pdp::Pdp;
+pub use update::WrittenRow;

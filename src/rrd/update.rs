@@ -8,10 +8,12 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use crate::rrd::cdp::{Cdp, Due};
-use crate::rrd::def::{ArchiveDef, LATEST_SECS};
+use crate::rrd::def::{ArchiveDef, Cf, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_ds_at, last_update_at};
-use crate::rrd::layout::{LAST_DS_LEN, Layout, WORD, cdp_prep, live_head, pdp_prep, put, stat_head, u64_at};
+use crate::rrd::layout::{
+    LAST_DS_LEN, Layout, WORD, cdp_prep, f64_at, live_head, pdp_prep, put, stat_head, u64_at,
+};
 use crate::rrd::pdp::{Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::time::{Step, UnixTime};
@@ -63,6 +65,22 @@ pub(super) struct Updater {
     text_of: Vec<Range<usize>>,
     growths: Vec<f64>,
     pdps: Vec<f64>,
+    /// The rows that were written, where somebody wants to be told.
+    written: Option<Vec<WrittenRow>>,
+}
+
+/// A row that an update wrote, as `rrdtool updatev` tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WrittenRow {
+    /// Its end. Of the rows that one update adds to an archive, the original tells the second and all later ones one row
+    /// too late, and so do we.
+    pub time: UnixTime,
+    /// The function of its archive.
+    pub cf: Cf,
+    /// Primary data points of it.
+    pub pdp_per_row: u64,
+    /// A value per data source.
+    pub values: Vec<f64>,
 }
 
 const MICROS_PER_SEC: i64 = 1_000_000;
@@ -155,6 +173,16 @@ impl Updater {
         }
         let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
         self.take(header, layout, stamp, None)
+    }
+
+    /// Notes the rows that are written from now on.
+    pub(super) fn watch(&mut self) {
+        self.written = Some(Vec::new());
+    }
+
+    /// The rows that were noted.
+    pub(super) fn take_written(&mut self) -> Vec<WrittenRow> {
+        self.written.take().unwrap_or_default()
     }
 
     /// Whether the rows should be stored before more are taken.
@@ -269,23 +297,28 @@ impl Updater {
         let mut timing = timing;
         if let Some((secs, first, rest)) = timing.split(step) {
             let whole = timing.interval;
-            self.close(header, layout, &first, step, |growth| {
+            let until = last_update_at(&self.live, layout).secs() as u64 + secs as u64;
+            self.close(header, layout, &first, step, until, |growth| {
                 let share = *growth * secs / whole;
                 *growth -= share;
                 share
             });
             timing = rest;
         }
-        self.close(header, layout, &timing, step, |growth| *growth);
+        let until = (timing.first_pdp + timing.elapsed) * u64::from(step.secs());
+        self.close(header, layout, &timing, step, until, |growth| *growth);
     }
 
-    /// Closes the steps of `timing`; `share` says how much of each data source's growth belongs to it.
+    /// Closes the steps of `timing`; `share` says how much of each data source's growth belongs to it. `until` is where
+    /// they end, as it is told to who watches: of a split step the original counts whole seconds from the last update,
+    /// and so falls short of it when that has a fraction.
     fn close(
         &mut self,
         header: &[u8],
         layout: Layout,
         timing: &Timing,
         step: Step,
+        until: u64,
         share: impl Fn(&mut f64) -> f64,
     ) {
         self.pdps.clear();
@@ -300,7 +333,9 @@ impl Updater {
         let mut rows_start = layout.header_len() as u64;
         for rra in 0..layout.rra_count {
             let def = archive_def(header, layout, rra);
+            let first_new = self.rows.len();
             self.consolidate(layout, rra, &def, timing, rows_start);
+            self.note_rows(first_new, layout, &def, until, step);
             rows_start += def.rows * layout.row_len() as u64;
         }
     }
@@ -334,6 +369,25 @@ impl Updater {
             self.add_run(rows_start + row * layout.row_len() as u64, start);
         }
         put(&mut self.live, pointer, row.to_le_bytes());
+    }
+
+    /// Notes the rows that one archive gained from `first_new` on, when somebody watches.
+    fn note_rows(&mut self, first_new: usize, layout: Layout, def: &ArchiveDef, until: u64, step: Step) {
+        let Some(written) = &mut self.written else { return };
+        let row_secs = def.pdp_per_row * u64::from(step.secs());
+        let newest = until - until % row_secs;
+        let rows = self.rows[first_new..].chunks_exact(layout.row_len());
+        let oldest = newest as i64 - (rows.len() as i64 - 1) * row_secs as i64;
+        for (number, row) in (0..).zip(rows) {
+            let rows_later = if number == 0 { 0 } else { number + 1 };
+            let time = oldest + rows_later * row_secs as i64;
+            written.push(WrittenRow {
+                time: UnixTime::from_secs(time),
+                cf: def.cf,
+                pdp_per_row: def.pdp_per_row,
+                values: row.chunks_exact(WORD).map(|word| f64_at(word, 0)).collect(),
+            });
+        }
     }
 
     /// Notes that the rows from `start` on go to `offset`; joined to the run before where they follow it.

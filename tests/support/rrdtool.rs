@@ -19,8 +19,16 @@ pub struct Rrdtool {
 impl Rrdtool {
     /// Starts it in that folder.
     pub fn start(folder: &Path) -> Self {
-        let mut child = Command::new("rrdtool")
-            .arg("-")
+        Self::spawn(Command::new("rrdtool").arg("-"), folder)
+    }
+
+    /// Starts ours, which answers the same way.
+    pub fn start_latmon(folder: &Path) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_latmon")).args(["rrd", "-"]), folder)
+    }
+
+    fn spawn(command: &mut Command, folder: &Path) -> Self {
+        let mut child = command
             .current_dir(folder)
             .env("TZ", TZ)
             .env("LC_ALL", "C.UTF-8")

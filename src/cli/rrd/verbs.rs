@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use latmon::rrd::{
     self, Access, ArchiveDef, Cf, DataSource, Definition, DefinitionError, DurationError, EARLIEST,
     FetchError, Header, Overwrite, UpdateOptions, at,
-    number::{Printf, parse_count},
+    number::{Printf, PrintfNaN, parse_count},
 };
 use latmon::time::{Step, UnixTime};
 
@@ -89,8 +89,39 @@ fn define(step: Step, start: UnixTime, definitions: &[&[u8]]) -> Result<Definiti
 
 /// `update FILE ..`
 pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
-    let mut update = UpdateOptions { template: None, skip_past: false, now: now() };
     let parsed = options::parse(args, &[value('t', "template"), flag('s', "skip-past-updates"), DAEMON]);
+    let typed = update_arguments(parsed)?;
+    Ok(rrd::update(path(typed.file), &typed.options, &typed.arguments)?)
+}
+
+/// `updatev FILE ..`
+pub(super) fn updatev(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
+    let parsed = options::parse(args, &[value('t', "template"), flag('s', "skip-past-updates")]);
+    let typed = update_arguments(parsed)?;
+    let (written, outcome) = rrd::update_verbosely(path(typed.file), &typed.options, &typed.arguments);
+    let mut write = || {
+        writeln!(out, "return_value = {}", if outcome.is_ok() { 0 } else { -1 })?;
+        for row in &written.rows {
+            for (name, value) in written.names.iter().zip(&row.values) {
+                let (time, cf, pdps) = (row.time.secs(), row.cf.name(), row.pdp_per_row);
+                writeln!(out, "[{time}]RRA[{cf}][{pdps}]DS[{name}] = {}", PrintfNaN(*value))?;
+            }
+        }
+        Ok(())
+    };
+    write().map_err(Error::Output)?;
+    Ok(outcome?)
+}
+
+/// What was typed behind `update` or `updatev`.
+struct TypedUpdate<'a> {
+    file: &'a [u8],
+    options: UpdateOptions<'a>,
+    arguments: Vec<&'a [u8]>,
+}
+
+fn update_arguments<'a>(parsed: Parsed<'a>) -> Result<TypedUpdate<'a>, Error> {
+    let mut update = UpdateOptions { template: None, skip_past: false, now: now() };
     for option in parsed.options {
         let Typed { long, value } = option?;
         match long {
@@ -100,7 +131,9 @@ pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
         }
     }
     match parsed.words.split_first() {
-        Some((file, arguments)) if !arguments.is_empty() => Ok(rrd::update(path(file), &update, arguments)?),
+        Some((file, arguments)) if !arguments.is_empty() => {
+            Ok(TypedUpdate { file, options: update, arguments: arguments.to_vec() })
+        }
         _ => Err(Error::Usage("Not enough arguments")),
     }
 }
@@ -291,7 +324,9 @@ pub(super) fn dump(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     // The original says nothing when this file cannot be made, and ends well.
     let failed = |error| Error::OutputFile { path: target.display().to_string(), error };
     let mut xml = BufWriter::new(std::fs::File::create(target).map_err(failed)?);
-    rrd::dump(&view, header, &mut xml).and_then(|()| xml.flush()).map_err(Error::Output)
+    rrd::dump(&view, header, &mut xml)
+        .and_then(|()| xml.flush())
+        .map_err(|error| Error::WriteFile { path: target.display().to_string(), error })
 }
 
 /// The one word of a verb that takes nothing but a file.
