@@ -29,6 +29,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
     (&["lettre", "tokio_rustls", "rustls", "rustls_native_certs", "webpki_roots"], &["mail"]),
     (&["tokio"], &["mail", "web"]),
     (&["memmap2"], &["rrd/map.rs"]),
+    (&["quick_xml"], &["rrd/restore.rs"]),
     (&["socket2", "etherparse"], &["probe"]),
     (&["toml"], &["config"]),
     (&["clap", "clap_complete", "clap_mangen"], &["cli"]),

@@ -284,6 +284,60 @@ fn written_rows_are_told_as_rrdtool_tells_them() {
     assert!(told_rows > 1000, "{told_rows}");
 }
 
+/// What rrdtool dumps, ours restores to the bytes that rrdtool restores it to; the rows begin anywhere in both.
+#[test]
+fn random_dumps_are_restored_as_rrdtool_restores_them() {
+    let (seed, folder) = (seed(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let (mut rrdtool, mut latmon) = (Rrdtool::start(folder), Rrdtool::start_latmon(folder));
+    // Once told to check ranges, a process of the original checks them for ever.
+    let mut checking = Rrdtool::start(folder);
+    let turned = |name: &str| {
+        let mut bytes = std::fs::read(folder.join(name)).unwrap();
+        rows_in_time_order(&mut bytes);
+        bytes
+    };
+    for number in 0..cases(100) {
+        let mut case = Case::new(seed, number);
+        let definition = case.definition();
+        rrdtool.run(&words("create", "f.rrd", &definition)).unwrap();
+        for _ in 0..case.random.below(10) {
+            let argument = case.argument();
+            let _ = rrdtool.run(&["update", "f.rrd", &argument]);
+        }
+        let header = case.random.pick(&["dtd", "xsd", "none"]);
+        let flags = if case.random.one_in(2) { "-fr" } else { "-f" };
+        let told = format!("LATMON_TEST_SEED={seed} case {number}: {definition:?} {header} {flags}");
+        rrdtool.run(&["dump", "-h", header, "f.rrd", "f.xml"]).unwrap();
+        let restorer = if flags == "-fr" { &mut checking } else { &mut rrdtool };
+        let theirs = restorer.run(&["restore", flags, "f.xml", "theirs.rrd"]);
+        let ours = latmon.run(&["restore", flags, "f.xml", "ours.rrd"]);
+        assert_eq!(ours, theirs, "{told}");
+        same_bytes(&turned("ours.rrd"), &turned("theirs.rrd"), &told);
+        same_answer(&latmon.run(&["dump", "ours.rrd"]), &rrdtool.run(&["dump", "theirs.rrd"]), &told);
+        // It overwrites in place, and leaves what was longer before behind it.
+        std::fs::remove_file(folder.join("theirs.rrd")).unwrap();
+    }
+}
+
+/// Turns each archive so that its newest row is the last one.
+fn rows_in_time_order(bytes: &mut [u8]) {
+    let word = |bytes: &[u8], at: usize| {
+        usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())).unwrap()
+    };
+    let (sources, archives) = (word(bytes, 24), word(bytes, 32));
+    let pointers = 128 + 120 * (sources + archives) + 16 + 112 * sources + 80 * archives * sources;
+    let mut start = pointers + 8 * archives;
+    for archive in 0..archives {
+        let rows = word(bytes, 128 + 120 * (sources + archive) + 24);
+        let newest = word(bytes, pointers + 8 * archive);
+        let len = 8 * sources;
+        bytes[start..start + rows * len].rotate_left((newest + 1) * len);
+        bytes[pointers + 8 * archive..][..8].copy_from_slice(&(rows as u64 - 1).to_le_bytes());
+        start += rows * len;
+    }
+}
+
 /// Numbers of every size, and the ties where the two printers differ, in `dump` (one printer) and `fetch` (the other).
 #[test]
 fn numbers_are_printed_as_rrdtool_prints_them() {

@@ -53,7 +53,8 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"lastupdate" => verbs::lastupdate(args, out),
         b"first" => minus_one(verbs::first(args, out), out),
         b"dump" => verbs::dump(args, out),
-        b"restore" | b"tune" | b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
+        b"restore" => verbs::restore(args),
+        b"tune" | b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
             Err(Error::NotYet(lossy(verb)))
         }
         _ => Err(Error::UnknownVerb(lossy(verb))),
@@ -89,7 +90,7 @@ fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Wr
 const VERSION: &str =
     concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
 
-const USAGES: [(&str, &str); 12] = [
+const USAGES: [(&str, &str); 13] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
@@ -102,6 +103,7 @@ const USAGES: [(&str, &str); 12] = [
     ("lastupdate", "lastupdate FILE"),
     ("first", "first FILE [--rraindex N]"),
     ("dump", "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]"),
+    ("restore", "restore IN.xml|- OUT.rrd [-r] [-f]"),
     ("help", "help [VERB]"),
     ("version", "version"),
     ("-", "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)"),
@@ -140,6 +142,10 @@ enum Error {
     Input(io::Error),
     #[error("the line is longer than 16777216 bytes")]
     LongLine,
+    #[error("Could not create xml reader for: {0}")]
+    XmlFile(String),
+    #[error("standard input has the commands: restore from a file")]
+    InputTaken,
     #[error("creating arguments")]
     Quotes,
     #[error("invalid parameter count for {0}")]

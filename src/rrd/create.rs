@@ -34,6 +34,18 @@ pub enum Overwrite {
 /// file it replaces.
 pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Result<(), Error> {
     let header = header(definition)?;
+    write_new(path, overwrite, header.len() as u64 + rows_len(definition), |file| {
+        write_image(file, &header, definition)
+    })
+}
+
+/// Makes a file of `len` bytes, which `write` writes, beside `path`, and gives it that name when it is whole.
+pub(super) fn write_new(
+    path: &Path,
+    overwrite: Overwrite,
+    len: u64,
+    write: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), Error> {
     if overwrite == Overwrite::No && path.symlink_metadata().is_ok() {
         return Err(Error::Exists { path: path.to_owned() });
     }
@@ -46,9 +58,8 @@ pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Res
             errno: error.raw_os_error().unwrap_or(0),
         }
     };
-    allocate(&temporary.file, header.len() as u64 + rows_len(definition))
-        .map_err(failed(Operation::Allocate))?;
-    write_image(&temporary.file, &header, definition).map_err(failed(Operation::Write))?;
+    allocate(&temporary.file, len).map_err(failed(Operation::Allocate))?;
+    write(&temporary.file).map_err(failed(Operation::Write))?;
     temporary.file.set_permissions(Permissions::from_mode(mode)).map_err(failed(Operation::Write))?;
     temporary.persist(path, overwrite)
 }
@@ -143,12 +154,12 @@ fn put_rra(def: &mut [u8], archive: &ArchiveDef) {
     put(def, rra_def::XFF, archive.xff.to_le_bytes());
 }
 
-fn put_text(field: &mut [u8], text: &str) {
+pub(super) fn put_text(field: &mut [u8], text: &str) {
     field[..text.len()].copy_from_slice(text.as_bytes());
 }
 
 /// The standard library seeds every map with fresh random bits; hashing nothing yields them.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(())
 }

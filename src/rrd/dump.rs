@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::rrd::file::{Rra, Rrd};
-use crate::rrd::number::{Own, Printf};
+use crate::rrd::number::Own;
 use crate::time::UnixTime;
 
 /// How the XML begins.
@@ -135,12 +135,12 @@ fn write_archive<B: AsRef<[u8]>>(
     writeln!(out, "\t\t</database>\n\t</rra>")
 }
 
-/// An xff, the one number whose NaN is shown as C does.
+/// An xff, the one number whose NaN is shown in small letters, whatever its sign.
 struct Xff(f64);
 
 impl std::fmt::Display for Xff {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_nan() { Printf(self.0).fmt(f) } else { Own(self.0).fmt(f) }
+        if self.0.is_nan() { f.write_str("nan") } else { Own(self.0).fmt(f) }
     }
 }
 

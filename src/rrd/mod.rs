@@ -20,7 +20,7 @@
 //! pdp, cdp                       the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading                    at-style times; what an update's argument says
-//! create, update, fetch, dump, info
+//! create, update, fetch, dump, restore, info
 //! map                            File: open, lock, map; storing what an update changed
 //! ```
 //!
@@ -67,6 +67,7 @@ mod map;
 pub mod number;
 mod pdp;
 mod reading;
+mod restore;
 mod update;
 
 pub use cdp::Cdp;
@@ -75,11 +76,12 @@ pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST};
 pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, Fault, FetchError, NumberError, Operation,
-    Section, TemplateError, TimeError, UpdateError,
+    RestoreError, Section, TemplateError, TimeError, UpdateError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
 pub use map::{Access, File, UpdateOptions, View, Written, update, update_verbosely};
 pub use pdp::Pdp;
+pub use restore::{RestoreOptions, restore, restored_image};
 pub use update::WrittenRow;

@@ -117,6 +117,7 @@ fn command(words: &[Vec<u8>], out: &mut impl Write) -> Result<Next, Error> {
         [name @ (b"quit" | b"cd" | b"pwd" | b"mkdir" | b"ls"), ..] => {
             return Err(Error::ParameterCount(lossy(name)));
         }
+        [b"restore", ref rest @ ..] if rest.contains(&&b"-"[..]) => return Err(Error::InputTaken),
         _ => dispatch(&words, out)?,
     }
     Ok(Next::Go)

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use latmon::rrd::{
     self, Access, ArchiveDef, Cf, DataSource, Definition, DefinitionError, DurationError, EARLIEST,
-    FetchError, Header, Overwrite, UpdateOptions, at,
+    FetchError, Header, Overwrite, RestoreOptions, UpdateOptions, at,
     number::{Printf, PrintfNaN, parse_count},
 };
 use latmon::time::{Step, UnixTime};
@@ -327,6 +327,25 @@ pub(super) fn dump(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     rrd::dump(&view, header, &mut xml)
         .and_then(|()| xml.flush())
         .map_err(|error| Error::WriteFile { path: target.display().to_string(), error })
+}
+
+/// `restore IN.xml|- OUT.rrd`
+pub(super) fn restore(args: &[&[u8]]) -> Result<(), Error> {
+    const USAGE: &str = "usage rrdtool restore [--range-check|-r] [--force-overwrite|-f] file.xml file.rrd";
+    let mut options = RestoreOptions { range_check: false, overwrite: Overwrite::No };
+    let parsed = options::parse(args, &[flag('r', "range-check"), flag('f', "force-overwrite")]);
+    for option in parsed.options {
+        match option?.long {
+            "range-check" => options.range_check = true,
+            _ => options.overwrite = Overwrite::Yes,
+        }
+    }
+    let [xml, file] = parsed.words[..] else { return Err(Error::Usage(USAGE)) };
+    if xml == b"-" {
+        return Ok(rrd::restore(io::stdin().lock(), path(file), options)?);
+    }
+    let xml = std::fs::File::open(path(xml)).map_err(|_| Error::XmlFile(lossy(xml)))?;
+    Ok(rrd::restore(xml, path(file), options)?)
 }
 
 /// The one word of a verb that takes nothing but a file.

@@ -1,0 +1,478 @@
+//! An archive from the XML that `dump` writes.
+//!
+//! The XML is read as a stream, into the bytes of the archive's sections; what they make together is checked as any
+//! file is. Nothing is taken on trust: no element, text or comment may be longer than is sensible, and memory grows with
+//! what was read only.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+use quick_xml::Reader;
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::Event;
+
+use crate::rrd::create::{Overwrite, put_text, random, write_new};
+use crate::rrd::def::{Cf, DsType};
+use crate::rrd::error::{Error, Operation, RestoreError};
+use crate::rrd::file::check;
+use crate::rrd::layout::{
+    COOKIE, FLOAT_COOKIE, HIGHEST_VERSION, LAST_DS_LEN, MICROSECONDS_SINCE, NAME_LEN, WORD, cdp_prep, ds_def,
+    live_head, pdp_prep, put, put_f64, rra_def, stat_head,
+};
+use crate::rrd::number::{UNKNOWN, parse_number};
+
+/// How an archive is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// Values in rows that are outside of their data source's limits become unknown.
+    pub range_check: bool,
+    /// What happens to a file that is there already.
+    pub overwrite: Overwrite,
+}
+
+/// Makes an archive of the XML that `dump` writes. As [`crate::rrd::create`] does, it makes the file beside `path` and
+/// renames it when it is whole. Values come back as exact as the XML has them: to ten decimals.
+pub fn restore(xml: impl Read, path: &Path, options: RestoreOptions) -> Result<(), Error> {
+    let restored = Restored::read(xml, options.range_check)?;
+    write_new(path, options.overwrite, restored.len(), |mut file: &File| restored.write(&mut file)).map_err(
+        |error| match error {
+            Error::Temporary { path, errno } => Error::System { operation: Operation::Create, path, errno },
+            other => other,
+        },
+    )
+}
+
+/// The bytes of the archive that the XML makes.
+pub fn restored_image(xml: impl Read, range_check: bool) -> Result<Vec<u8>, RestoreError> {
+    let restored = Restored::read(xml, range_check)?;
+    let mut bytes = Vec::new();
+    // Writing to a Vec does not fail.
+    let _ = restored.write(&mut bytes);
+    Ok(bytes)
+}
+
+/// An archive in parts: the rows still in the order of time.
+struct Restored {
+    header: Vec<u8>,
+    /// Bytes of a row.
+    row_len: usize,
+    /// The rows of each archive, and which row of the file will be its newest.
+    archives: Vec<(Vec<u8>, usize)>,
+}
+
+impl Restored {
+    fn read(xml: impl Read, range_check: bool) -> Result<Self, RestoreError> {
+        let dump = Source::new(BufReader::new(xml)).rrd(range_check)?;
+        let restored = dump.assemble();
+        check(&restored.header, restored.len()).map_err(RestoreError::Fault)?;
+        Ok(restored)
+    }
+
+    fn len(&self) -> u64 {
+        (self.header.len() + self.archives.iter().map(|(rows, _)| rows.len()).sum::<usize>()) as u64
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.header)?;
+        for (rows, newest) in &self.archives {
+            // The newest row is the last in time; the oldest follows it in the file.
+            let (older, newer) = rows.split_at(rows.len() - (newest + 1) * self.row_len);
+            out.write_all(newer)?;
+            out.write_all(older)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the XML says.
+#[derive(Default)]
+struct Dump {
+    version: u64,
+    step: u64,
+    last_update: i64,
+    data_sources: Vec<DsBytes>,
+    archives: Vec<RraBytes>,
+}
+
+/// The sections of a data source.
+struct DsBytes {
+    def: [u8; ds_def::LEN],
+    prep: [u8; pdp_prep::LEN],
+    min: f64,
+    max: f64,
+}
+
+/// The sections of an archive, and its rows in the order of time.
+struct RraBytes {
+    def: [u8; rra_def::LEN],
+    preps: Vec<u8>,
+    rows: Vec<u8>,
+}
+
+impl Dump {
+    fn assemble(self) -> Restored {
+        let row_len = self.data_sources.len() * WORD;
+        let mut head = [0; stat_head::LEN];
+        head[..COOKIE.len()].copy_from_slice(&COOKIE);
+        // Older versions keep less; dump prints them all as the third, and as that they are made.
+        let version = self.version.max(u64::from(MICROSECONDS_SINCE));
+        put_text(&mut head[stat_head::VERSION..], &format!("{version:04}"));
+        put(&mut head, stat_head::FLOAT_COOKIE, FLOAT_COOKIE);
+        put(&mut head, stat_head::DS_COUNT, (self.data_sources.len() as u64).to_le_bytes());
+        put(&mut head, stat_head::RRA_COUNT, (self.archives.len() as u64).to_le_bytes());
+        put(&mut head, stat_head::STEP, self.step.to_le_bytes());
+        let mut live = [0; live_head::LEN];
+        put(&mut live, live_head::SECS, self.last_update.to_le_bytes());
+        let mut header = head.to_vec();
+        self.data_sources.iter().for_each(|ds| header.extend_from_slice(&ds.def));
+        self.archives.iter().for_each(|rra| header.extend_from_slice(&rra.def));
+        header.extend_from_slice(&live);
+        self.data_sources.iter().for_each(|ds| header.extend_from_slice(&ds.prep));
+        self.archives.iter().for_each(|rra| header.extend_from_slice(&rra.preps));
+        let archives = self.archives.into_iter().map(|rra| {
+            let rows = rra.rows.len().checked_div(row_len).unwrap_or(0);
+            let newest = (random() % rows.max(1) as u64) as usize;
+            header.extend_from_slice(&(newest as u64).to_le_bytes());
+            (rra.rows, newest)
+        });
+        let archives = archives.collect();
+        Restored { header, row_len, archives }
+    }
+}
+
+/// The XML, element by element.
+struct Source<R> {
+    xml: Reader<Bounded<R>>,
+    buffer: Vec<u8>,
+    /// How many elements are open.
+    depth: usize,
+    /// The name of the element that was opened last, in small letters.
+    name: String,
+    text: String,
+}
+
+impl<R: BufRead> Source<R> {
+    fn new(input: R) -> Self {
+        let mut xml = Reader::from_reader(Bounded { input, left: 0, line: 1 });
+        // `<row/>` is `<row></row>`, and dump writes an `&` of a last reading as it is.
+        xml.config_mut().expand_empty_elements = true;
+        xml.config_mut().allow_dangling_amp = true;
+        Self { xml, buffer: Vec::new(), depth: 0, name: String::new(), text: String::new() }
+    }
+
+    fn rrd(&mut self, range_check: bool) -> Result<Dump, RestoreError> {
+        if !self.open()? || self.name != "rrd" {
+            return Err(RestoreError::Root { line: self.line(), name: self.name.clone() });
+        }
+        let mut dump = Dump::default();
+        while self.open()? {
+            match self.name.as_str() {
+                "version" => dump.version = self.version()?,
+                "step" => dump.step = self.count()?,
+                "lastupdate" => dump.last_update = self.integer()?,
+                "ds" => {
+                    let ds = self.ds()?;
+                    dump.data_sources.push(ds);
+                }
+                "rra" => {
+                    let rra = self.rra(&dump.data_sources, range_check)?;
+                    dump.archives.push(rra);
+                }
+                _ => return Err(self.unknown("parse_tag_rrd")),
+            }
+        }
+        if self.open()? {
+            return Err(RestoreError::Element { line: self.line(), name: self.name.clone() });
+        }
+        Ok(dump)
+    }
+
+    fn version(&mut self) -> Result<u64, RestoreError> {
+        let version = self.count()?;
+        if version > u64::from(HIGHEST_VERSION) {
+            return Err(RestoreError::Version(version));
+        }
+        Ok(version)
+    }
+
+    fn ds(&mut self) -> Result<DsBytes, RestoreError> {
+        let (mut def, mut prep) = ([0; ds_def::LEN], [0; pdp_prep::LEN]);
+        let (mut min, mut max) = (UNKNOWN, UNKNOWN);
+        while self.open()? {
+            match self.name.as_str() {
+                "name" => put_text(&mut def[ds_def::NAME..], self.short_word(NAME_LEN)?),
+                "type" => {
+                    let name = self.short_word(NAME_LEN)?;
+                    let ds_type = DsType::from_name(name.as_bytes())
+                        .ok_or_else(|| RestoreError::DsType(name.to_owned()))?;
+                    put_text(&mut def[ds_def::TYPE..], ds_type.name());
+                }
+                "minimal_heartbeat" => put(&mut def, ds_def::HEARTBEAT, self.count()?.to_le_bytes()),
+                "min" => min = self.number()?,
+                "max" => max = self.number()?,
+                "last_ds" => put_text(&mut prep[pdp_prep::LAST_DS..], self.short_word(LAST_DS_LEN)?),
+                "value" => put_f64(&mut prep, pdp_prep::VALUE, self.number()?),
+                "unknown_sec" => put(&mut prep, pdp_prep::UNKNOWN_SECS, self.count()?.to_le_bytes()),
+                _ => return Err(self.unknown("parse_tag_ds")),
+            }
+        }
+        put_f64(&mut def, ds_def::MIN, min);
+        put_f64(&mut def, ds_def::MAX, max);
+        Ok(DsBytes { def, prep, min, max })
+    }
+
+    fn rra(&mut self, sources: &[DsBytes], range_check: bool) -> Result<RraBytes, RestoreError> {
+        let (mut def, mut preps, mut rows) = ([0; rra_def::LEN], Vec::new(), Vec::new());
+        while self.open()? {
+            match self.name.as_str() {
+                "cf" => {
+                    let name = self.word()?;
+                    let cf =
+                        Cf::from_name(name.as_bytes()).ok_or_else(|| RestoreError::Cf(name.to_owned()))?;
+                    put_text(&mut def[rra_def::CF..], cf.name());
+                }
+                "pdp_per_row" => put(&mut def, rra_def::PDP_PER_ROW, self.count()?.to_le_bytes()),
+                // Beside the parameters in the first version, among them since.
+                "xff" => put_f64(&mut def, rra_def::XFF, self.number()?),
+                "params" => self.params(&mut def)?,
+                "cdp_prep" => preps = self.cdp_preps(sources.len())?,
+                "database" => rows = self.rows(sources, range_check)?,
+                _ => return Err(self.unknown("parse_tag_rra")),
+            }
+        }
+        preps.resize(sources.len() * cdp_prep::LEN, 0);
+        let count = rows.len().checked_div(sources.len() * WORD).unwrap_or(0);
+        put(&mut def, rra_def::ROWS, (count as u64).to_le_bytes());
+        Ok(RraBytes { def, preps, rows })
+    }
+
+    fn params(&mut self, def: &mut [u8]) -> Result<(), RestoreError> {
+        while self.open()? {
+            match self.name.as_str() {
+                "xff" => put_f64(def, rra_def::XFF, self.number()?),
+                _ => return Err(self.unknown("parse_tag_rra_params")),
+            }
+        }
+        Ok(())
+    }
+
+    fn cdp_preps(&mut self, wanted: usize) -> Result<Vec<u8>, RestoreError> {
+        let mut preps = Vec::new();
+        while self.open()? {
+            if self.name != "ds" {
+                return Err(self.unknown("parse_tag_rra_cdp_prep"));
+            }
+            let mut prep = [0; cdp_prep::LEN];
+            while self.open()? {
+                match self.name.as_str() {
+                    "primary_value" => put_f64(&mut prep, cdp_prep::PRIMARY, self.number()?),
+                    "secondary_value" => put_f64(&mut prep, cdp_prep::SECONDARY, self.number()?),
+                    "value" => put_f64(&mut prep, cdp_prep::VALUE, self.number()?),
+                    "unknown_datapoints" => {
+                        put(&mut prep, cdp_prep::UNKNOWN_PDPS, self.count()?.to_le_bytes());
+                    }
+                    _ => return Err(self.unknown("parse_tag_rra_cdp_prep")),
+                }
+            }
+            preps.extend_from_slice(&prep);
+        }
+        self.columns(wanted, preps.len() / cdp_prep::LEN)?;
+        Ok(preps)
+    }
+
+    fn rows(&mut self, sources: &[DsBytes], range_check: bool) -> Result<Vec<u8>, RestoreError> {
+        let mut rows = Vec::new();
+        while self.open()? {
+            if self.name != "row" {
+                return Err(self.unknown("parse_tag_rra_database"));
+            }
+            let mut got = 0;
+            while self.open()? {
+                if self.name != "v" {
+                    return Err(self.unknown("parse_tag_rra_database_row"));
+                }
+                let value = self.number()?;
+                let is_outside = |ds: &DsBytes| value < ds.min || value > ds.max;
+                let refused = range_check && sources.get(got).is_some_and(is_outside);
+                let value = if refused || value.is_nan() { UNKNOWN } else { value };
+                rows.extend_from_slice(&value.to_le_bytes());
+                got += 1;
+            }
+            self.columns(sources.len(), got)?;
+        }
+        Ok(rows)
+    }
+
+    fn columns(&self, wanted: usize, got: usize) -> Result<(), RestoreError> {
+        if wanted == got { Ok(()) } else { Err(RestoreError::Columns { line: self.line(), wanted, got }) }
+    }
+
+    /// Goes to the next element in the open one, whose name then is in `name`; `false` where the open one ends instead.
+    fn open(&mut self) -> Result<bool, RestoreError> {
+        loop {
+            self.buffer.clear();
+            self.xml.get_mut().left = LONGEST_EVENT;
+            let line = self.xml.get_ref().line;
+            match self.xml.read_event_into(&mut self.buffer).map_err(|error| fault(line, &error))? {
+                Event::Start(tag) => {
+                    self.name.clear();
+                    self.name.push_str(tag.name().0);
+                    self.name.make_ascii_lowercase();
+                    self.depth += 1;
+                    return Ok(true);
+                }
+                Event::End(_) => {
+                    self.depth = self.depth.saturating_sub(1);
+                    return Ok(false);
+                }
+                Event::Eof if self.depth > 0 => return Err(RestoreError::Ends { line }),
+                Event::Eof => return Ok(false),
+                Event::Text(text) if is_blank(&text) => {}
+                Event::Text(text) => {
+                    return Err(RestoreError::Text { line, text: text.trim().to_owned() });
+                }
+                Event::CData(_) | Event::GeneralRef(_) => {
+                    return Err(RestoreError::Text { line, text: String::new() });
+                }
+                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+            }
+        }
+    }
+
+    /// The first word of the open element, up to whose end it reads.
+    fn word(&mut self) -> Result<&str, RestoreError> {
+        self.text.clear();
+        loop {
+            self.buffer.clear();
+            self.xml.get_mut().left = LONGEST_EVENT;
+            let line = self.xml.get_ref().line;
+            match self.xml.read_event_into(&mut self.buffer).map_err(|error| fault(line, &error))? {
+                Event::Text(text) => self.text.push_str(&text),
+                Event::CData(text) => self.text.push_str(&text),
+                Event::GeneralRef(name) => match (name.resolve_char_ref(), resolve_xml_entity(&name)) {
+                    (Ok(Some(character)), _) => self.text.push(character),
+                    (_, Some(text)) => self.text.push_str(text),
+                    _ => return Err(RestoreError::Entity { line, name: name.to_string() }),
+                },
+                Event::Start(tag) => {
+                    return Err(RestoreError::Element { line, name: tag.name().0.to_owned() });
+                }
+                Event::End(_) => {
+                    self.depth = self.depth.saturating_sub(1);
+                    break;
+                }
+                Event::Eof => return Err(RestoreError::Ends { line }),
+                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+            }
+            if self.text.len() > LONGEST_EVENT {
+                return Err(RestoreError::Xml { line, text: TOO_LONG.to_owned() });
+            }
+        }
+        Ok(self.text.split_ascii_whitespace().next().unwrap_or_default())
+    }
+
+    /// A word that fits a field of `len` bytes, its NUL included.
+    fn short_word(&mut self, len: usize) -> Result<&str, RestoreError> {
+        let word = self.word()?;
+        if word.len() < len && !word.contains('\0') {
+            Ok(word)
+        } else {
+            Err(RestoreError::Long { text: word.chars().take(SHOWN).collect(), len })
+        }
+    }
+
+    /// A number; `nan`, `inf` and `-inf` count wherever they stand in the word, as in the original.
+    fn number(&mut self) -> Result<f64, RestoreError> {
+        let line = self.line();
+        let word = self.word()?;
+        if let Ok(number) = parse_number(word.as_bytes()) {
+            return Ok(number);
+        }
+        let small = word.to_ascii_lowercase();
+        if small.contains("nan") {
+            Ok(UNKNOWN)
+        } else if small.contains("-inf") {
+            Ok(f64::NEG_INFINITY)
+        } else if small.contains("inf") {
+            Ok(f64::INFINITY)
+        } else {
+            Err(RestoreError::Number { line, text: word.chars().take(SHOWN).collect() })
+        }
+    }
+
+    fn count(&mut self) -> Result<u64, RestoreError> {
+        self.whole()
+    }
+
+    fn integer(&mut self) -> Result<i64, RestoreError> {
+        self.whole()
+    }
+
+    fn whole<T: std::str::FromStr>(&mut self) -> Result<T, RestoreError> {
+        let line = self.line();
+        let word = self.word()?;
+        word.parse().map_err(|_| RestoreError::Whole { line, text: word.chars().take(SHOWN).collect() })
+    }
+
+    fn unknown(&self, place: &'static str) -> RestoreError {
+        RestoreError::Tag { place, name: self.name.chars().take(SHOWN).collect() }
+    }
+
+    fn line(&self) -> u64 {
+        self.xml.get_ref().line
+    }
+}
+
+/// An error of the XML's grammar.
+fn fault(line: u64, error: &quick_xml::Error) -> RestoreError {
+    RestoreError::Xml { line, text: error.to_string() }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_whitespace())
+}
+
+/// A tag, a text or a comment of so many bytes is refused.
+const LONGEST_EVENT: usize = 1 << 20;
+
+const TOO_LONG: &str = "an element, a text or a comment is longer than a megabyte";
+
+/// No more of what was refused is shown.
+const SHOWN: usize = 60;
+
+/// A reader that gives `left` more bytes, and counts lines.
+struct Bounded<R> {
+    input: R,
+    left: usize,
+    line: u64,
+}
+
+impl<R: BufRead> BufRead for Bounded<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let bytes = self.input.fill_buf()?;
+        if self.left == 0 && !bytes.is_empty() {
+            return Err(io::Error::other(TOO_LONG));
+        }
+        Ok(&bytes[..bytes.len().min(self.left)])
+    }
+
+    fn consume(&mut self, count: usize) {
+        // What is consumed is in the buffer already.
+        let lines = self
+            .input
+            .fill_buf()
+            .map_or(0, |bytes| bytes.iter().take(count).filter(|byte| **byte == b'\n').count());
+        self.line += lines as u64;
+        self.left = self.left.saturating_sub(count);
+        self.input.consume(count);
+    }
+}
+
+impl<R: BufRead> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
