@@ -16,8 +16,8 @@
 //! # The room, bottom up
 //!
 //! ```text
-//! error, number, def, layout     texts of errors; reading and printing numbers; definitions; offsets
-//! pdp, cdp                       the arithmetic, on small structs
+//! error, number, layout, def     texts of errors; reading and printing numbers; offsets; definitions
+//! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading                    at-style times; what an update's argument says
 //! create, update, fetch, dump, info
@@ -67,6 +67,7 @@ mod map;
 pub mod number;
 mod pdp;
 mod reading;
+mod rpn;
 mod update;
 
 pub use cdp::Cdp;
@@ -74,11 +75,12 @@ pub use create::{Overwrite, create, image};
 pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST};
 pub use dump::{Header, dump};
 pub use error::{
-    DefinitionError, DsArgumentsError, DurationError, Error, Fault, FetchError, NumberError, Operation,
-    Section, TemplateError, TimeError, UpdateError,
+    DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError, NumberError,
+    Operation, RpnError, Section, TemplateError, TimeError, UpdateError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
 pub use map::{Access, File, UpdateOptions, View, update};
 pub use pdp::Pdp;
+pub use rpn::Rpn;
