@@ -65,8 +65,8 @@ const UNSAFE: &[(&str, &str)] = &[
 /// `mod.rs` is the door and stands above them all.
 const ENGINE: &[&[&str]] = &[
     &["error", "at"],
-    &["number", "def", "layout"],
-    &["pdp", "cdp", "holt_winters", "rpn"],
+    &["number", "def", "layout", "rpn"],
+    &["pdp", "cdp", "holt_winters"],
     &["file"],
     &["reading"],
     &["create", "update", "fetch", "dump", "restore", "info", "tune", "resize", "xport"],

@@ -227,8 +227,13 @@ fn versions_names_and_types_that_are_not_known_are_named() {
         "'F' is damaged: rra_def[0] has a name that does not end or is no text"
     );
     assert_eq!(
+        changed(DS_DEFS + 120 + 20, b"GAUGER\0"),
+        "'F': data source 1 has the type 'GAUGER', which latmon does not know"
+    );
+    // Where it had a heartbeat there is no expression.
+    assert_eq!(
         changed(DS_DEFS + 120 + 20, b"COMPUTE\0"),
-        "'F': data source 1 has the type 'COMPUTE', which latmon does not know yet"
+        "'F' is damaged: the expression of data source 1 cannot be evaluated"
     );
     assert_eq!(
         changed(RRA_DEFS, b"HWPREDICT\0"),

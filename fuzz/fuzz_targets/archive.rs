@@ -2,7 +2,7 @@
 //! still an archive afterwards.
 #![no_main]
 
-use latmon::rrd::{self, Cf, Header, Rrd};
+use latmon::rrd::{self, Cf, DsType, Header, Rrd};
 use latmon::time::UnixTime;
 use libfuzzer_sys::fuzz_target;
 
@@ -13,7 +13,8 @@ fuzz_target!(|input: &[u8]| {
     let Ok(rrd) = Rrd::new_checked(&bytes[..]) else { return };
     read(&rrd);
     let last = rrd.last_update();
-    let (sources, micros) = (rrd.ds_count(), i64::from(u16::from_le_bytes([recipe[2], recipe[3]])));
+    let readings = rrd.data_sources().filter(|ds| !matches!(ds.ds_type, DsType::Compute(_)));
+    let (sources, micros) = (readings.count(), i64::from(u16::from_le_bytes([recipe[2], recipe[3]])));
     let ahead = 1 + micros * if recipe[1] & 1 == 0 { 100_000 } else { 1_000_000_000 };
     let stamp = UnixTime::from_micros(last.micros() + ahead);
     let mut rrd = Rrd::new_checked(&mut bytes[..]).expect("it was checked a moment ago");
@@ -32,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
 
 /// A fresh archive, some of whose words are overwritten: two bytes say where, eight with what.
 fn damaged(recipe: [u8; 4], patches: &[u8]) -> Vec<u8> {
-    let types = ["GAUGE", "COUNTER", "DERIVE", "ABSOLUTE"];
+    let types = ["GAUGE", "COUNTER", "DCOUNTER", "DDERIVE"];
     let cfs = ["AVERAGE", "MIN", "MAX", "LAST"];
     let pick = |names: [&'static str; 4], bits: u8| names[usize::from(bits & 3)];
     let step = latmon::time::Step::new(u32::from(recipe[2]) + 1).expect("it is at least 1");
@@ -42,6 +43,7 @@ fn damaged(recipe: [u8; 4], patches: &[u8]) -> Vec<u8> {
         data_sources: vec![
             format!("DS:a:{}:120:U:U", pick(types, recipe[0])).parse().expect("it is a data source"),
             format!("DS:b:{}:1:0:9", pick(types, recipe[0] >> 2)).parse().expect("it is a data source"),
+            "DS:c:COMPUTE:1,2,3,2,AVG,3,SORT,IF".parse().expect("it is a data source"),
         ],
         archives: vec![
             format!("RRA:{}:0.5:1:5", pick(cfs, recipe[0] >> 4)).parse().expect("it is an archive"),

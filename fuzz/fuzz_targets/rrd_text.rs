@@ -51,12 +51,16 @@ fn at_time(text: &str) {
 
 fn definition(text: &str) {
     let step = Step::new(60).expect("60 is not 0");
-    let source = format!("DS:{text}").parse::<DataSource>().or_else(|_| text.parse());
+    let first: DataSource = "DS:first:GAUGE:120:0:U".parse().expect("it is a data source");
+    let before = [first];
+    let source = DataSource::parse(&format!("DS:{text}"), &before).or_else(|_| DataSource::parse(text, &before));
+    let [first] = before;
     let archive = ArchiveDef::parse(&format!("RRA:{text}"), step).or_else(|_| text.parse());
     let whole = Definition {
         step,
         start: NOW,
         data_sources: vec![
+            first,
             source.unwrap_or_else(|_| "DS:a:GAUGE:120:0:U".parse().expect("it is a data source")),
         ],
         archives: vec![archive.unwrap_or_else(|_| "RRA:LAST:0.5:1:5".parse().expect("it is an archive"))],
@@ -73,7 +77,7 @@ fn update(text: &[u8]) {
     let whole = Definition {
         step: Step::new(10).expect("10 is not 0"),
         start: UnixTime::from_secs(1_700_000_000),
-        data_sources: ["GAUGE", "COUNTER", "DERIVE", "ABSOLUTE"]
+        data_sources: ["GAUGE", "COUNTER", "DERIVE", "ABSOLUTE", "DCOUNTER", "DDERIVE"]
             .map(|kind| format!("DS:{kind}:{kind}:120:U:U").parse().expect("it is a data source"))
             .into(),
         archives: ["AVERAGE:0.5:1:3", "MAX:0.5:6:3"]

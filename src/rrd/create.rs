@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::rrd::cdp::Cdp;
-use crate::rrd::def::{ArchiveDef, DataSource, Definition};
+use crate::rrd::def::{ArchiveDef, DataSource, Definition, DsType};
 use crate::rrd::error::{DefinitionError, Error, Operation};
 use crate::rrd::layout::{
     COOKIE, FLOAT_COOKIE, Layout, MICROSECONDS_SINCE, WORD, cdp_prep, ds_def, live_head, pdp_prep, put,
@@ -87,7 +87,7 @@ fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
     check_size(definition, layout)?;
     let mut bytes = vec![0; layout.header_len()];
     bytes[..COOKIE.len()].copy_from_slice(&COOKIE);
-    put_text(&mut bytes[stat_head::VERSION..], "0003");
+    put_text(&mut bytes[stat_head::VERSION..], version(definition));
     put(&mut bytes, stat_head::FLOAT_COOKIE, FLOAT_COOKIE);
     put(&mut bytes, stat_head::DS_COUNT, ds_count.to_le_bytes());
     put(&mut bytes, stat_head::RRA_COUNT, rra_count.to_le_bytes());
@@ -110,6 +110,12 @@ fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
         put(&mut bytes, layout.rra_ptr(index), (random() % archive.rows).to_le_bytes());
     }
     Ok(bytes)
+}
+
+/// The lowest version that has everything in the definition.
+fn version(definition: &Definition) -> &'static str {
+    let fractions = |source: &DataSource| matches!(source.ds_type, DsType::DCounter | DsType::DDerive);
+    if definition.data_sources.iter().any(fractions) { "0005" } else { "0003" }
 }
 
 /// Whether the sum of all rows fits a file.
@@ -141,6 +147,10 @@ fn unknown_pdps(definition: &Definition, archive: &ArchiveDef, pdp: &Pdp) -> u64
 fn put_ds(def: &mut [u8], source: &DataSource) {
     put_text(&mut def[ds_def::NAME..], &source.name);
     put_text(&mut def[ds_def::TYPE..], source.ds_type.name());
+    if let DsType::Compute(rpn) = &source.ds_type {
+        rpn.write(&mut def[ds_def::HEARTBEAT..]);
+        return;
+    }
     put(def, ds_def::HEARTBEAT, source.heartbeat.to_le_bytes());
     // As they are: a limit that was written "nan" keeps its sign in the original too.
     put(def, ds_def::MIN, source.min.to_le_bytes());

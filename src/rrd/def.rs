@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::rrd::error::{DefinitionError, DsArgumentsError};
 use crate::rrd::layout::NAME_LEN;
 use crate::rrd::number::{UNKNOWN, parse_count, parse_number};
+use crate::rrd::rpn::Rpn;
 use crate::time::{Step, UnixTime};
 
 /// How the readings of a data source become a rate.
@@ -18,11 +19,21 @@ pub enum DsType {
     Derive,
     /// The reading counts from the last one on; the count per second is the value.
     Absolute,
+    /// As [`DsType::Counter`] with fractions, and a counter that falls was reset: what lies between is unknown.
+    DCounter,
+    /// As [`DsType::Derive`] with fractions.
+    DDerive,
+    /// Takes no readings: computed from the data sources before it. It has no heartbeat and no limits.
+    Compute(Rpn),
 }
 
 impl DsType {
-    /// Every type.
-    pub const ALL: [Self; 4] = [Self::Gauge, Self::Counter, Self::Derive, Self::Absolute];
+    /// Every type that takes readings.
+    pub const ALL: [Self; 6] =
+        [Self::Gauge, Self::Counter, Self::Derive, Self::Absolute, Self::DCounter, Self::DDerive];
+
+    /// The name of the one that takes none.
+    pub(super) const COMPUTE: &str = "COMPUTE";
 
     /// Its name in files and definitions.
     pub const fn name(self) -> &'static str {
@@ -31,10 +42,13 @@ impl DsType {
             Self::Counter => "COUNTER",
             Self::Derive => "DERIVE",
             Self::Absolute => "ABSOLUTE",
+            Self::DCounter => "DCOUNTER",
+            Self::DDerive => "DDERIVE",
+            Self::Compute(_) => Self::COMPUTE,
         }
     }
 
-    /// The type of that name.
+    /// The type of that name, if it takes readings.
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|ds_type| ds_type.name().as_bytes() == name)
     }
@@ -124,6 +138,20 @@ pub(super) const LATEST_SECS: i64 = 1 << 42;
 pub(super) const LONGEST_SPAN: u64 = 1 << 42;
 
 impl Definition {
+    /// Adds what an argument of `rrdtool create` defines, `DS:..` or `RRA:..`.
+    pub fn add(&mut self, text: &str) -> Result<(), DefinitionError> {
+        if !text.starts_with("DS:") {
+            self.archives.push(ArchiveDef::parse(text, self.step)?);
+            return Ok(());
+        }
+        let source = DataSource::parse(text, &self.data_sources)?;
+        if self.data_sources.iter().any(|earlier| earlier.name == source.name) {
+            return Err(DefinitionError::DuplicateName(source.name));
+        }
+        self.data_sources.push(source);
+        Ok(())
+    }
+
     /// Whether a file of this definition can be made.
     pub fn check(&self) -> Result<(), DefinitionError> {
         if self.archives.is_empty() {
@@ -136,7 +164,7 @@ impl Definition {
             return Err(DefinitionError::Start);
         }
         for (index, source) in self.data_sources.iter().enumerate() {
-            source.check()?;
+            source.check(index)?;
             if self.data_sources[..index].iter().any(|earlier| earlier.name == source.name) {
                 return Err(DefinitionError::DuplicateName(source.name.clone()));
             }
@@ -146,9 +174,35 @@ impl Definition {
 }
 
 impl DataSource {
-    fn check(&self) -> Result<(), DefinitionError> {
+    /// Reads a definition as its [`FromStr`] does; a COMPUTE source may name those that are defined before it.
+    pub fn parse(text: &str, before: &[Self]) -> Result<Self, DefinitionError> {
+        let fields = text.strip_prefix("DS:").ok_or_else(|| DefinitionError::Argument(text.to_owned()))?;
+        let (name, rest) = fields.split_once(':').ok_or(DefinitionError::DsFormat)?;
+        let (type_name, arguments) = rest.split_once(':').ok_or(DefinitionError::DsFormat)?;
+        let name = name_without_mapping(name).ok_or(DefinitionError::DsFormat)?.to_owned();
+        let is_type =
+            (1..NAME_LEN).contains(&type_name.len()) && type_name.bytes().all(|b| b.is_ascii_uppercase());
+        if !is_type || arguments.is_empty() {
+            return Err(DefinitionError::DsFormat);
+        }
+        if type_name == DsType::COMPUTE {
+            let source = |name: &str| before.iter().position(|source| source.name == name);
+            let ds_type = DsType::Compute(Rpn::parse(arguments, source)?);
+            return Ok(Self { name, ds_type, heartbeat: 0, min: UNKNOWN, max: UNKNOWN });
+        }
+        let ds_type = DsType::from_name(type_name.as_bytes())
+            .ok_or_else(|| DefinitionError::DsType(type_name.to_owned()))?;
+        let (heartbeat, min, max) = parse_ds_arguments(arguments)?;
+        Ok(Self { name, ds_type, heartbeat, min, max })
+    }
+
+    fn check(&self, index: usize) -> Result<(), DefinitionError> {
         if !is_name(self.name.as_bytes()) {
             return Err(DefinitionError::DsFormat);
+        }
+        if let DsType::Compute(rpn) = &self.ds_type {
+            let holds = rpn.last_source().is_none_or(|source| source < index);
+            return if holds { Ok(()) } else { Err(crate::rrd::error::ExpressionError::Syntax.into()) };
         }
         let arguments = |error| DefinitionError::DsArguments {
             arguments: format!("{}:{}:{}", self.heartbeat, self.min, self.max),
@@ -168,23 +222,9 @@ impl FromStr for DataSource {
     type Err = DefinitionError;
 
     /// Reads `DS:name:GAUGE:120:0:U`. A mapping behind the name (`DS:name=source[2]:..`) is understood and dropped: it
-    /// says where `create` takes old values from.
+    /// says where `create` takes old values from. A COMPUTE source that names others needs [`DataSource::parse`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fields = text.strip_prefix("DS:").ok_or_else(|| DefinitionError::Argument(text.to_owned()))?;
-        let (name, rest) = fields.split_once(':').ok_or(DefinitionError::DsFormat)?;
-        let (type_name, arguments) = rest.split_once(':').ok_or(DefinitionError::DsFormat)?;
-        let name = name_without_mapping(name).ok_or(DefinitionError::DsFormat)?;
-        let is_type =
-            (1..NAME_LEN).contains(&type_name.len()) && type_name.bytes().all(|b| b.is_ascii_uppercase());
-        if !is_type || arguments.is_empty() {
-            return Err(DefinitionError::DsFormat);
-        }
-        let ds_type = DsType::from_name(type_name.as_bytes()).ok_or_else(|| match type_name {
-            "COMPUTE" | "DCOUNTER" | "DDERIVE" => DefinitionError::DsTypeNotYet(type_name.to_owned()),
-            _ => DefinitionError::DsType(type_name.to_owned()),
-        })?;
-        let (heartbeat, min, max) = parse_ds_arguments(arguments)?;
-        Ok(Self { name: name.to_owned(), ds_type, heartbeat, min, max })
+        Self::parse(text, &[])
     }
 }
 
@@ -344,8 +384,6 @@ mod tests {
 
     #[test]
     fn what_rrdtool_knows_and_we_do_not_is_named() {
-        let error = "DS:a:DCOUNTER:120:0:U".parse::<DataSource>().unwrap_err();
-        assert_eq!(error.to_string(), "the DS type DCOUNTER is not in latmon yet");
         let error = "RRA:HWPREDICT:10:0.1:0.1:5".parse::<ArchiveDef>().unwrap_err();
         assert_eq!(error.to_string(), "the consolidation function HWPREDICT is not in latmon yet");
     }

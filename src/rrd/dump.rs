@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::rrd::def::DsType;
 use crate::rrd::file::{Rra, Rrd};
 use crate::rrd::number::Own;
 use crate::time::UnixTime;
@@ -55,22 +56,20 @@ fn write_header(header: Header, out: &mut impl Write) -> io::Result<()> {
 
 fn write_data_sources<B: AsRef<[u8]>>(rrd: &Rrd<B>, out: &mut impl Write) -> io::Result<()> {
     for ds in rrd.data_sources() {
-        write!(
-            out,
-            "\t<ds>\n\
-             \t\t<name> {} </name>\n\
-             \t\t<type> {} </type>\n\
-             \t\t<minimal_heartbeat>{}</minimal_heartbeat>\n\
-             \t\t<min>{}</min>\n\
-             \t\t<max>{}</max>\n\n\
-             \t\t<!-- PDP Status -->\n\
-             \t\t<last_ds>",
-            ds.name,
-            ds.ds_type.name(),
-            ds.heartbeat,
-            Own(ds.min),
-            Own(ds.max),
-        )?;
+        write!(out, "\t<ds>\n\t\t<name> {} </name>\n\t\t<type> {} </type>\n", ds.name, ds.ds_type.name())?;
+        match &ds.ds_type {
+            DsType::Compute(rpn) => writeln!(out, "\t\t<cdef> {} </cdef>", rrd.expression(rpn))?,
+            _ => write!(
+                out,
+                "\t\t<minimal_heartbeat>{}</minimal_heartbeat>\n\
+                 \t\t<min>{}</min>\n\
+                 \t\t<max>{}</max>\n",
+                ds.heartbeat,
+                Own(ds.min),
+                Own(ds.max),
+            )?,
+        }
+        write!(out, "\n\t\t<!-- PDP Status -->\n\t\t<last_ds>")?;
         // Raw, as the original writes it: it need not be text, and `&` stays `&`.
         out.write_all(ds.last_ds)?;
         write!(

@@ -176,6 +176,11 @@ pub enum Fault {
         /// The type's name.
         name: String,
     },
+    /// A COMPUTE source whose expression has no end, an unknown operator, or a source that is not before it.
+    Expression {
+        /// The data source.
+        index: usize,
+    },
     /// A consolidation function that this engine does not know.
     Cf {
         /// The archive.
@@ -263,7 +268,10 @@ impl Fault {
                 format!("'{file}' is damaged: {section}[{index}] has a name that does not end or is no text")
             }
             Self::DsType { index, name } => {
-                format!("'{file}': data source {index} has the type '{name}', which latmon does not know yet")
+                format!("'{file}': data source {index} has the type '{name}', which latmon does not know")
+            }
+            Self::Expression { index } => {
+                format!("'{file}' is damaged: the expression of data source {index} cannot be evaluated")
             }
             Self::Cf { index, name } => {
                 format!(
@@ -343,9 +351,9 @@ pub enum DefinitionError {
     /// An unknown type.
     #[error("invalid DS type specified ({0})")]
     DsType(String),
-    /// A type that rrdtool knows and this engine does not.
-    #[error("the DS type {0} is not in latmon yet")]
-    DsTypeNotYet(String),
+    /// An expression of a COMPUTE source that does not hold.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
     /// Two data sources of one name.
     #[error("Duplicate DS name: {0}")]
     DuplicateName(String),
@@ -432,6 +440,43 @@ pub enum DsArgumentsError {
     Order,
 }
 
+/// What is wrong with the expression of a COMPUTE source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// A word that is no number, no operator and no data source that was defined before.
+    #[error("failed to parse computed data source")]
+    Syntax,
+    /// A constant that does not fit its two bytes.
+    #[error("constants must be integers in the interval (-32768, 32767)")]
+    Constant,
+    /// An operator of graphs.
+    #[error(
+        "operators TIME LTIME STEPWIDTH PREV NEW* COUNT TREND TRENDNAN PREDICT PREDICTSIGMA PREDICTPERC are not \
+         supported with DS COMPUTE"
+    )]
+    Unsupported,
+    /// More steps than a file has room for.
+    #[error("Maximum 19 RPN nodes permitted. Got {0} RPN nodes at present.")]
+    Long(usize),
+}
+
+/// Why the expression of a COMPUTE source has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RpnError {
+    /// An operator has too few operands.
+    #[error("RPN stack underflow")]
+    Underflow,
+    /// It leaves none or more than one value behind.
+    #[error("RPN final stack size != 1")]
+    FinalSize,
+    /// No percentage.
+    #[error("percentile argument must be between 0 and 100")]
+    Percent,
+    /// A negative number of operands.
+    #[error("RPN out of memory (allocating {0} objects)")]
+    OutOfMemory(i64),
+}
+
 /// Why a template does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
@@ -495,6 +540,9 @@ pub enum UpdateError {
     /// A derivative that is no whole number.
     #[error("not a simple signed integer: '{0}'")]
     Signed(String),
+    /// An expression has no value.
+    #[error(transparent)]
+    Rpn(#[from] RpnError),
     /// A value that is no number.
     #[error("Function update_pdp_prep, case DST_{ds_type} - {error}")]
     Value {
@@ -651,6 +699,9 @@ pub enum RestoreError {
     /// A version after 5.
     #[error("can't handle RRD file version {0:04}")]
     Version(u64),
+    /// The expression of a COMPUTE source does not hold.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
     /// No such type of a data source.
     #[error("parse_tag_ds_type: Unknown data source type: {0}")]
     DsType(String),

@@ -10,7 +10,9 @@ use crate::rrd::layout::{
     COOKIE, FLOAT_COOKIE, HIGHEST_VERSION, LAST_DS_LEN, Layout, NAME_LEN, WORD, bytes_at, cdp_prep, ds_def,
     f64_at, i64_at, live_head, pdp_prep, rra_def, stat_head, u64_at,
 };
+use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::Pdp;
+use crate::rrd::rpn::Rpn;
 use crate::time::{Step, UnixTime};
 
 /// An archive's bytes, checked.
@@ -105,6 +107,12 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         exists.then(|| Cdp::read(&self.bytes()[self.layout.cdp_prep(rra, ds)..][..cdp_prep::LEN]))
     }
 
+    /// The expression of a COMPUTE source of this file, as text.
+    pub fn expression(&self, rpn: &Rpn) -> String {
+        // The check has seen that its sources are there.
+        rpn.text(|index| if index < self.layout.ds_count { self.ds_name(index) } else { "" })
+    }
+
     /// The values of one row of an archive, counted as in the file; `None` where there is none.
     pub fn row(&self, rra: usize, row: u64) -> Option<Row<'_>> {
         if rra >= self.layout.rra_count {
@@ -165,9 +173,7 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         let prep = &bytes[self.layout.pdp_prep(index)..][..pdp_prep::LEN];
         let def = DsDef::read(bytes, self.layout, index);
         Ds {
-            name: until_nul(&bytes[self.layout.ds_def(index) + ds_def::NAME..][..NAME_LEN])
-                .and_then(|name| std::str::from_utf8(name).ok())
-                .unwrap_or_default(),
+            name: self.ds_name(index),
             ds_type: def.ds_type,
             heartbeat: def.heartbeat,
             min: def.min,
@@ -175,6 +181,12 @@ impl<B: AsRef<[u8]>> Rrd<B> {
             last_ds: last_ds_at(prep),
             pdp: Pdp::read(prep),
         }
+    }
+
+    fn ds_name(&self, index: usize) -> &str {
+        until_nul(&self.bytes()[self.layout.ds_def(index) + ds_def::NAME..][..NAME_LEN])
+            .and_then(|name| std::str::from_utf8(name).ok())
+            .unwrap_or_default()
     }
 
     fn archive(&self, index: usize) -> Rra {
@@ -212,7 +224,7 @@ impl<'a> Row<'a> {
         };
         (0..count).map(move |index| match bytes.get(index * WORD..(index + 1) * WORD) {
             Some(word) => f64_at(word, 0),
-            None => crate::rrd::number::UNKNOWN,
+            None => UNKNOWN,
         })
     }
 }
@@ -229,16 +241,31 @@ pub(super) struct DsDef {
 impl DsDef {
     pub(super) fn read(header: &[u8], layout: Layout, index: usize) -> Self {
         let def = &header[layout.ds_def(index)..][..ds_def::LEN];
+        // The check has seen a known type there.
+        let ds_type = ds_type_at(def, index).unwrap_or(DsType::Gauge);
+        if matches!(ds_type, DsType::Compute(_)) {
+            // Where others have these, it has its expression.
+            return Self { ds_type, heartbeat: 0, min: UNKNOWN, max: UNKNOWN };
+        }
         Self {
-            // The check has seen a known name there.
-            ds_type: until_nul(&def[ds_def::TYPE..][..NAME_LEN])
-                .and_then(DsType::from_name)
-                .unwrap_or(DsType::Gauge),
+            ds_type,
             heartbeat: u64_at(def, ds_def::HEARTBEAT),
             min: f64_at(def, ds_def::MIN),
             max: f64_at(def, ds_def::MAX),
         }
     }
+}
+
+/// The type in the definition of data source `index`.
+fn ds_type_at(def: &[u8], index: usize) -> Result<DsType, Fault> {
+    let name =
+        until_nul(&def[ds_def::TYPE..][..NAME_LEN]).ok_or(Fault::Name { section: Section::DsDef, index })?;
+    if name == DsType::COMPUTE.as_bytes() {
+        return Rpn::read(&def[ds_def::HEARTBEAT..], index)
+            .map(DsType::Compute)
+            .ok_or(Fault::Expression { index });
+    }
+    DsType::from_name(name).ok_or_else(|| Fault::DsType { index, name: name.escape_ascii().to_string() })
 }
 
 /// An archive's definition as it stands in a header that was checked.
@@ -303,12 +330,8 @@ fn check_ds(header: &[u8], layout: Layout, index: usize) -> Result<(), Fault> {
     let def = &header[layout.ds_def(index)..][..ds_def::LEN];
     let named = Fault::Name { section: Section::DsDef, index };
     let name = until_nul(&def[ds_def::NAME..][..NAME_LEN]).ok_or_else(|| named.clone())?;
-    std::str::from_utf8(name).map_err(|_| named.clone())?;
-    let ds_type = until_nul(&def[ds_def::TYPE..][..NAME_LEN]).ok_or(named)?;
-    match DsType::from_name(ds_type) {
-        Some(_) => Ok(()),
-        None => Err(Fault::DsType { index, name: ds_type.escape_ascii().to_string() }),
-    }
+    std::str::from_utf8(name).map_err(|_| named)?;
+    ds_type_at(def, index).map(drop)
 }
 
 fn check_archives(header: &[u8], layout: Layout, step: u64, file_len: u64) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::rrd::def::DsType;
 use crate::rrd::file::Rrd;
 use crate::rrd::number::PrintfNaN;
 
@@ -42,9 +43,13 @@ pub fn info<B: AsRef<[u8]>, E>(
         let name = ds.name;
         each(format_args!("ds[{name}].index"), Value::Count(index as u64))?;
         each(format_args!("ds[{name}].type"), Value::Text(ds.ds_type.name().as_bytes()))?;
-        each(format_args!("ds[{name}].minimal_heartbeat"), Value::Count(ds.heartbeat))?;
-        each(format_args!("ds[{name}].min"), Value::Number(ds.min))?;
-        each(format_args!("ds[{name}].max"), Value::Number(ds.max))?;
+        if let DsType::Compute(rpn) = &ds.ds_type {
+            each(format_args!("ds[{name}].cdef"), Value::Text(rrd.expression(rpn).as_bytes()))?;
+        } else {
+            each(format_args!("ds[{name}].minimal_heartbeat"), Value::Count(ds.heartbeat))?;
+            each(format_args!("ds[{name}].min"), Value::Number(ds.min))?;
+            each(format_args!("ds[{name}].max"), Value::Number(ds.max))?;
+        }
         each(format_args!("ds[{name}].last_ds"), Value::Text(ds.last_ds))?;
         each(format_args!("ds[{name}].value"), Value::Number(ds.pdp.value))?;
         each(format_args!("ds[{name}].unknown_sec"), Value::Count(ds.pdp.unknown_secs))?;

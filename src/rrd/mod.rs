@@ -16,8 +16,8 @@
 //! # The room, bottom up
 //!
 //! ```text
-//! error, number, def, layout     texts of errors; reading and printing numbers; definitions; offsets
-//! pdp, cdp                       the arithmetic, on small structs
+//! error, number, layout, def     texts of errors; reading and printing numbers; offsets; definitions
+//! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading                    at-style times; what an update's argument says
 //! create, update, fetch, dump, restore, info
@@ -68,6 +68,7 @@ pub mod number;
 mod pdp;
 mod reading;
 mod restore;
+mod rpn;
 mod update;
 
 pub use cdp::Cdp;
@@ -75,8 +76,8 @@ pub use create::{Overwrite, create, image};
 pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST};
 pub use dump::{Header, dump};
 pub use error::{
-    DefinitionError, DsArgumentsError, DurationError, Error, Fault, FetchError, NumberError, Operation,
-    RestoreError, Section, TemplateError, TimeError, UpdateError,
+    DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError, NumberError,
+    Operation, RestoreError, RpnError, Section, TemplateError, TimeError, UpdateError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
@@ -84,4 +85,5 @@ pub use info::{Value, info};
 pub use map::{Access, File, UpdateOptions, View, Written, update, update_verbosely};
 pub use pdp::Pdp;
 pub use restore::{RestoreOptions, restore, restored_image};
+pub use rpn::Rpn;
 pub use update::WrittenRow;

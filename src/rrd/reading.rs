@@ -48,22 +48,38 @@ impl Reading<'_> {
                 let growth = self.difference();
                 (growth, growth / interval)
             }
+            DsType::DCounter | DsType::DDerive => {
+                let growth = self.float_difference(def.ds_type)?;
+                (growth, growth / interval)
+            }
+            DsType::Compute(_) => return Ok(UNKNOWN),
         };
         Ok(if rate < def.min || rate > def.max { UNKNOWN } else { growth })
     }
 
     fn number(&self, ds_type: DsType) -> Result<f64, UpdateError> {
-        match self.value {
-            Some(value) => Ok(value),
-            None => {
-                parse_number(self.text).map_err(|error| UpdateError::Value { ds_type: ds_type.name(), error })
-            }
+        self.value.map_or_else(|| parse_reading(self.text, ds_type), Ok)
+    }
+
+    /// The difference of two readings with fractions; the first one is not even looked at.
+    fn float_difference(&self, ds_type: DsType) -> Result<f64, UpdateError> {
+        if self.last.starts_with(b"U") {
+            return Ok(UNKNOWN);
         }
+        let now = self.number(ds_type)?;
+        let last = parse_reading(self.last, ds_type)?;
+        // A counter that goes back towards zero was reset.
+        let reset = now > 0.0 && last > now || now < 0.0 && now > last;
+        Ok(if ds_type == DsType::DCounter && reset { UNKNOWN } else { now - last })
     }
 
     fn difference(&self) -> f64 {
         if self.last.starts_with(b"U") { UNKNOWN } else { decimal_difference(self.text, self.last) }
     }
+}
+
+fn parse_reading(text: &[u8], ds_type: DsType) -> Result<f64, UpdateError> {
+    parse_number(text).map_err(|error| UpdateError::Value { ds_type: ds_type.name(), error })
 }
 
 /// A counter's growth where it wrapped. The original adds 2^32 - 1, not 2^32, and so do we.

@@ -21,6 +21,7 @@ use crate::rrd::layout::{
     live_head, pdp_prep, put, put_f64, rra_def, stat_head,
 };
 use crate::rrd::number::{UNKNOWN, parse_number};
+use crate::rrd::rpn::Rpn;
 
 /// How an archive is restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,12 @@ struct DsBytes {
     max: f64,
 }
 
+impl DsBytes {
+    fn is_called(&self, name: &str) -> bool {
+        self.def[ds_def::NAME..].strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+}
+
 /// The sections of an archive, and its rows in the order of time.
 struct RraBytes {
     def: [u8; rra_def::LEN],
@@ -172,7 +179,7 @@ impl<R: BufRead> Source<R> {
                 "step" => dump.step = self.count()?,
                 "lastupdate" => dump.last_update = self.integer()?,
                 "ds" => {
-                    let ds = self.ds()?;
+                    let ds = self.ds(&dump.data_sources)?;
                     dump.data_sources.push(ds);
                 }
                 "rra" => {
@@ -196,17 +203,24 @@ impl<R: BufRead> Source<R> {
         Ok(version)
     }
 
-    fn ds(&mut self) -> Result<DsBytes, RestoreError> {
+    fn ds(&mut self, earlier: &[DsBytes]) -> Result<DsBytes, RestoreError> {
         let (mut def, mut prep) = ([0; ds_def::LEN], [0; pdp_prep::LEN]);
         let (mut min, mut max) = (UNKNOWN, UNKNOWN);
+        let mut is_computed = false;
         while self.open()? {
             match self.name.as_str() {
                 "name" => put_text(&mut def[ds_def::NAME..], self.short_word(NAME_LEN)?),
                 "type" => {
                     let name = self.short_word(NAME_LEN)?;
-                    let ds_type = DsType::from_name(name.as_bytes())
-                        .ok_or_else(|| RestoreError::DsType(name.to_owned()))?;
-                    put_text(&mut def[ds_def::TYPE..], ds_type.name());
+                    is_computed = name == DsType::COMPUTE;
+                    if !is_computed && DsType::from_name(name.as_bytes()).is_none() {
+                        return Err(RestoreError::DsType(name.to_owned()));
+                    }
+                    put_text(&mut def[ds_def::TYPE..], name);
+                }
+                "cdef" => {
+                    let index = |name: &str| earlier.iter().position(|ds| ds.is_called(name));
+                    Rpn::parse(self.word()?, index)?.write(&mut def[ds_def::HEARTBEAT..]);
                 }
                 "minimal_heartbeat" => put(&mut def, ds_def::HEARTBEAT, self.count()?.to_le_bytes()),
                 "min" => min = self.number()?,
@@ -217,8 +231,12 @@ impl<R: BufRead> Source<R> {
                 _ => return Err(self.unknown("parse_tag_ds")),
             }
         }
-        put_f64(&mut def, ds_def::MIN, min);
-        put_f64(&mut def, ds_def::MAX, max);
+        // A computed source has its expression there. The original takes that for limits when it checks ranges, and
+        // wipes the column; ours has no limits.
+        if !is_computed {
+            put_f64(&mut def, ds_def::MIN, min);
+            put_f64(&mut def, ds_def::MAX, max);
+        }
         Ok(DsBytes { def, prep, min, max })
     }
 

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use crate::rrd::cdp::{Cdp, Due};
-use crate::rrd::def::{ArchiveDef, Cf, LATEST_SECS};
+use crate::rrd::def::{ArchiveDef, Cf, DsType, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_ds_at, last_update_at};
 use crate::rrd::layout::{
@@ -16,10 +16,11 @@ use crate::rrd::layout::{
 };
 use crate::rrd::pdp::{Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
+use crate::rrd::rpn::Stack;
 use crate::time::{Step, UnixTime};
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
-    /// Adds a reading of every data source to the bytes, as [`crate::rrd::File::update`] does to a file.
+    /// Adds a reading of every data source that takes one to the bytes, as [`crate::rrd::File::update`] does to a file.
     pub fn update(&mut self, stamp: UnixTime, values: &[f64]) -> Result<(), UpdateError> {
         self.change(|updater, header, layout| updater.take_values(header, layout, stamp, values))
     }
@@ -65,6 +66,11 @@ pub(super) struct Updater {
     text_of: Vec<Range<usize>>,
     growths: Vec<f64>,
     pdps: Vec<f64>,
+    /// The data sources that take readings.
+    inputs: Vec<usize>,
+    stack: Stack,
+    /// The live part before an argument that can still fail while it is computed.
+    before: Vec<u8>,
     /// The rows that were written, where somebody wants to be told.
     written: Option<Vec<WrittenRow>>,
 }
@@ -121,9 +127,13 @@ impl Updater {
         self.rows.clear();
         self.runs.clear();
         self.changed = false;
+        self.inputs.clear();
+        let takes_readings =
+            |ds: &usize| !matches!(DsDef::read(header, layout, *ds).ds_type, DsType::Compute(_));
+        self.inputs.extend((0..layout.ds_count).filter(takes_readings));
     }
 
-    /// Takes one update with a value per data source, in the file's order; NaN is unknown.
+    /// Takes one update with a value per data source that takes one, in the file's order; NaN is unknown.
     pub(super) fn take_values(
         &mut self,
         header: &[u8],
@@ -131,24 +141,24 @@ impl Updater {
         stamp: UnixTime,
         values: &[f64],
     ) -> Result<(), UpdateError> {
-        if values.len() < layout.ds_count {
+        let wanted = self.inputs.len();
+        if values.len() < wanted {
             let time = stamp.secs().to_string();
-            return Err(UpdateError::FewReadings { wanted: layout.ds_count, got: values.len(), time });
+            return Err(UpdateError::FewReadings { wanted, got: values.len(), time });
         }
-        if let Some(extra) = values.get(layout.ds_count) {
+        if let Some(extra) = values.get(wanted) {
             return Err(UpdateError::ExtraReadings(extra.to_string()));
         }
-        self.texts.clear();
-        self.text_of.clear();
-        for value in values {
+        self.clear_texts(layout);
+        for (ds, value) in self.inputs.iter().zip(values) {
             let start = self.texts.len();
             write_short(&mut self.texts, *value);
-            self.text_of.push(start..self.texts.len());
+            self.text_of[*ds] = start..self.texts.len();
         }
         let (secs, micros) = (stamp.secs(), if layout.has_micros() { stamp.subsec_micros() } else { 0 });
         self.judge_time(layout, secs, micros)?;
         let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
-        self.take(header, layout, stamp, Some(values))
+        self.take(header, layout, stamp, Some(values), stamp)
     }
 
     /// Takes one argument of `rrdtool update`.
@@ -172,7 +182,7 @@ impl Updater {
             judged => judged?,
         }
         let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
-        self.take(header, layout, stamp, None)
+        self.take(header, layout, stamp, None, options.now)
     }
 
     /// Notes the rows that are written from now on.
@@ -215,26 +225,34 @@ impl Updater {
         readings: &[u8],
         template: Option<&Template>,
     ) -> Result<(), UpdateError> {
-        self.texts.clear();
-        self.texts.push(b'U');
+        self.clear_texts(layout);
         self.texts.extend_from_slice(readings);
-        self.text_of.clear();
-        self.text_of.resize(layout.ds_count, 0..1);
-        let wanted = template.map_or(layout.ds_count, |Template(indexes)| indexes.len());
+        let indexes = template.map_or(&self.inputs, |Template(indexes)| indexes);
+        let wanted = indexes.len();
         let (mut start, mut got) = (0, 0);
         for reading in readings.split(|b| *b == b':') {
-            if got == wanted {
+            // A file that takes no readings at all cannot be updated: there always is one, and it is one too many.
+            if got == wanted.max(1) {
                 return Err(UpdateError::ExtraReadings(lossy(&readings[start..])));
             }
-            let index = template.map_or(got, |Template(indexes)| indexes[got]);
-            self.text_of[index] = start + 1..start + 1 + reading.len();
+            if let Some(ds) = indexes.get(got) {
+                self.text_of[*ds] = start + 1..start + 1 + reading.len();
+            }
             start += reading.len() + 1;
             got += 1;
         }
-        if got < wanted {
+        if got != wanted {
             return Err(UpdateError::FewReadings { wanted, got, time: lossy(time) });
         }
         Ok(())
+    }
+
+    /// So that every reading is unknown.
+    fn clear_texts(&mut self, layout: Layout) {
+        self.texts.clear();
+        self.texts.push(b'U');
+        self.text_of.clear();
+        self.text_of.resize(layout.ds_count, 0..1);
     }
 
     fn judge_time(&self, layout: Layout, secs: i64, micros: u32) -> Result<(), UpdateError> {
@@ -255,18 +273,14 @@ impl Updater {
         layout: Layout,
         stamp: UnixTime,
         values: Option<&[f64]>,
+        now: UnixTime,
     ) -> Result<(), UpdateError> {
         let step = step_of(header);
         let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
-        self.growths.clear();
-        for ds in 0..layout.ds_count {
-            let def = DsDef::read(header, layout, ds);
-            let reading = Reading {
-                text: &self.texts[self.text_of[ds].clone()],
-                value: values.map(|values| values[ds]),
-                last: last_ds_at(&self.live[self.prep_range(layout, ds)]),
-            };
-            self.growths.push(reading.growth(&def, timing.interval)?);
+        self.read_growths(header, layout, &timing, values)?;
+        let can_fail = self.inputs.len() < layout.ds_count;
+        if can_fail {
+            self.before.clone_from(&self.live);
         }
         for ds in 0..layout.ds_count {
             let range = self.prep_range(layout, ds);
@@ -275,7 +289,8 @@ impl Updater {
         if timing.elapsed == 0 {
             self.accumulate(layout, &timing);
         } else {
-            self.close_steps(header, layout, timing, step);
+            let rows = self.rows.len();
+            self.close_steps(header, layout, timing, step, now).inspect_err(|_| self.roll_back(rows))?;
         }
         put(&mut self.live, live_head::SECS, stamp.secs().to_le_bytes());
         if layout.has_micros() {
@@ -283,6 +298,39 @@ impl Updater {
         }
         self.changed = true;
         Ok(())
+    }
+
+    fn read_growths(
+        &mut self,
+        header: &[u8],
+        layout: Layout,
+        timing: &Timing,
+        values: Option<&[f64]>,
+    ) -> Result<(), UpdateError> {
+        self.growths.clear();
+        let mut inputs = 0;
+        for ds in 0..layout.ds_count {
+            let def = DsDef::read(header, layout, ds);
+            let is_input = self.inputs.get(inputs) == Some(&ds);
+            let reading = Reading {
+                text: &self.texts[self.text_of[ds].clone()],
+                value: values.filter(|_| is_input).map(|values| values[inputs]),
+                last: last_ds_at(&self.live[self.prep_range(layout, ds)]),
+            };
+            inputs += usize::from(is_input);
+            self.growths.push(reading.growth(&def, timing.interval)?);
+        }
+        Ok(())
+    }
+
+    /// Takes back what an argument did that failed while it was computed; `rows` is how much was there before it.
+    fn roll_back(&mut self, rows: usize) {
+        self.live.clone_from(&self.before);
+        self.rows.truncate(rows);
+        self.runs.retain(|(_, range)| range.start < rows);
+        if let Some((_, range)) = self.runs.last_mut() {
+            range.end = range.end.min(rows);
+        }
     }
 
     fn accumulate(&mut self, layout: Layout, timing: &Timing) {
@@ -293,43 +341,62 @@ impl Updater {
         }
     }
 
-    fn close_steps(&mut self, header: &[u8], layout: Layout, timing: Timing, step: Step) {
+    fn close_steps(
+        &mut self,
+        header: &[u8],
+        layout: Layout,
+        timing: Timing,
+        step: Step,
+        now: UnixTime,
+    ) -> Result<(), UpdateError> {
         let mut timing = timing;
         if let Some((secs, first, rest)) = timing.split(step) {
             let whole = timing.interval;
             let until = last_update_at(&self.live, layout).secs() as u64 + secs as u64;
-            self.close(header, layout, &first, step, until, |growth| {
+            self.close_points(header, layout, &first, step, now, |growth| {
                 let share = *growth * secs / whole;
                 *growth -= share;
                 share
-            });
+            })?;
+            self.close_rows(header, layout, &first, step, until);
             timing = rest;
         }
         let until = (timing.first_pdp + timing.elapsed) * u64::from(step.secs());
-        self.close(header, layout, &timing, step, until, |growth| *growth);
+        self.close_points(header, layout, &timing, step, now, |growth| *growth)?;
+        self.close_rows(header, layout, &timing, step, until);
+        Ok(())
     }
 
-    /// Closes the steps of `timing`; `share` says how much of each data source's growth belongs to it. `until` is where
-    /// they end, as it is told to who watches: of a split step the original counts whole seconds from the last update,
-    /// and so falls short of it when that has a fraction.
-    fn close(
+    /// Closes the steps of `timing`; `share` says how much of each data source's growth belongs to it.
+    fn close_points(
         &mut self,
         header: &[u8],
         layout: Layout,
         timing: &Timing,
         step: Step,
-        until: u64,
+        now: UnixTime,
         share: impl Fn(&mut f64) -> f64,
-    ) {
+    ) -> Result<(), UpdateError> {
         self.pdps.clear();
         for ds in 0..layout.ds_count {
-            let heartbeat = DsDef::read(header, layout, ds).heartbeat;
+            let def = DsDef::read(header, layout, ds);
             let range = self.prep_range(layout, ds);
             let prep = &mut self.live[range];
-            let (pdp, open) = Pdp::read(prep).close(share(&mut self.growths[ds]), timing, step, heartbeat);
+            let (pdp, open) =
+                Pdp::read(prep).close(share(&mut self.growths[ds]), timing, step, def.heartbeat);
             open.write(prep);
+            let pdp = match &def.ds_type {
+                DsType::Compute(rpn) => self.stack.evaluate(rpn, &self.pdps, now.secs())?,
+                _ => pdp,
+            };
             self.pdps.push(pdp);
         }
+        Ok(())
+    }
+
+    /// Adds the closed steps to every archive. `until` is where they end, as it is told to who watches: of a split step
+    /// the original counts whole seconds from the last update, and so falls short of it when that has a fraction.
+    fn close_rows(&mut self, header: &[u8], layout: Layout, timing: &Timing, step: Step, until: u64) {
         let mut rows_start = layout.header_len() as u64;
         for rra in 0..layout.rra_count {
             let def = archive_def(header, layout, rra);

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use latmon::rrd::{
-    self, Access, ArchiveDef, Cf, DataSource, Definition, DefinitionError, DurationError, EARLIEST,
-    FetchError, Header, Overwrite, RestoreOptions, UpdateOptions, at,
+    self, Access, Cf, Definition, DefinitionError, DurationError, EARLIEST, FetchError, Header, Overwrite,
+    RestoreOptions, UpdateOptions, at,
     number::{Printf, PrintfNaN, parse_count},
 };
 use latmon::time::{Step, UnixTime};
@@ -74,15 +74,7 @@ fn define(step: Step, start: UnixTime, definitions: &[&[u8]]) -> Result<Definiti
     let mut definition = Definition { step, start, data_sources: Vec::new(), archives: Vec::new() };
     for text in definitions {
         let text = std::str::from_utf8(text).map_err(|_| DefinitionError::Argument(lossy(text)))?;
-        if text.starts_with("DS:") {
-            let source: DataSource = text.parse()?;
-            if definition.data_sources.iter().any(|earlier| earlier.name == source.name) {
-                return Err(DefinitionError::DuplicateName(source.name).into());
-            }
-            definition.data_sources.push(source);
-        } else {
-            definition.archives.push(ArchiveDef::parse(text, step)?);
-        }
+        definition.add(text)?;
     }
     Ok(definition)
 }
