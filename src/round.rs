@@ -202,7 +202,8 @@ impl Round {
     /// The `percent`th percentile of the answered pings by the nearest-rank method: the smallest round trip that at
     /// least that share of them does not exceed.
     pub fn percentile(&self, percent: f64) -> Option<Rtt> {
-        let rank = (percent.clamp(0.0, 100.0) / 100.0 * self.sorted.len() as f64).ceil() as usize;
+        // Multiplied first: 28 % of 25 are 7, but 0.28 x 25 is a little more in binary.
+        let rank = (percent.clamp(0.0, 100.0) * self.sorted.len() as f64 / 100.0).ceil() as usize;
         self.sorted.get(rank.saturating_sub(1)).copied()
     }
 
