@@ -96,6 +96,9 @@ pub enum Error {
     /// A question about rows was refused.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A change of a data source was refused.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
     /// XML makes no archive.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -694,4 +697,21 @@ pub enum RestoreError {
     /// What it says fits together badly.
     #[error("what the XML makes is no archive: {}", .0.about(Path::new("it")))]
     Fault(Fault),
+}
+
+/// Why a change of a data source was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TuneError {
+    /// Not a name, a colon and a value.
+    #[error("invalid arguments for {0}")]
+    Arguments(&'static str),
+    /// No such data source.
+    #[error("unknown data source name '{0}'")]
+    UnknownName(String),
+    /// No such type.
+    #[error("unknown data acquisition function '{0}'")]
+    UnknownType(String),
+    /// Another data source has that name.
+    #[error("Duplicate DS name: {0}")]
+    DuplicateName(String),
 }
