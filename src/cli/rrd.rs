@@ -38,7 +38,7 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         return print_usage(USAGES.iter().map(|(_, usage)| *usage), out);
     };
     match (*verb, usage_of(verb), args) {
-        (b"help", ..) => return help(args, out),
+        (b"help" | b"-h" | b"--help", ..) => return help(args, out),
         (b"version" | b"-v" | b"--version", ..) => return writeln!(out, "{VERSION}").map_err(Error::Output),
         (_, Some(usage), []) => return print_usage([usage].into_iter(), out),
         _ => {}
@@ -145,8 +145,8 @@ enum Error {
     WriteFile { path: String, error: io::Error },
     #[error("reading standard input: {}", told(.0))]
     Input(io::Error),
-    #[error("the line is longer than 16777216 bytes")]
-    LongLine,
+    #[error("the line is longer than {0} bytes")]
+    LongLine(u64),
     #[error("Could not create xml reader for: {0}")]
     XmlFile(String),
     #[error("standard input has the commands: restore from a file")]
