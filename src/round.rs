@@ -273,6 +273,17 @@ mod tests {
         assert_eq!(round(vec![answered(10), Ping::Lost, answered(90)]).jitter(), None);
     }
 
+    /// 0.28 x 25 is a little more than 7 in binary, and once took the eighth.
+    #[test]
+    fn a_share_that_is_a_whole_rank_takes_that_rank() {
+        let twenty_five = round((1..=25).map(|ms| Ping::Answered(millis(ms))).collect());
+        assert_eq!(twenty_five.percentile(28.0), Some(millis(7)));
+        assert_eq!(
+            (twenty_five.percentile(0.0), twenty_five.percentile(100.0)),
+            (Some(millis(1)), Some(millis(25)))
+        );
+    }
+
     #[test]
     fn round_trips_are_shown_to_three_digits() {
         let shown = |micros| Rtt::new(Duration::from_micros(micros)).to_string();

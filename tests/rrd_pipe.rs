@@ -197,6 +197,7 @@ fn the_version_is_one_that_scripts_know() {
             .ends_with("Usage: latmon rrd fetch FILE CF [-s START] [-e END] [-r RESOLUTION] [-a]\n")
     );
     assert!(help(&["help"]).lines().count() > 10);
+    assert_eq!(help(&["--help"]), help(&["help"]));
 }
 
 /// Who drives it waits for each answer before it writes the next command.

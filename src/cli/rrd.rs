@@ -38,7 +38,7 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         return print_usage(USAGES.iter().map(|(_, usage)| *usage), out);
     };
     match (*verb, usage_of(verb), args) {
-        (b"help", ..) => return help(args, out),
+        (b"help" | b"-h" | b"--help", ..) => return help(args, out),
         (b"version" | b"-v" | b"--version", ..) => return writeln!(out, "{VERSION}").map_err(Error::Output),
         (_, Some(usage), []) => return print_usage([usage].into_iter(), out),
         _ => {}
@@ -54,7 +54,8 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"first" => minus_one(verbs::first(args, out), out),
         b"dump" => verbs::dump(args, out),
         b"restore" => verbs::restore(args),
-        b"tune" | b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
+        b"tune" => verbs::tune(args),
+        b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
             Err(Error::NotYet(lossy(verb)))
         }
         _ => Err(Error::UnknownVerb(lossy(verb))),
@@ -90,7 +91,7 @@ fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Wr
 const VERSION: &str =
     concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
 
-const USAGES: [(&str, &str); 13] = [
+const USAGES: [(&str, &str); 14] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
@@ -104,6 +105,10 @@ const USAGES: [(&str, &str); 13] = [
     ("first", "first FILE [--rraindex N]"),
     ("dump", "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]"),
     ("restore", "restore IN.xml|- OUT.rrd [-r] [-f]"),
+    (
+        "tune",
+        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] ..",
+    ),
     ("help", "help [VERB]"),
     ("version", "version"),
     ("-", "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)"),
@@ -140,12 +145,14 @@ enum Error {
     WriteFile { path: String, error: io::Error },
     #[error("reading standard input: {}", told(.0))]
     Input(io::Error),
-    #[error("the line is longer than 16777216 bytes")]
-    LongLine,
+    #[error("the line is longer than {0} bytes")]
+    LongLine(u64),
     #[error("Could not create xml reader for: {0}")]
     XmlFile(String),
     #[error("standard input has the commands: restore from a file")]
     InputTaken,
+    #[error("unparseable argument: {0}")]
+    TuneArgument(String),
     #[error("creating arguments")]
     Quotes,
     #[error("invalid parameter count for {0}")]

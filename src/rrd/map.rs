@@ -17,7 +17,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
-use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, stat_head, u64_at};
+use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, stat_head, u64_at};
+use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow, store_in};
 use crate::time::UnixTime;
 
@@ -239,6 +240,26 @@ fn update_by<A: AsRef<[u8]>>(
         taken.map_err(|error| Error::Update { path: path.to_owned(), error })?;
     }
     updater.apply(layout, store)
+}
+
+/// `rrdtool tune`: makes all of the changes, or none when one is refused.
+pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(), Error> {
+    let file = open(path, Access::Write)?;
+    let _lock = Lock::take(&file, Kind::Write, path)?;
+    let before = read_header(&file, path)?;
+    let layout = check(&before.bytes, before.file_len)
+        .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+    let mut header = before.bytes.clone();
+    for (setting, argument) in changes {
+        tune::change(&mut header, layout, *setting, argument.as_ref())?;
+    }
+    // Word by word: what did not change is not touched.
+    for (number, (new, old)) in header.chunks(WORD).zip(before.bytes.chunks(WORD)).enumerate() {
+        if new != old {
+            file.write_all_at(new, (number * WORD) as u64).map_err(system(Operation::Write, path))?;
+        }
+    }
+    Ok(())
 }
 
 struct Header {

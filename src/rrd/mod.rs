@@ -20,7 +20,7 @@
 //! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading                    at-style times; what an update's argument says
-//! create, update, fetch, dump, restore, info
+//! create, update, fetch, dump, restore, tune, info
 //! map                            File: open, lock, map; storing what an update changed
 //! ```
 //!
@@ -69,6 +69,7 @@ mod pdp;
 mod reading;
 mod restore;
 mod rpn;
+mod tune;
 mod update;
 
 pub use cdp::Cdp;
@@ -77,13 +78,14 @@ pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST};
 pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError, NumberError,
-    Operation, RestoreError, RpnError, Section, TemplateError, TimeError, UpdateError,
+    Operation, RestoreError, RpnError, Section, TemplateError, TimeError, TuneError, UpdateError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
-pub use map::{Access, File, UpdateOptions, View, Written, update, update_verbosely};
+pub use map::{Access, File, UpdateOptions, View, Written, tune, update, update_verbosely};
 pub use pdp::Pdp;
 pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;
+pub use tune::Setting;
 pub use update::WrittenRow;

@@ -30,7 +30,7 @@ pub(super) fn serve(input: &mut impl BufRead, out: &mut impl Write) -> Result<()
     loop {
         let next = match read_line(input, &mut line).map_err(Error::Input)? {
             Line::End => return Ok(()),
-            Line::TooLong => Err(Error::LongLine),
+            Line::TooLong => Err(Error::LongLine(LONGEST_LINE)),
             Line::Whole => split(trim(&line)).and_then(|words| command(&words, out)),
         };
         match next {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use latmon::rrd::{
     self, Access, Cf, Definition, DefinitionError, DurationError, EARLIEST, FetchError, Header, Overwrite,
-    RestoreOptions, UpdateOptions, at,
+    RestoreOptions, Setting, UpdateOptions, at,
     number::{Printf, PrintfNaN, parse_count},
 };
 use latmon::time::{Step, UnixTime};
@@ -338,6 +338,54 @@ pub(super) fn restore(args: &[&[u8]]) -> Result<(), Error> {
     }
     let xml = std::fs::File::open(path(xml)).map_err(|_| Error::XmlFile(lossy(xml)))?;
     Ok(rrd::restore(xml, path(file), options)?)
+}
+
+/// `tune FILE ..`
+pub(super) fn tune(args: &[&[u8]]) -> Result<(), Error> {
+    const SETTINGS: [(Known, Setting); 5] = [
+        (value('h', "heartbeat"), Setting::Heartbeat),
+        (value('i', "minimum"), Setting::Minimum),
+        (value('a', "maximum"), Setting::Maximum),
+        (value('d', "data-source-type"), Setting::DsType),
+        (value('r', "data-source-rename"), Setting::Name),
+    ];
+    // Of these the first has no meaning without arguments that change the file's shape; the others are Holt's and Winters'.
+    let later = [
+        value('t', "step"),
+        value('p', "deltapos"),
+        value('n', "deltaneg"),
+        value('w', "window-length"),
+        value('f', "failure-threshold"),
+        value('x', "alpha"),
+        value('y', "beta"),
+        value('z', "gamma"),
+        value('v', "gamma-deviation"),
+        value('s', "smoothing-window"),
+        value('S', "smoothing-window-deviation"),
+        value('b', "aberrant-reset"),
+        Known { short: Some(b'D'), ..DAEMON },
+    ];
+    let known: Vec<Known> = SETTINGS.iter().map(|(known, _)| *known).chain(later).collect();
+    let parsed = options::parse(args, &known);
+    let Some((file, arguments)) = parsed.words.split_first() else {
+        return Err(Error::Usage("missing file name"));
+    };
+    let mut changes = Vec::new();
+    for option in parsed.options {
+        let Typed { long, value } = option?;
+        match SETTINGS.iter().find(|(known, _)| known.long == long) {
+            Some((_, setting)) => changes.push((*setting, value)),
+            None if long == "daemon" => refuse_daemon(value)?,
+            None => return Err(Error::OptionNotYet(long)),
+        }
+    }
+    if let Some(argument) = arguments.first() {
+        let starts = |start: &&[u8]| argument.starts_with(start);
+        let is_shape = [&b"DS:"[..], b"DEL:", b"RRA:", b"DELRRA:", b"RRA#"].iter().any(starts);
+        let argument = lossy(argument);
+        return Err(if is_shape { Error::NotYet(argument) } else { Error::TuneArgument(argument) });
+    }
+    Ok(rrd::tune(path(file), &changes)?)
 }
 
 /// The one word of a verb that takes nothing but a file.
