@@ -32,7 +32,7 @@ pub struct RestoreOptions {
     pub overwrite: Overwrite,
 }
 
-/// Makes an archive of the XML that `dump` writes. As [`crate::rrd::create`] does, it makes the file beside `path` and
+/// Makes an archive of the XML that `dump` writes. As [`crate::rrd::create()`] does, it makes the file beside `path` and
 /// renames it when it is whole. Values come back as exact as the XML has them: to ten decimals.
 pub fn restore(xml: impl Read, path: &Path, options: RestoreOptions) -> Result<(), Error> {
     let restored = Restored::read(xml, options.range_check)?;
