@@ -290,7 +290,9 @@ impl Updater {
             self.accumulate(layout, &timing);
         } else {
             let rows = self.rows.len();
-            self.close_steps(header, layout, timing, step, now).inspect_err(|_| self.roll_back(rows))?;
+            let written = self.written.as_ref().map_or(0, Vec::len);
+            let closed = self.close_steps(header, layout, timing, step, now);
+            closed.inspect_err(|_| self.roll_back(rows, written))?;
         }
         put(&mut self.live, live_head::SECS, stamp.secs().to_le_bytes());
         if layout.has_micros() {
@@ -323,8 +325,12 @@ impl Updater {
         Ok(())
     }
 
-    /// Takes back what an argument did that failed while it was computed; `rows` is how much was there before it.
-    fn roll_back(&mut self, rows: usize) {
+    /// Takes back what an argument did that failed while it was computed; `rows` and `written` are how much was there
+    /// before it.
+    fn roll_back(&mut self, rows: usize, written: usize) {
+        if let Some(noted) = &mut self.written {
+            noted.truncate(written);
+        }
         self.live.clone_from(&self.before);
         self.rows.truncate(rows);
         self.runs.retain(|(_, range)| range.start < rows);
