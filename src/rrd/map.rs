@@ -142,6 +142,7 @@ impl File {
             }
             taken.map_err(|error| Error::Update { path: place.path.clone(), error })?;
         }
+        updater.smooth(map, layout);
         Ok(())
     }
 }
@@ -187,12 +188,19 @@ pub fn update<A: AsRef<[u8]>>(
     arguments: &[A],
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
-    let _lock = Lock::take(&file, Kind::Write, path)?;
+    let lock = Lock::take(&file, Kind::Write, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
     let template = options.template.map(|text| Template::parse(text, &rrd)).transpose()?;
     let read_as = Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
+    if rrd.archives().any(|archive| archive.forecast.is_some()) {
+        // Forecasts read the rows of their seasons.
+        drop(lock);
+        return File::open(path, Access::Write)?.change(arguments.len(), |index, updater, bytes, layout| {
+            updater.take_text(bytes, layout, arguments[index].as_ref(), &read_as)
+        });
+    }
     let layout = rrd.layout();
     let store =
         |offset, bytes: &[u8]| file.write_all_at(bytes, offset).map_err(system(Operation::Write, path));
