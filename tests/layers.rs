@@ -66,9 +66,9 @@ const UNSAFE: &[(&str, &str)] = &[
 const ENGINE: &[&[&str]] = &[
     &["error", "at"],
     &["number", "def", "layout", "rpn"],
-    &["pdp", "cdp", "holt_winters"],
+    &["pdp", "cdp"],
     &["file"],
-    &["reading"],
+    &["reading", "holt_winters"],
     &["create", "update", "fetch", "dump", "restore", "info", "tune", "resize", "xport"],
     &["map"],
 ];

@@ -107,6 +107,28 @@ impl Case {
         argument
     }
 
+    /// An argument of a steady series with a season: mostly one step on, now and then two, or a gap.
+    fn season(&mut self) -> String {
+        let steps = match self.random.below(40) {
+            0 => 2.0,
+            1 => 3.0 + self.random.below(9) as f64,
+            2 => 0.5,
+            _ => 1.0,
+        };
+        self.last = (self.last + steps * self.step as f64).floor();
+        let mut argument = self.last.to_string();
+        for _ in 0..self.types.len() {
+            let wave = 20.0 + 10.0 * (self.last / 80.0).sin();
+            argument += &match self.random.below(30) {
+                0 => ":U".to_owned(),
+                1 => format!(":{}", self.random.below(500)),
+                2 => ":-5".to_owned(),
+                _ => format!(":{:.3}", wave + self.random.below(1000) as f64 / 500.0),
+            };
+        }
+        argument
+    }
+
     fn reading(&mut self, index: usize) -> String {
         let random = &mut self.random;
         if random.one_in(12) {
@@ -283,7 +305,7 @@ fn random_updates_leave_the_same_bytes_as_rrdtool() {
         let mut case = Case::new(seed, number);
         let definition = case.definition();
         let told = format!("LATMON_TEST_SEED={seed} case {number}: create {}", definition.join(" "));
-        rrdtool.run(&words("create", "theirs.rrd", &definition)).expect(&told);
+        create_theirs(&mut rrdtool, folder, &definition);
         if number % 2 == 0 {
             // Ours, which rrdtool goes on with; fresh files differ in the random pointers only.
             assert_eq!(latmon(folder, &words("create", "ours.rrd", &definition)), Ok(vec![]), "{told}");
@@ -316,13 +338,89 @@ fn random_updates_leave_the_same_bytes_as_rrdtool() {
     }
 }
 
+/// Creates `theirs.rrd`. Its name while that happens is the one that ours has too: the name decides where seasons are
+/// smoothed.
+fn create_theirs(rrdtool: &mut Rrdtool, folder: &Path, definition: &[String]) {
+    rrdtool
+        .run(&words("create", "ours.rrd", definition))
+        .unwrap_or_else(|error| panic!("{definition:?}: {error}"));
+    std::fs::rename(folder.join("ours.rrd"), folder.join("theirs.rrd")).unwrap();
+}
+
+/// Forecasting archives, implied and spelled out in every order, through so many steps that seasons are smoothed.
+#[test]
+fn forecasts_leave_the_same_bytes_as_rrdtool() {
+    let (seed, folder) = (seed(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let mut rrdtool = Rrdtool::start(folder);
+    for number in 0..cases(120) {
+        let mut case = Case::new(seed, number);
+        case.step = 10;
+        case.types = vec!["GAUGE"; 1 + case.random.below(2) as usize];
+        let mut definition = vec!["-s".to_owned(), "10".to_owned(), "-b".to_owned(), case.last.to_string()];
+        for index in 0..case.types.len() {
+            definition.push(format!("DS:ds_{index}:GAUGE:{}:U:U", case.random.pick(&[20, 100])));
+        }
+        let rounds = forecasts(&mut case.random, &mut definition);
+        let told = format!("LATMON_TEST_SEED={seed} case {number}: create {}", definition.join(" "));
+        create_theirs(&mut rrdtool, folder, &definition);
+        assert_eq!(latmon(folder, &words("create", "ours.rrd", &definition)), Ok(vec![]), "{told}");
+        let (ours, theirs) = (read("ours.rrd"), read("theirs.rrd"));
+        assert!(without_pointers(&ours) == without_pointers(&theirs), "{told}: fresh files differ");
+        std::fs::copy(folder.join("ours.rrd"), folder.join("theirs.rrd")).unwrap();
+        for _ in 0..rounds {
+            let arguments: Vec<String> = (0..1 + case.random.below(12)).map(|_| case.season()).collect();
+            let told = format!("{told}\nupdate {arguments:?}");
+            assert_eq!(update_ours(folder, "ours.rrd", &arguments), Ok(()), "{told}");
+            rrdtool.run(&words("update", "theirs.rrd", &arguments)).expect(&told);
+            same_bytes(&read("ours.rrd"), &read("theirs.rrd"), &told);
+        }
+        if number % 4 == 0 {
+            same_texts(&mut rrdtool, folder, &mut case, &told);
+        }
+    }
+}
+
+/// Adds forecasting archives, and says how many updates take them through some seasons.
+fn forecasts(random: &mut Random, definition: &mut Vec<String>) -> u64 {
+    let period = random.pick(&[2, 3, 5, 8, 45, 60]);
+    let rows = period + random.below(10);
+    let (alpha, beta) = (random.pick(&["0.1", "0.5", "0.9"]), random.pick(&["0", "0.0035", "0.3", "1"]));
+    let predict = random.pick(&["HWPREDICT", "MHWPREDICT"]);
+    definition.push(format!("RRA:{}:0.5:{}:5", random.pick(&["AVERAGE", "MAX"]), random.pick(&[1, 3])));
+    if random.one_in(2) {
+        definition.push(format!("RRA:{predict}:{rows}:{alpha}:{beta}:{period}"));
+        definition.push("RRA:LAST:0.5:1:4".to_owned());
+        return 4 + period;
+    }
+    let mut places = [2, 3, 4, 5, 6];
+    for place in (1..places.len()).rev() {
+        places.swap(place, random.below(place as u64 + 1) as usize);
+    }
+    let [hw, season, deviation, expected, failures] = places;
+    let window = random.pick(&["", ":smoothing-window=0.5", ":smoothing-window=1", ":smoothing-window=0"]);
+    let threshold = 1 + random.below(4);
+    let remembered = threshold + random.below(20);
+    let mut archives = [
+        (hw, format!("RRA:{predict}:{rows}:{alpha}:{beta}:{period}:{season}")),
+        (season, format!("RRA:SEASONAL:{period}:0.2:{hw}{window}")),
+        (deviation, format!("RRA:DEVSEASONAL:{period}:0.3:{hw}{window}")),
+        (expected, format!("RRA:DEVPREDICT:{rows}:{deviation}")),
+        (failures, format!("RRA:FAILURES:{period}:{threshold}:{remembered}:{deviation}")),
+    ];
+    archives.sort();
+    definition.extend(archives.map(|(_, text)| text));
+    4 + period
+}
+
 /// Every verb that reads says the same about one file.
 fn same_texts(rrdtool: &mut Rrdtool, folder: &Path, case: &mut Case, told: &str) {
     let mut questions: Vec<Vec<String>> = ["info", "last", "lastupdate", "first", "dump"]
         .map(|verb| vec![verb.to_owned(), "ours.rrd".to_owned()])
         .into();
     questions.push(["first", "ours.rrd", "--rraindex", "1"].map(str::to_owned).into());
-    for cf in ["AVERAGE", "MIN", "MAX", "LAST"] {
+    for cf in rrd::Cf::ALL.map(rrd::Cf::name) {
         let random = &mut case.random;
         let end = case.last as u64 + random.below(2000);
         let start = end - random.below(200) * case.step * random.pick(&[1, 1, 12]);
@@ -1109,6 +1207,52 @@ update folder 1:1
 {C} {D} RRA:MIN:0.5:1:10s
 {C} {D} RRA:LAST1:0.5:1:2M
 {C} {D} RRA::AVERAGE:0.5:1:10
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:5
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:11
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:10
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:-5
+{C} {D} RRA:HWPREDICT:10:0:0.1:5
+{C} {D} RRA:HWPREDICT:10:1:0.1:5
+{C} {D} RRA:HWPREDICT:10:0.5:1:5
+{C} {D} RRA:HWPREDICT:10:0.5:0:5
+{C} {D} RRA:HWPREDICT:10:0.5:-1:5
+{C} {D} RRA:HWPREDICT:10:x:0.5:5
+{C} {D} RRA:HWPREDICT:10:0.5:x:5
+{C} {D} RRA:HWPREDICT:x:0.5:0.5:5
+{C} {D} RRA:HWPREDICT:0:0.5:0.5:5
+{C} {D} RRA:HWPREDICT:3000s:0.5:0.5:5
+{C} {D} RRA:HWPREDICT:3005s:0.5:0.5:5
+{C} {D} RRA:HWPREDICT:10:0.5:0.5
+{C} {D} RRA:HWPREDICT:10
+{C} {D} RRA:HWPREDICT
+{C} {D} RRA:HWPREDICT:10:0.5:0.5:5:1:2
+{C} {D} RRA:HWPREDICT:10:nan:0.5:5
+{C} {D} RRA:HWPREDICTx:10:0.1:0.1:5
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:1d
+{C} {D} RRA:MHWPREDICT:10:0.1:0.1:5
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:5 RRA:AVERAGE:0.5:1:3 RRA:MHWPREDICT:20:0.4:0.3:4
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:5x:2x RRA:SEASONAL:5:0.3:1
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:5:2 RRA:SEASONAL:5:0.3:1:smoothing-window=0.5
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:5:2 RRA:SEASONAL:5:0.3:1:smoothing-window
+{C} DS:b:DCOUNTER:9:U:U RRA:HWPREDICT:10:0.1:0.1:5:2 RRA:SEASONAL:5:0.3:1
+{C} {D} RRA:SEASONAL:10:0.1:1:smoothing-window=3
+{C} {D} RRA:SEASONAL:10:0.1:1:smoothing-window=x
+{C} {D} RRA:SEASONAL:10:0.1:1:foo
+{C} {D} RRA:SEASONAL:10:0.1:1:foo=2
+{C} {D} RRA:SEASONAL:10:0.1
+{C} {D} RRA:SEASONAL:10:x:1
+{C} {D} RRA:SEASONAL:10:1:1
+{C} {D} RRA:SEASONAL:0:0.1:1
+{C} {D} RRA:DEVPREDICT:10
+{C} {D} RRA:DEVPREDICT:10:1:1
+{C} {D} RRA:HWPREDICT:10:0.1:0.1:5 RRA:FAILURES:10:1:28:3 RRA:DEVPREDICT:3:3
+{C} {D} RRA:FAILURES:10:7:9
+{C} {D} RRA:FAILURES:10:0:9:1
+{C} {D} RRA:FAILURES:10:29:9:1
+{C} {D} RRA:FAILURES:10:7:29:1
+{C} {D} RRA:FAILURES:10:9:7:1
+{C} {D} RRA:FAILURES:10:x:7:1
+{C} {D} RRA:FAILURES:10:7:x:1
 {C} {D} rra:AVERAGE:0.5:1:10
 {C} -s 0 {D} {R}
 {C} -s x {D} {R}

@@ -236,8 +236,12 @@ fn versions_names_and_types_that_are_not_known_are_named() {
         "'F' is damaged: the expression of data source 1 cannot be evaluated"
     );
     assert_eq!(
+        changed(RRA_DEFS, b"HWPREDICTS\0"),
+        "'F': archive 0 has the consolidation function 'HWPREDICTS', which latmon does not know"
+    );
+    assert_eq!(
         changed(RRA_DEFS, b"HWPREDICT\0"),
-        "'F': archive 0 has the consolidation function 'HWPREDICT', which latmon does not know yet"
+        "'F' is damaged: archive 0 depends on one that is not there or of another kind"
     );
 }
 

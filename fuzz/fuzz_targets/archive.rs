@@ -35,9 +35,10 @@ fuzz_target!(|input: &[u8]| {
 fn damaged(recipe: [u8; 4], patches: &[u8]) -> Vec<u8> {
     let types = ["GAUGE", "COUNTER", "DCOUNTER", "DDERIVE"];
     let cfs = ["AVERAGE", "MIN", "MAX", "LAST"];
+    let predict = if recipe[3] & 1 == 0 { "HWPREDICT" } else { "MHWPREDICT" };
     let pick = |names: [&'static str; 4], bits: u8| names[usize::from(bits & 3)];
     let step = latmon::time::Step::new(u32::from(recipe[2]) + 1).expect("it is at least 1");
-    let definition = rrd::Definition {
+    let mut definition = rrd::Definition {
         step,
         start: UnixTime::from_secs(1_700_000_000),
         data_sources: vec![
@@ -50,6 +51,8 @@ fn damaged(recipe: [u8; 4], patches: &[u8]) -> Vec<u8> {
             format!("RRA:{}:0.2:3:4", pick(cfs, recipe[0] >> 6)).parse().expect("it is an archive"),
         ],
     };
+    // With the four archives that it implies.
+    definition.add(&format!("RRA:{predict}:8:0.1:0.2:6")).expect("it is an archive");
     let mut bytes = rrd::image(&definition).expect("the definition holds");
     for patch in patches.chunks_exact(10) {
         let at = usize::from(u16::from_le_bytes([patch[0], patch[1]])) % (bytes.len() - 7);

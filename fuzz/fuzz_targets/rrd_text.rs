@@ -56,7 +56,7 @@ fn definition(text: &str) {
     let source = DataSource::parse(&format!("DS:{text}"), &before).or_else(|_| DataSource::parse(text, &before));
     let [first] = before;
     let archive = ArchiveDef::parse(&format!("RRA:{text}"), step).or_else(|_| text.parse());
-    let whole = Definition {
+    let mut whole = Definition {
         step,
         start: NOW,
         data_sources: vec![
@@ -65,7 +65,9 @@ fn definition(text: &str) {
         ],
         archives: vec![archive.unwrap_or_else(|_| "RRA:LAST:0.5:1:5".parse().expect("it is an archive"))],
     };
-    if whole.archives[0].rows > 10_000 {
+    // A forecast brings along what it needs.
+    let _ = whole.add(&format!("RRA:{text}"));
+    if whole.archives.iter().any(|archive| archive.rows > 10_000) {
         return;
     }
     if let Ok(bytes) = rrd::image(&whole) {

@@ -40,7 +40,7 @@ pub(super) fn definition(rhythm: Rhythm, start: UnixTime) -> rrd::Definition {
         .map(|(cf, row, span)| {
             let pdps = pdps_per_row(rhythm.step, *row);
             let rows = span.as_secs().div_ceil(pdps * u64::from(rhythm.step.secs()));
-            ArchiveDef { cf: *cf, xff: XFF, pdp_per_row: pdps, rows }
+            ArchiveDef { cf: *cf, xff: XFF, pdp_per_row: pdps, rows, forecast: None }
         })
         .collect();
     rrd::Definition { step: rhythm.step, start, data_sources, archives }

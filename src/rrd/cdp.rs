@@ -66,7 +66,7 @@ impl Cdp {
             Cf::Min if self.value.is_nan() || pdp < self.value => pdp,
             Cf::Max if self.value.is_nan() || pdp > self.value => pdp,
             Cf::Min | Cf::Max => self.value,
-            Cf::Last => pdp,
+            _ => pdp,
         };
         Self { value, ..self }
     }
@@ -92,14 +92,14 @@ impl Cdp {
                     let (so_far, now) = (or(self.value, f64::NEG_INFINITY), or(pdp, f64::NEG_INFINITY));
                     if now > so_far { now } else { so_far }
                 }
-                Cf::Last => pdp,
+                _ => pdp,
             }
         };
         let left = (elapsed - due.missing) % rra.pdp_per_row;
         let value = match rra.cf {
             cf if left == 0 || pdp.is_nan() => empty(cf),
             Cf::Average => pdp * left as f64,
-            Cf::Min | Cf::Max | Cf::Last => pdp,
+            _ => pdp,
         };
         Self { value, unknown_pdps: if pdp.is_nan() { left } else { 0 }, primary, secondary: pdp }
     }
@@ -127,7 +127,7 @@ fn empty(cf: Cf) -> f64 {
         Cf::Average => 0.0,
         Cf::Min => f64::INFINITY,
         Cf::Max => f64::NEG_INFINITY,
-        Cf::Last => UNKNOWN,
+        _ => UNKNOWN,
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn rra(cf: Cf) -> ArchiveDef {
-        ArchiveDef { cf, xff: 0.5, pdp_per_row: 4, rows: 3 }
+        ArchiveDef { cf, xff: 0.5, pdp_per_row: 4, rows: 3, forecast: None }
     }
 
     #[test]

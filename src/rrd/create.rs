@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::rrd::cdp::Cdp;
-use crate::rrd::def::{ArchiveDef, DataSource, Definition, DsType};
+use crate::rrd::def::{ArchiveDef, Cf, DataSource, Definition, DsType, Forecast};
 use crate::rrd::error::{DefinitionError, Error, Operation};
 use crate::rrd::layout::{
     COOKIE, FLOAT_COOKIE, Layout, MICROSECONDS_SINCE, WORD, cdp_prep, ds_def, live_head, pdp_prep, put,
@@ -33,7 +34,7 @@ pub enum Overwrite {
 /// blocks are allocated, so that a later update of a mapped row cannot meet a full disk. Its mode is 0644, or that of the
 /// file it replaces.
 pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Result<(), Error> {
-    let header = header(definition)?;
+    let header = header(definition, path.as_os_str().as_bytes())?;
     write_new(path, overwrite, header.len() as u64 + rows_len(definition), |file| {
         write_image(file, &header, definition)
     })
@@ -66,7 +67,7 @@ pub(super) fn write_new(
 
 /// The bytes of a new archive; an error when they do not fit the memory.
 pub fn image(definition: &Definition) -> Result<Vec<u8>, Error> {
-    let mut bytes = header(definition)?;
+    let mut bytes = header(definition, b"-")?;
     let len = rows_len(definition);
     let rows = usize::try_from(len).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
     let rows = rows.ok_or(DefinitionError::TooLarge(len))? / WORD;
@@ -79,7 +80,7 @@ const MODE: u32 = 0o644;
 
 /// The header of a new archive. The current rows are random, as the original's are: archives of many files that are
 /// updated together then do not all reach the end of a page at once.
-fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
+fn header(definition: &Definition, name: &[u8]) -> Result<Vec<u8>, DefinitionError> {
     definition.check()?;
     let (ds_count, rra_count) = (definition.data_sources.len() as u64, definition.archives.len() as u64);
     let layout = Layout::new(ds_count, rra_count, MICROSECONDS_SINCE, isize::MAX as u64)
@@ -102,10 +103,17 @@ fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
     put(&mut bytes, live + live_head::SECS, definition.start.secs().to_le_bytes());
     put(&mut bytes, live + live_head::MICROS, i64::from(definition.start.subsec_micros()).to_le_bytes());
     for (index, archive) in definition.archives.iter().enumerate() {
-        put_rra(&mut bytes[layout.rra_def(index)..], archive);
+        put_rra(&mut bytes[layout.rra_def(index)..], archive, name);
         let cdp = Cdp::new(unknown_pdps(definition, archive, &pdp));
         for ds in 0..layout.ds_count {
-            cdp.write(&mut bytes[layout.cdp_prep(index, ds)..][..cdp_prep::LEN]);
+            let prep = &mut bytes[layout.cdp_prep(index, ds)..][..cdp_prep::LEN];
+            match archive.cf {
+                Cf::Failures => {}
+                Cf::HwPredict | Cf::MhwPredict | Cf::Seasonal | Cf::DevSeasonal => {
+                    put_state(prep, archive.cf)
+                }
+                _ => cdp.write(prep),
+            }
         }
         put(&mut bytes, layout.rra_ptr(index), (random() % archive.rows).to_le_bytes());
     }
@@ -115,7 +123,17 @@ fn header(definition: &Definition) -> Result<Vec<u8>, DefinitionError> {
 /// The lowest version that has everything in the definition.
 fn version(definition: &Definition) -> &'static str {
     let fractions = |source: &DataSource| matches!(source.ds_type, DsType::DCounter | DsType::DDerive);
-    if definition.data_sources.iter().any(fractions) { "0005" } else { "0003" }
+    let own_window = |archive: &ArchiveDef| {
+        archive.cf == Cf::MhwPredict
+            || matches!(archive.forecast, Some(Forecast::Seasonal { own_window: true, .. }))
+    };
+    if definition.data_sources.iter().any(fractions) {
+        "0005"
+    } else if definition.archives.iter().any(own_window) {
+        "0004"
+    } else {
+        "0003"
+    }
 }
 
 /// Whether the sum of all rows fits a file.
@@ -157,11 +175,33 @@ fn put_ds(def: &mut [u8], source: &DataSource) {
     put(def, ds_def::MAX, source.max.to_le_bytes());
 }
 
-fn put_rra(def: &mut [u8], archive: &ArchiveDef) {
+fn put_rra(def: &mut [u8], archive: &ArchiveDef, name: &[u8]) {
     put_text(&mut def[rra_def::CF..], archive.cf.name());
     put(def, rra_def::ROWS, archive.rows.to_le_bytes());
     put(def, rra_def::PDP_PER_ROW, archive.pdp_per_row.to_le_bytes());
-    put(def, rra_def::XFF, archive.xff.to_le_bytes());
+    match archive.forecast {
+        None => put(def, rra_def::XFF, archive.xff.to_le_bytes()),
+        Some(mut forecast) => {
+            if let Forecast::Seasonal { smooth_index, .. } = &mut forecast {
+                // So that many files are not all smoothed at once.
+                *smooth_index = hash(name) % archive.rows;
+            }
+            forecast.write(&mut def[rra_def::PARAMETERS..]);
+        }
+    }
+}
+
+/// The state of a forecast that knows nothing yet.
+fn put_state(prep: &mut [u8], cf: Cf) {
+    let predicts = matches!(cf, Cf::HwPredict | Cf::MhwPredict);
+    let (numbers, counts) = if predicts { (2..6, 6..8) } else { (2..4, 6..7) };
+    numbers.for_each(|slot| put(prep, slot * WORD, UNKNOWN.to_le_bytes()));
+    counts.for_each(|slot| put(prep, slot * WORD, 1_u64.to_le_bytes()));
+}
+
+/// As FNV, which has 32 bits, in 64.
+fn hash(name: &[u8]) -> u64 {
+    name.iter().fold(0x811c_9dc5, |hash: u64, byte| hash.wrapping_mul(0x0100_0193) ^ u64::from(*byte))
 }
 
 pub(super) fn put_text(field: &mut [u8], text: &str) {

@@ -1,5 +1,7 @@
 //! Definitions of data sources and archives, typed or read from rrdtool's texts.
 
+pub(super) mod forecast;
+
 use std::str::FromStr;
 
 use crate::rrd::error::{DefinitionError, DsArgumentsError};
@@ -65,15 +67,49 @@ pub enum Cf {
     Max,
     /// The last.
     Last,
+    /// Holt's and Winters' forecast, trend plus season.
+    HwPredict,
+    /// The same, trend times season.
+    MhwPredict,
+    /// The season of a forecast.
+    Seasonal,
+    /// How far off the forecast was, through the season.
+    DevSeasonal,
+    /// How far off the forecast is expected to be.
+    DevPredict,
+    /// Whether readings were too far off too often.
+    Failures,
 }
 
 impl Cf {
     /// Every function.
-    pub const ALL: [Self; 4] = [Self::Average, Self::Min, Self::Max, Self::Last];
+    pub const ALL: [Self; 10] = [
+        Self::Average,
+        Self::Min,
+        Self::Max,
+        Self::Last,
+        Self::HwPredict,
+        Self::MhwPredict,
+        Self::Seasonal,
+        Self::DevSeasonal,
+        Self::DevPredict,
+        Self::Failures,
+    ];
+
+    /// Whether it forecasts, which it does step by step, and not consolidates.
+    pub const fn is_forecast(self) -> bool {
+        !matches!(self, Self::Average | Self::Min | Self::Max | Self::Last)
+    }
 
     /// Its name in files and definitions.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::HwPredict => "HWPREDICT",
+            Self::MhwPredict => "MHWPREDICT",
+            Self::Seasonal => "SEASONAL",
+            Self::DevSeasonal => "DEVSEASONAL",
+            Self::DevPredict => "DEVPREDICT",
+            Self::Failures => "FAILURES",
             Self::Average => "AVERAGE",
             Self::Min => "MIN",
             Self::Max => "MAX",
@@ -126,6 +162,55 @@ pub struct ArchiveDef {
     pub pdp_per_row: u64,
     /// Rows.
     pub rows: u64,
+    /// What a forecasting function is set to; nothing for the others.
+    pub forecast: Option<Forecast>,
+}
+
+/// What a forecasting archive is set to. Other archives that it works with are named by their index in the file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Forecast {
+    /// HWPREDICT and MHWPREDICT.
+    Predict {
+        /// How fast the intercept adapts, above 0 and below 1.
+        alpha: f64,
+        /// How fast the slope adapts, 0 to 1.
+        beta: f64,
+        /// Its SEASONAL archive.
+        seasonal: u64,
+        /// Rows of a season; written by `create`, and read by nobody.
+        period: f64,
+    },
+    /// SEASONAL and DEVSEASONAL.
+    Seasonal {
+        /// How fast it adapts, above 0 and below 1.
+        gamma: f64,
+        /// The share of the season that smoothing takes the mean over.
+        smoothing_window: f64,
+        /// Whether that share is followed, which takes version 4, or the usual 0.05 is.
+        own_window: bool,
+        /// Its HWPREDICT or MHWPREDICT archive.
+        predict: u64,
+        /// The row at which it is smoothed; chosen by `create`.
+        smooth_index: u64,
+    },
+    /// DEVPREDICT.
+    DevPredict {
+        /// Its DEVSEASONAL archive.
+        dev_seasonal: u64,
+    },
+    /// FAILURES.
+    Failures {
+        /// So many deviations above the forecast are too many.
+        delta_pos: f64,
+        /// So many deviations below the forecast are too many.
+        delta_neg: f64,
+        /// Its DEVSEASONAL archive.
+        dev_seasonal: u64,
+        /// How many readings are looked at, up to 28.
+        window: u64,
+        /// How many of them must be too far off.
+        threshold: u64,
+    },
 }
 
 /// The earliest start of a file, and of rows that are asked for: 1980, as rrdtool has it.
@@ -138,10 +223,14 @@ pub(super) const LATEST_SECS: i64 = 1 << 42;
 pub(super) const LONGEST_SPAN: u64 = 1 << 42;
 
 impl Definition {
-    /// Adds what an argument of `rrdtool create` defines, `DS:..` or `RRA:..`.
+    /// Adds what an argument of `rrdtool create` defines, `DS:..` or `RRA:..`. A forecast that names no season brings
+    /// the four archives along that it needs.
     pub fn add(&mut self, text: &str) -> Result<(), DefinitionError> {
         if !text.starts_with("DS:") {
-            self.archives.push(ArchiveDef::parse(text, self.step)?);
+            let mut archive = ArchiveDef::parse(text, self.step)?;
+            let implied = forecast::implied(&mut archive, self.archives.len() as u64);
+            self.archives.push(archive);
+            self.archives.extend(implied.into_iter().flatten());
             return Ok(());
         }
         let source = DataSource::parse(text, &self.data_sources)?;
@@ -169,7 +258,13 @@ impl Definition {
                 return Err(DefinitionError::DuplicateName(source.name.clone()));
             }
         }
-        self.archives.iter().try_for_each(|archive| archive.check(self.step))
+        self.archives.iter().try_for_each(|archive| archive.check(self.step))?;
+        let dangling = (0..self.archives.len()).find(|index| {
+            !forecast::is_whole(&self.archives[*index], |other| {
+                self.archives.get(other).map(|archive| archive.cf)
+            })
+        });
+        dangling.map_or(Ok(()), |index| Err(DefinitionError::Dependency(index)))
     }
 }
 
@@ -289,8 +384,11 @@ impl ArchiveDef {
         let fields = text.strip_prefix("RRA:").ok_or_else(|| DefinitionError::Argument(text.to_owned()))?;
         let count = fields.split(':').filter(|field| !field.is_empty()).count();
         let mut fields = fields.split(':').filter(|field| !field.is_empty());
-        let too_few = || DefinitionError::FewFields(count);
+        let too_few = || DefinitionError::FewFields { wanted: 4, got: count };
         let cf = parse_cf(fields.next().ok_or_else(too_few)?)?;
+        if cf.is_forecast() {
+            return forecast::parse(cf, &fields.collect::<Vec<_>>(), step_secs);
+        }
         let xff = fields.next().ok_or_else(too_few)?;
         let xff = parse_number(xff.as_bytes()).map_err(|_| DefinitionError::Xff)?;
         if !is_xff(xff) {
@@ -305,7 +403,7 @@ impl ArchiveDef {
             .map_err(|error| DefinitionError::Rows { text: rows.to_owned(), error })?;
         match fields.next() {
             Some(_) => Err(DefinitionError::ExtraField(cf.name().to_owned())),
-            None => Ok(Self { cf, xff, pdp_per_row, rows }),
+            None => Ok(Self { cf, xff, pdp_per_row, rows, forecast: None }),
         }
     }
 
@@ -351,12 +449,7 @@ fn is_xff(xff: f64) -> bool {
 fn parse_cf(field: &str) -> Result<Cf, DefinitionError> {
     let end = field.bytes().position(|b| !b.is_ascii_uppercase()).unwrap_or(field.len());
     let name = &field[..end];
-    Cf::from_name(name.as_bytes()).ok_or_else(|| match name {
-        "HWPREDICT" | "MHWPREDICT" | "SEASONAL" | "DEVSEASONAL" | "DEVPREDICT" | "FAILURES" => {
-            DefinitionError::CfNotYet(name.to_owned())
-        }
-        _ => DefinitionError::Cf(name.to_owned()),
-    })
+    Cf::from_name(name.as_bytes()).ok_or_else(|| DefinitionError::Cf(name.to_owned()))
 }
 
 /// The time that an archive covers, in seconds; `None` when it is more than can be counted.
@@ -375,17 +468,11 @@ mod tests {
         assert_eq!(source.min, -0.5);
         assert!(source.max.is_nan());
         let step = Step::new(60).unwrap();
-        let archive = ArchiveDef { cf: Cf::Max, xff: 0.5, pdp_per_row: 60, rows: 720 };
+        let archive = ArchiveDef { cf: Cf::Max, xff: 0.5, pdp_per_row: 60, rows: 720, forecast: None };
         assert_eq!(ArchiveDef::parse("RRA:MAX:0.5:1h:30d", step), Ok(archive));
         assert_eq!("RRA:MAX:0.5:60:720".parse(), Ok(archive));
         // Without a step a duration is no count of steps.
         assert!("RRA:MAX:0.5:1h:720".parse::<ArchiveDef>().is_err());
-    }
-
-    #[test]
-    fn what_rrdtool_knows_and_we_do_not_is_named() {
-        let error = "RRA:HWPREDICT:10:0.1:0.1:5".parse::<ArchiveDef>().unwrap_err();
-        assert_eq!(error.to_string(), "the consolidation function HWPREDICT is not in latmon yet");
     }
 
     /// Typed definitions do not come through the parser, so `check` has to see the same faults.

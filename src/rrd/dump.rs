@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::rrd::def::DsType;
+use crate::rrd::def::{Cf, DsType, Forecast};
 use crate::rrd::file::{Rra, Rrd};
+use crate::rrd::layout::{WORD, cdp_prep, f64_at, u64_at};
 use crate::rrd::number::Own;
 use crate::time::UnixTime;
 
@@ -97,28 +98,36 @@ fn write_archive<B: AsRef<[u8]>>(
         "\t<rra>\n\
          \t\t<cf>{}</cf>\n\
          \t\t<pdp_per_row>{}</pdp_per_row> <!-- {row_secs} seconds -->\n\n\
-         \t\t<params>\n\
-         \t\t<xff>{}</xff>\n\
-         \t\t</params>\n\
-         \t\t<cdp_prep>\n",
+         \t\t<params>\n",
         archive.cf.name(),
         archive.pdp_per_row,
-        Xff(archive.xff),
     )?;
-    for cdp in (0..rrd.ds_count()).filter_map(|ds| rrd.cdp(index, ds)) {
+    match &archive.forecast {
+        None => writeln!(out, "\t\t<xff>{}</xff>", Xff(archive.xff))?,
+        Some(forecast) => write_forecast(forecast, out)?,
+    }
+    writeln!(out, "\t\t</params>\n\t\t<cdp_prep>")?;
+    for (ds, cdp) in (0..rrd.ds_count()).filter_map(|ds| Some((ds, rrd.cdp(index, ds)?))) {
         write!(
             out,
             "\t\t\t<ds>\n\
              \t\t\t<primary_value>{}</primary_value>\n\
-             \t\t\t<secondary_value>{}</secondary_value>\n\
-             \t\t\t<value>{}</value>\n\
-             \t\t\t<unknown_datapoints>{}</unknown_datapoints>\n\
-             \t\t\t</ds>\n",
+             \t\t\t<secondary_value>{}</secondary_value>\n",
             Own(cdp.primary),
             Own(cdp.secondary),
-            Own(cdp.value),
-            cdp.unknown_pdps,
         )?;
+        if archive.forecast.is_some() {
+            write_state(archive, rrd.forecast_state(index, ds), out)?;
+        } else {
+            write!(
+                out,
+                "\t\t\t<value>{}</value>\n\
+                 \t\t\t<unknown_datapoints>{}</unknown_datapoints>\n",
+                Own(cdp.value),
+                cdp.unknown_pdps,
+            )?;
+        }
+        writeln!(out, "\t\t\t</ds>")?;
     }
     writeln!(out, "\t\t</cdp_prep>\n\t\t<database>")?;
     let oldest = rrd.newest_row_end(archive) - (archive.rows - 1) as i64 * row_secs;
@@ -132,6 +141,61 @@ fn write_archive<B: AsRef<[u8]>>(
         writeln!(out, "</row>")?;
     }
     writeln!(out, "\t\t</database>\n\t</rra>")
+}
+
+fn write_forecast(forecast: &Forecast, out: &mut impl Write) -> io::Result<()> {
+    match *forecast {
+        Forecast::Predict { alpha, beta, .. } => {
+            write!(out, "\t\t<hw_alpha>{}</hw_alpha>\n\t\t<hw_beta>{}</hw_beta>\n", Own(alpha), Own(beta))?;
+        }
+        Forecast::Seasonal { gamma, smoothing_window, own_window, smooth_index, .. } => {
+            write!(
+                out,
+                "\t\t<seasonal_gamma>{}</seasonal_gamma>\n\
+                 \t\t<seasonal_smooth_idx>{smooth_index}</seasonal_smooth_idx>\n",
+                Own(gamma)
+            )?;
+            if own_window {
+                writeln!(out, "\t\t<smoothing_window>{}</smoothing_window>", Own(smoothing_window))?;
+            }
+        }
+        Forecast::Failures { delta_pos, delta_neg, window, threshold, .. } => write!(
+            out,
+            "\t\t<delta_pos>{}</delta_pos>\n\
+             \t\t<delta_neg>{}</delta_neg>\n\
+             \t\t<window_len>{window}</window_len>\n\
+             \t\t<failure_threshold>{threshold}</failure_threshold>\n",
+            Own(delta_pos),
+            Own(delta_neg),
+        )?,
+        Forecast::DevPredict { .. } => {}
+    }
+    writeln!(out, "\t\t<dependent_rra_idx>{}</dependent_rra_idx>", forecast.dependency())
+}
+
+fn write_state(archive: &Rra, state: &[u8], out: &mut impl Write) -> io::Result<()> {
+    let numbers: &[&str] = match archive.cf {
+        Cf::HwPredict | Cf::MhwPredict => &["intercept", "last_intercept", "slope", "last_slope"],
+        Cf::Seasonal | Cf::DevSeasonal => &["seasonal", "last_seasonal"],
+        _ => &[],
+    };
+    let counts: &[&str] = match archive.cf {
+        Cf::HwPredict | Cf::MhwPredict => &["nan_count", "last_nan_count"],
+        Cf::Seasonal | Cf::DevSeasonal => &["init_flag"],
+        _ => &[],
+    };
+    for (name, word) in numbers.iter().zip(state[cdp_prep::FORECAST..].chunks_exact(WORD)) {
+        writeln!(out, "\t\t\t<{name}>{}</{name}>", Own(f64_at(word, 0)))?;
+    }
+    for (name, word) in counts.iter().zip(state[cdp_prep::FORECAST + 4 * WORD..].chunks_exact(WORD)) {
+        writeln!(out, "\t\t\t<{name}>{}</{name}>", u64_at(word, 0))?;
+    }
+    if archive.cf == Cf::Failures {
+        out.write_all(b"\t\t\t<history>")?;
+        out.write_all(&archive.history(state))?;
+        out.write_all(b"</history>\n")?;
+    }
+    Ok(())
 }
 
 /// An xff, the one number whose NaN is shown in small letters, whatever its sign.

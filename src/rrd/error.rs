@@ -63,6 +63,12 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
     },
+    /// The rows that an update writes in forecasts cannot be told.
+    #[error("{}: updatev of archives with forecasts is not in latmon yet", path.display())]
+    ForecastRows {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A definition does not hold.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
@@ -206,6 +212,11 @@ pub enum Fault {
         /// Its primary data points per row.
         pdp_per_row: u64,
     },
+    /// A forecasting archive that names another which is not there, or is of no use to it.
+    Dependency {
+        /// The archive.
+        index: usize,
+    },
     /// The current row is outside of its archive.
     CurrentRow {
         /// The archive.
@@ -284,12 +295,17 @@ impl Fault {
             }
             Self::Cf { index, name } => {
                 format!(
-                    "'{file}': archive {index} has the consolidation function '{name}', which latmon does not know yet"
+                    "'{file}': archive {index} has the consolidation function '{name}', which latmon does not know"
                 )
             }
             Self::Shape { index, rows, pdp_per_row } => {
                 format!(
                     "'{file}' is damaged: archive {index} has {rows} rows of {pdp_per_row} data points each"
+                )
+            }
+            Self::Dependency { index } => {
+                format!(
+                    "'{file}' is damaged: archive {index} depends on one that is not there or of another kind"
                 )
             }
             Self::CurrentRow { index, row, rows } => {
@@ -383,9 +399,12 @@ pub enum DefinitionError {
     /// An unknown consolidation function.
     #[error("Unrecognized consolidation function {0}")]
     Cf(String),
-    /// A consolidation function that rrdtool knows and this engine does not.
-    #[error("the consolidation function {0} is not in latmon yet")]
-    CfNotYet(String),
+    /// A forecasting archive whose parameters do not hold.
+    #[error(transparent)]
+    Forecast(#[from] ForecastError),
+    /// A forecasting archive that names another which is not there, or is of no use to it.
+    #[error("archive {0} (counted from 0) depends on an archive that is not there or of another kind")]
+    Dependency(usize),
     /// An xff outside of 0 (in) to 1 (out).
     #[error("Invalid xff: must be between 0 and 1")]
     Xff,
@@ -406,8 +425,13 @@ pub enum DefinitionError {
         error: DurationError,
     },
     /// Too few fields.
-    #[error("Expected at least 4 arguments for RRA but got {0}")]
-    FewFields(usize),
+    #[error("Expected at least {wanted} arguments for RRA but got {got}")]
+    FewFields {
+        /// The function's own and its parameters.
+        wanted: usize,
+        /// How many there are.
+        got: usize,
+    },
     /// Too many fields.
     #[error("Unexpected extra argument for consolidation function {0}")]
     ExtraField(String),
@@ -447,6 +471,35 @@ pub enum DsArgumentsError {
     /// Nothing lies between the limits.
     #[error("min must be less than max in DS definition")]
     Order,
+}
+
+/// What is wrong with the parameters of a forecasting archive.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ForecastError {
+    /// A factor out of its bounds.
+    #[error("Invalid {0}: must be between 0 and 1")]
+    Factor(&'static str),
+    /// A season without rows; the original crashes.
+    #[error("the length of a seasonal cycle must be positive")]
+    Cycle,
+    /// A season of more rows than the forecast has.
+    #[error("Length of seasonal cycle exceeds length of HW prediction array")]
+    LongCycle,
+    /// A threshold or a window out of its bounds.
+    #[error("{0} is out of range 1, 28")]
+    Range(&'static str),
+    /// A window that can never hold as many.
+    #[error("Window length is shorter than the failure threshold")]
+    ShortWindow,
+    /// A share of the season that is none.
+    #[error("Invalid smoothing-window {0:.6}: must be between 0 and 1")]
+    SmoothingWindow(f64),
+    /// An unknown option.
+    #[error("Invalid option {0}")]
+    Option(String),
+    /// More parameters than there are.
+    #[error("Unknown error")]
+    Extra,
 }
 
 /// What is wrong with the expression of a COMPUTE source.

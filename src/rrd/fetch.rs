@@ -63,7 +63,8 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         let mut full: Option<(u64, usize)> = None;
         let mut partial: Option<(i64, u64, usize)> = None;
         for (index, archive) in self.archives().enumerate() {
-            if archive.cf != cf && archive.pdp_per_row != 1 {
+            let stands_for_it = !cf.is_forecast() && !archive.cf.is_forecast() && archive.pdp_per_row == 1;
+            if archive.cf != cf && !stands_for_it {
                 continue;
             }
             let row_secs = self.row_secs(&archive);

@@ -4,7 +4,7 @@
 //! bytes were. The view works on any byte slice: a `Vec<u8>` in tests, a map in production.
 
 use crate::rrd::cdp::Cdp;
-use crate::rrd::def::{ArchiveDef, Cf, DsType, LATEST_SECS, span_secs};
+use crate::rrd::def::{ArchiveDef, Cf, DsType, Forecast, LATEST_SECS, forecast, span_secs};
 use crate::rrd::error::{Fault, Section};
 use crate::rrd::layout::{
     COOKIE, FLOAT_COOKIE, HIGHEST_VERSION, LAST_DS_LEN, Layout, NAME_LEN, WORD, bytes_at, cdp_prep, ds_def,
@@ -54,6 +54,8 @@ pub struct Rra {
     pub rows: u64,
     /// The row that was written last.
     pub cur_row: u64,
+    /// What a forecasting function is set to; nothing for the others.
+    pub forecast: Option<Forecast>,
 }
 
 impl<B: AsRef<[u8]>> Rrd<B> {
@@ -111,6 +113,11 @@ impl<B: AsRef<[u8]>> Rrd<B> {
     pub fn expression(&self, rpn: &Rpn) -> String {
         // The check has seen that its sources are there.
         rpn.text(|index| if index < self.layout.ds_count { self.ds_name(index) } else { "" })
+    }
+
+    /// The state of a forecast for a data source: the ten words of its open data point as they are stored.
+    pub(super) fn forecast_state(&self, rra: usize, ds: usize) -> &[u8] {
+        &self.bytes()[self.layout.cdp_prep(rra, ds)..][..cdp_prep::LEN]
     }
 
     /// The values of one row of an archive, counted as in the file; `None` where there is none.
@@ -197,12 +204,21 @@ impl<B: AsRef<[u8]>> Rrd<B> {
             pdp_per_row: def.pdp_per_row,
             rows: def.rows,
             cur_row: u64_at(self.bytes(), self.layout.rra_ptr(index)),
+            forecast: def.forecast,
         }
     }
 
     /// Where the rows of the archive begin.
     fn rows_start(&self, rra: usize) -> usize {
         rows_start(self.bytes(), self.layout, rra)
+    }
+}
+
+impl Rra {
+    /// The violations that a FAILURES archive remembers in a data source's state, the newest first, as digits.
+    pub(super) fn history(&self, state: &[u8]) -> Vec<u8> {
+        let Some(Forecast::Failures { window, .. }) = self.forecast else { return Vec::new() };
+        state.iter().take(window as usize).map(|flag| if *flag == 1 { b'1' } else { b'0' }).collect()
     }
 }
 
@@ -271,9 +287,15 @@ fn ds_type_at(def: &[u8], index: usize) -> Result<DsType, Fault> {
 /// An archive's definition as it stands in a header that was checked.
 pub(super) fn archive_def(header: &[u8], layout: Layout, index: usize) -> ArchiveDef {
     let def = &header[layout.rra_def(index)..][..rra_def::LEN];
+    // The check has seen a known name there.
+    let cf = until_nul(&def[rra_def::CF..][..NAME_LEN]).and_then(Cf::from_name).unwrap_or(Cf::Average);
     ArchiveDef {
-        // The check has seen a known name there.
-        cf: until_nul(&def[rra_def::CF..][..NAME_LEN]).and_then(Cf::from_name).unwrap_or(Cf::Average),
+        cf,
+        forecast: if cf.is_forecast() {
+            Forecast::read(cf, &def[rra_def::PARAMETERS..], parse_version(header).unwrap_or_default())
+        } else {
+            None
+        },
         xff: f64_at(def, rra_def::XFF),
         pdp_per_row: u64_at(def, rra_def::PDP_PER_ROW),
         rows: u64_at(def, rra_def::ROWS),
@@ -359,7 +381,12 @@ fn check_archives(header: &[u8], layout: Layout, step: u64, file_len: u64) -> Re
     }
     for index in 0..layout.rra_count {
         let row = u64_at(header, layout.rra_ptr(index));
-        let rows = archive_def(header, layout, index).rows;
+        let archive = archive_def(header, layout, index);
+        let cf_of = |other: usize| (other < layout.rra_count).then(|| archive_def(header, layout, other).cf);
+        if !forecast::is_whole(&archive, cf_of) {
+            return Err(Fault::Dependency { index });
+        }
+        let rows = archive.rows;
         if row >= rows {
             return Err(Fault::CurrentRow { index, row, rows });
         }

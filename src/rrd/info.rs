@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::rrd::def::DsType;
-use crate::rrd::file::Rrd;
+use crate::rrd::def::{Cf, DsType, Forecast};
+use crate::rrd::file::{Rra, Rrd};
+use crate::rrd::layout::{WORD, f64_at, u64_at};
 use crate::rrd::number::PrintfNaN;
 
 /// A value of [`info`]; its `Display` is rrdtool's.
@@ -59,6 +60,10 @@ pub fn info<B: AsRef<[u8]>, E>(
         each(format_args!("rra[{index}].rows"), Value::Count(rra.rows))?;
         each(format_args!("rra[{index}].cur_row"), Value::Count(rra.cur_row))?;
         each(format_args!("rra[{index}].pdp_per_row"), Value::Count(rra.pdp_per_row))?;
+        if rra.forecast.is_some() {
+            forecast(rrd, index, &rra, &mut each)?;
+            continue;
+        }
         each(format_args!("rra[{index}].xff"), Value::Number(rra.xff))?;
         for (ds, cdp) in (0..rrd.ds_count()).filter_map(|ds| Some((ds, rrd.cdp(index, ds)?))) {
             each(format_args!("rra[{index}].cdp_prep[{ds}].value"), Value::Number(cdp.value))?;
@@ -66,6 +71,52 @@ pub fn info<B: AsRef<[u8]>, E>(
                 format_args!("rra[{index}].cdp_prep[{ds}].unknown_datapoints"),
                 Value::Count(cdp.unknown_pdps),
             )?;
+        }
+    }
+    Ok(())
+}
+
+fn forecast<B: AsRef<[u8]>, E>(
+    rrd: &Rrd<B>,
+    index: usize,
+    rra: &Rra,
+    each: &mut impl FnMut(fmt::Arguments<'_>, Value<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut number = |key: &str, value| each(format_args!("rra[{index}].{key}"), Value::Number(value));
+    match rra.forecast {
+        Some(Forecast::Predict { alpha, beta, .. }) => {
+            number("alpha", alpha)?;
+            number("beta", beta)?;
+        }
+        Some(Forecast::Seasonal { gamma, smoothing_window, own_window, .. }) => {
+            number("gamma", gamma)?;
+            if own_window {
+                number("smoothing_window", smoothing_window)?;
+            }
+        }
+        Some(Forecast::Failures { delta_pos, delta_neg, window, threshold, .. }) => {
+            number("delta_pos", delta_pos)?;
+            number("delta_neg", delta_neg)?;
+            each(format_args!("rra[{index}].failure_threshold"), Value::Count(threshold))?;
+            each(format_args!("rra[{index}].window_length"), Value::Count(window))?;
+        }
+        _ => {}
+    }
+    for ds in 0..rrd.ds_count() {
+        let state = rrd.forecast_state(index, ds);
+        let slot = |slot: usize| f64_at(state, slot * WORD);
+        let mut tell =
+            |key: &str, value: Value<'_>| each(format_args!("rra[{index}].cdp_prep[{ds}].{key}"), value);
+        match rra.cf {
+            Cf::HwPredict | Cf::MhwPredict => {
+                tell("intercept", Value::Number(slot(2)))?;
+                tell("slope", Value::Number(slot(4)))?;
+                tell("NaN_count", Value::Count(u64_at(state, 6 * WORD)))?;
+            }
+            Cf::Seasonal => tell("seasonal", Value::Number(slot(2)))?,
+            Cf::DevSeasonal => tell("deviation", Value::Number(slot(2)))?,
+            Cf::Failures => tell("history", Value::Text(&rra.history(state)))?,
+            _ => {}
         }
     }
     Ok(())

@@ -49,6 +49,8 @@ pub(super) mod rra_def {
     pub(in crate::rrd) const ROWS: usize = CF + NAME_LEN + 4;
     pub(in crate::rrd) const PDP_PER_ROW: usize = ROWS + WORD;
     pub(in crate::rrd) const XFF: usize = PDP_PER_ROW + WORD;
+    /// The parameters of a forecast, ten words whose first is [`XFF`].
+    pub(in crate::rrd) const PARAMETERS: usize = XFF;
     pub(in crate::rrd) const LEN: usize = XFF + WORDS;
 }
 
@@ -75,6 +77,8 @@ pub(super) mod cdp_prep {
     use super::{WORD, WORDS};
     pub(in crate::rrd) const VALUE: usize = 0;
     pub(in crate::rrd) const UNKNOWN_PDPS: usize = VALUE + WORD;
+    /// The state of a forecast, six words.
+    pub(in crate::rrd) const FORECAST: usize = UNKNOWN_PDPS + WORD;
     pub(in crate::rrd) const PRIMARY: usize = 8 * WORD;
     pub(in crate::rrd) const SECONDARY: usize = PRIMARY + WORD;
     pub(in crate::rrd) const LEN: usize = WORDS;

@@ -19,7 +19,7 @@
 //! error, number, layout, def     texts of errors; reading and printing numbers; offsets; definitions
 //! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
-//! at, reading                    at-style times; what an update's argument says
+//! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
 //! create, update, fetch, dump, restore, tune, info
 //! map                            File: open, lock, map; storing what an update changed
 //! ```
@@ -61,6 +61,7 @@ mod dump;
 mod error;
 mod fetch;
 mod file;
+mod holt_winters;
 mod info;
 mod layout;
 mod map;
@@ -74,7 +75,7 @@ mod update;
 
 pub use cdp::Cdp;
 pub use create::{Overwrite, create, image};
-pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST};
+pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST, Forecast};
 pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError, NumberError,

@@ -248,6 +248,9 @@ impl<R: BufRead> Source<R> {
                     let name = self.word()?;
                     let cf =
                         Cf::from_name(name.as_bytes()).ok_or_else(|| RestoreError::Cf(name.to_owned()))?;
+                    if cf.is_forecast() {
+                        return Err(RestoreError::Forecast(name.to_owned()));
+                    }
                     put_text(&mut def[rra_def::CF..], cf.name());
                 }
                 "pdp_per_row" => put(&mut def, rra_def::PDP_PER_ROW, self.count()?.to_le_bytes()),

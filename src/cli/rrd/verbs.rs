@@ -191,14 +191,8 @@ fn write_rows<B: AsRef<[u8]>>(fetched: &rrd::Fetched<'_, B>, out: &mut impl Writ
     Ok(())
 }
 
-/// The function of that name. The original also knows those of Holt and Winters, which no archive here has.
 fn parse_cf(name: &[u8]) -> Result<Cf, Error> {
-    match name {
-        b"HWPREDICT" | b"MHWPREDICT" | b"SEASONAL" | b"DEVSEASONAL" | b"DEVPREDICT" | b"FAILURES" => {
-            Err(FetchError::NoArchive.into())
-        }
-        _ => Cf::from_name(name).ok_or_else(|| FetchError::Cf(lossy(name)).into()),
-    }
+    Cf::from_name(name).ok_or_else(|| FetchError::Cf(lossy(name)).into())
 }
 
 /// `info FILE`
