@@ -14,6 +14,17 @@ use support::net::{At, Every, Net, answer, ms, silence};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Whether `median` (in seconds) is within 1 ms of the delay that the network says it really gave at `address`, by the
+/// median of its log.
+#[track_caller]
+fn is_as_given(net: &Net, address: &str, median: f64) {
+    let mut given: Vec<f64> =
+        net.requests(address).iter().filter_map(|request| Some(request.delay()?.as_secs_f64())).collect();
+    given.sort_by(f64::total_cmp);
+    let given = given[given.len() / 2];
+    assert!((median - given).abs() < 0.001, "{address}: {median} s recorded, {given} s given");
+}
+
 #[test]
 fn one_variable_is_enough() {
     let net = Net::new();
@@ -30,13 +41,11 @@ fn one_variable_is_enough() {
     });
     monitor.stop();
 
+    let mut medians = Vec::new();
     for (end, values) in &rows[1..] {
         let (loss, median) = (values[1], values[2]);
         assert_eq!(loss, 4.0, "every fifth of 20 was lost in the row of {end}: {values:?}");
-        assert!(
-            (0.010..0.011).contains(&median),
-            "the network's delay was 10 ms, the row of {end} says {median}"
-        );
+        medians.push(median);
         let pings = &values[3..];
         assert_eq!(pings.len(), 20);
         let shape: Vec<bool> = pings.iter().map(|ping| ping.is_nan()).collect();
@@ -44,6 +53,8 @@ fn one_variable_is_enough() {
         assert_eq!(shape, wanted, "lost pings are split to both ends: {pings:?}");
         assert!(pings[2..18].is_sorted(), "{pings:?}");
     }
+    medians.sort_by(f64::total_cmp);
+    is_as_given(&net, "198.18.0.1", medians[medians.len() / 2]);
     let ends: Vec<i64> = rows.iter().map(|(end, _)| *end).collect();
     assert!(ends.windows(2).all(|pair| pair[1] == pair[0] + 1), "no row is missing: {ends:?}");
 
@@ -62,10 +73,10 @@ fn a_dotenv_file_is_enough() {
     desk.write(".env", "# the line to the office\nPING_HOST=198.18.0.1\nLATENCY_STEP=\"1\"\n");
 
     let mut monitor = desk.start(&mut desk.latmon("run"));
-    let rows =
-        monitor.until(LIMIT, "a row", |desk| Some(desk.rows("latency.rrd")).filter(|rows| !rows.is_empty()));
-    assert!((0.030..0.031).contains(&rows[0].1[2]), "{rows:?}");
+    let rows = monitor
+        .until(LIMIT, "two rows", |desk| Some(desk.rows("latency.rrd")).filter(|rows| rows.len() >= 2));
     monitor.stop();
+    is_as_given(&net, "198.18.0.1", rows[1].1[2]);
 }
 
 #[test]
@@ -75,7 +86,7 @@ fn every_target_has_its_archive_in_both_families() {
     net.host("fd00::1", answer().delay(ms(40)).lose(At(vec![])));
     let desk = Desk::new();
 
-    let mut monitor = desk.start(&mut desk.latmon("run 198.18.0.1 fd00::1 localhost --step 1s --pings 4"));
+    let mut monitor = desk.start(&mut desk.latmon("run 198.18.0.1 fd00::1 localhost --step 1s --pings 10"));
     let medians = monitor.until(LIMIT, "two rows of each", |desk| {
         ["198.18.0.1.rrd", "fd00__1.rrd", "localhost.rrd"]
             .map(|file| desk.rows(file).get(1).map(|(_, values)| values[2]))
@@ -84,9 +95,9 @@ fn every_target_has_its_archive_in_both_families() {
     });
     monitor.stop();
 
-    assert!((0.010..0.011).contains(&medians[0]), "{medians:?}");
-    assert!((0.040..0.041).contains(&medians[1]), "{medians:?}");
-    assert!(medians[2] < 0.001, "{medians:?}");
+    is_as_given(&net, "198.18.0.1", medians[0]);
+    is_as_given(&net, "fd00::1", medians[1]);
+    assert!(medians[2] < 0.005, "no far end is nearer than localhost: {medians:?}");
     let svg = desk.done("graph 198.18.0.1 --since 5m -o office.svg");
     assert_eq!(told(&svg), (Some(0), String::new()));
     assert!(desk.read("office.svg").starts_with("<svg"), "an SVG by its ending");

@@ -73,7 +73,7 @@ fn a_terminal_has_a_line_per_round() {
     let [time, target, median, "ms", "0", "%", "ok"] = words[..] else { panic!("{round}") };
     assert_eq!((time.len(), target), ("09:41:05".len(), "198.18.0.1"), "{round}");
     let median: f64 = median.parse().expect("a number");
-    assert!((25.0..26.0).contains(&median), "{round}");
+    assert!((25.0..35.0).contains(&median), "{round}");
     assert_eq!(code, Some(0), "Ctrl-C is a good end:\n{shown}");
     assert_eq!(desk.outbox().len(), 1, "and is told");
 }

@@ -10,10 +10,12 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use crate::rrd::cdp::{Cdp, Due};
-use crate::rrd::def::{ArchiveDef, DsType, Forecast, LATEST_SECS};
+use crate::rrd::def::{ArchiveDef, Cf, DsType, Forecast, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_ds_at, last_update_at};
-use crate::rrd::layout::{LAST_DS_LEN, Layout, WORD, cdp_prep, live_head, pdp_prep, put, stat_head, u64_at};
+use crate::rrd::layout::{
+    LAST_DS_LEN, Layout, WORD, cdp_prep, f64_at, live_head, pdp_prep, put, stat_head, u64_at,
+};
 use crate::rrd::pdp::{Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::rrd::rpn::Stack;
