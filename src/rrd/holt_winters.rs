@@ -314,6 +314,8 @@ pub(super) fn smooth(rows: &mut [u8], ds_count: usize, window: f64, mean_of: Opt
         for row in 0..count {
             let smoothed = f64_at(rows, at(row, ds));
             match mean_of {
+                // A factor of nothing or less is none.
+                Some(Cf::MhwPredict) if *mean <= 0.0 => put_f64(rows, at(row, ds), UNKNOWN),
                 Some(Cf::MhwPredict) => put_f64(rows, at(row, ds), smoothed / *mean),
                 Some(_) => put_f64(rows, at(row, ds), smoothed - *mean),
                 None => {}
