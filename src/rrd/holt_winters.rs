@@ -283,7 +283,7 @@ impl Forecasts<'_> {
     }
 }
 
-/// Smooths a season's rows in place: each becomes the mean of those around it, the year being a circle. SEASONAL is then
+/// Smooths a season's rows in place: each becomes the mean of those around it, the season being a circle. SEASONAL is then
 /// brought back to a mean of nothing (0, or 1 where it is a factor), which is returned per data source: it belongs to the
 /// intercept. Nothing happens while any of it is unknown.
 pub(super) fn smooth(rows: &mut [u8], ds_count: usize, window: f64, mean_of: Option<Cf>) -> Option<Vec<f64>> {
@@ -314,6 +314,8 @@ pub(super) fn smooth(rows: &mut [u8], ds_count: usize, window: f64, mean_of: Opt
         for row in 0..count {
             let smoothed = f64_at(rows, at(row, ds));
             match mean_of {
+                // A factor of nothing or less is none.
+                Some(Cf::MhwPredict) if *mean <= 0.0 => put_f64(rows, at(row, ds), UNKNOWN),
                 Some(Cf::MhwPredict) => put_f64(rows, at(row, ds), smoothed / *mean),
                 Some(_) => put_f64(rows, at(row, ds), smoothed - *mean),
                 None => {}
@@ -321,4 +323,35 @@ pub(super) fn smooth(rows: &mut [u8], ds_count: usize, window: f64, mean_of: Opt
         }
     }
     Some(means)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn smoothed(values: &[f64], window: f64, mean_of: Option<Cf>) -> Option<(Vec<f64>, Vec<f64>)> {
+        let mut rows: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let means = smooth(&mut rows, 1, window, mean_of)?;
+        Some((rows.chunks_exact(WORD).map(|word| f64_at(word, 0)).collect(), means))
+    }
+
+    /// Half a window of 1 to either side, around the circle: (0 + 3 + 6) / 3 and so on; their mean is 4.5.
+    #[test]
+    fn a_season_becomes_the_mean_of_its_neighbours() {
+        let season = [0.0, 3.0, 6.0, 9.0];
+        let means = vec![4.0, 3.0, 6.0, 5.0];
+        assert_eq!(smoothed(&season, 0.5, None), Some((means, vec![4.5])));
+        let around_zero = vec![-0.5, -1.5, 1.5, 0.5];
+        assert_eq!(smoothed(&season, 0.5, Some(Cf::HwPredict)), Some((around_zero, vec![4.5])));
+        let (factors, _) = smoothed(&season, 0.5, Some(Cf::MhwPredict)).unwrap();
+        assert_eq!(factors, [4.0 / 4.5, 3.0 / 4.5, 6.0 / 4.5, 5.0 / 4.5]);
+    }
+
+    #[test]
+    fn a_season_that_is_not_known_or_too_short_stays() {
+        assert_eq!(smoothed(&[0.0, UNKNOWN, 6.0, 9.0], 0.5, None), None);
+        for window in [0.05, 0.0, f64::NAN, f64::INFINITY, -1.0] {
+            assert_eq!(smoothed(&[0.0, 3.0, 6.0, 9.0], window, None), None, "{window}");
+        }
+    }
 }
