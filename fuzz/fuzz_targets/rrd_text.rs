@@ -53,7 +53,8 @@ fn definition(text: &str) {
     let step = Step::new(60).expect("60 is not 0");
     let first: DataSource = "DS:first:GAUGE:120:0:U".parse().expect("it is a data source");
     let before = [first];
-    let source = DataSource::parse(&format!("DS:{text}"), &before).or_else(|_| DataSource::parse(text, &before));
+    let source =
+        DataSource::parse(&format!("DS:{text}"), &before).or_else(|_| DataSource::parse(text, &before));
     let [first] = before;
     let archive = ArchiveDef::parse(&format!("RRA:{text}"), step).or_else(|_| text.parse());
     let mut whole = Definition {
