@@ -20,7 +20,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Runs `latmon WORDS` on a terminal until `found` sees what it wants in all that was shown, then types Ctrl-C; returns
 /// all that was shown, and the exit code.
 fn on_a_terminal(desk: &Desk, words: &str, found: impl Fn(&str) -> bool) -> (String, Option<i32>) {
-    let line = format!("{} {words}", env!("CARGO_BIN_EXE_latmon"));
+    // The shell that script starts must not stand between: Ctrl-C would end it before latmon has said goodbye.
+    let line = format!("exec {} {words}", env!("CARGO_BIN_EXE_latmon"));
     let mut script = Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .current_dir(desk.path(""))
