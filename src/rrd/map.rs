@@ -3,6 +3,8 @@
 mod lock;
 mod once;
 mod region;
+mod set;
+mod sigbus;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -15,13 +17,14 @@ use nix::errno::Errno;
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::Layout;
-use crate::rrd::update::{Options, Updater, store_in};
+use crate::rrd::update::{Options, Template, Updater, store_in};
 use crate::time::UnixTime;
 
 pub use once::{UpdateOptions, Written, tune, update, update_verbosely};
+pub use set::{FileUpdate, Set};
 
-use lock::{Kind, Lock};
-use region::{Map, map};
+use lock::{Kind, Lock, Wait};
+use region::Region;
 
 /// What an archive is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,10 @@ pub enum Access {
 #[derive(Debug)]
 pub struct File {
     place: Place,
-    map: Map,
+    map: Region,
     updater: Updater,
+    /// While the lock is held from one update to the next: what was found when it was taken.
+    held: Option<Layout>,
 }
 
 /// The open file, and how to know it again.
@@ -54,7 +59,17 @@ struct Place {
 #[derive(Debug)]
 pub struct View<'a> {
     rrd: Rrd<&'a [u8]>,
+    place: &'a Place,
+    map: &'a Region,
     _lock: Lock<'a>,
+}
+
+impl View<'_> {
+    /// Ends the reading, and tells whether all that was read was there: another program may have cut the file short
+    /// meanwhile, or its disk have failed.
+    pub fn finish(self) -> Result<(), Error> {
+        self.place.whole(self.map)
+    }
 }
 
 impl<'a> Deref for View<'a> {
@@ -68,19 +83,23 @@ impl<'a> Deref for View<'a> {
 impl File {
     /// Opens and maps the archive, and checks it.
     pub fn open(path: impl Into<PathBuf>, access: Access) -> Result<Self, Error> {
+        Self::open_within(path, access, Wait::Moment)
+    }
+
+    fn open_within(path: impl Into<PathBuf>, access: Access, wait: Wait) -> Result<Self, Error> {
         let path = path.into();
         let file = open(&path, access)?;
-        let lock = Lock::take(&file, Kind::of(access), &path)?;
+        let lock = Lock::take(&file, Kind::of(access), wait, &path)?;
         let metadata = file.metadata().map_err(system(Operation::Stat, &path))?;
         // Mapping the length that was asked for makes the system's own errors those of the original: a folder is "No
         // such device", an empty file an "Invalid argument".
-        let map = map(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
-        if let Err(fault) = check(map.bytes(), metadata.len()) {
-            return Err(Error::Fault { path, fault });
-        }
+        let map = Region::new(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
+        let checked = check(map.bytes(), metadata.len());
         drop(lock);
         let place = Place { path, file, device: metadata.dev(), inode: metadata.ino() };
-        Ok(Self { place, map, updater: Updater::default() })
+        place.whole(&map)?;
+        checked.map_err(|fault| place.fault(fault))?;
+        Ok(Self { place, map, updater: Updater::default(), held: None })
     }
 
     /// The name it was opened by.
@@ -90,9 +109,10 @@ impl File {
 
     /// The archive as it is now, locked for reading until the view is dropped.
     pub fn view(&mut self) -> Result<View<'_>, Error> {
-        let lock = self.place.lock(Kind::Read, self.map.bytes().len())?;
+        self.let_go();
+        let lock = self.place.lock(Kind::Read, Wait::Moment, &self.map)?;
         let rrd = Rrd::new_checked(self.map.bytes()).map_err(|fault| self.place.fault(fault))?;
-        Ok(View { rrd, _lock: lock })
+        Ok(View { rrd, place: &self.place, map: &self.map, _lock: lock })
     }
 
     /// Adds a reading of every data source, in the file's order; NaN is unknown. The value itself goes into the
@@ -110,36 +130,102 @@ impl File {
         })
     }
 
+    /// As [`update`] does it.
+    fn update_as<A: AsRef<[u8]>>(
+        &mut self,
+        options: &UpdateOptions<'_>,
+        arguments: &[A],
+    ) -> Result<(), Error> {
+        let was_held = self.is_held();
+        let layout = self.hold(Wait::Moment)?;
+        let rrd = Rrd::from_parts(self.map.bytes(), layout);
+        let template = options.template.map(|text| Template::parse(text, &rrd)).transpose();
+        let outcome = template.map_err(Error::from).and_then(|template| {
+            let read_as =
+                Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
+            self.change_held(layout, arguments.len(), |index, updater, header, layout| {
+                updater.take_text(header, layout, arguments[index].as_ref(), &read_as)
+            })
+        });
+        if !was_held {
+            self.let_go();
+        }
+        outcome
+    }
+
     /// Takes `count` updates under one lock.
     fn change(
         &mut self,
         count: usize,
         take: impl Fn(usize, &mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
     ) -> Result<(), Error> {
-        let Self { place, map: Map::Write(map), updater } = self else {
-            return Err(Error::ReadOnly { path: self.place.path.clone() });
-        };
-        let _lock = place.lock(Kind::Write, map.len())?;
-        let layout = check(map, map.len() as u64).map_err(|fault| place.fault(fault))?;
-        updater.begin(map, layout);
-        for index in 0..count {
-            let taken = take(index, updater, map, layout);
-            if updater.is_full() || taken.is_err() || index + 1 == count {
-                let Ok(()) = updater.apply(layout, store_in(map));
-            }
-            taken.map_err(|error| Error::Update { path: place.path.clone(), error })?;
+        let was_held = self.is_held();
+        let layout = self.hold(Wait::Moment)?;
+        let outcome = self.change_held(layout, count, take);
+        if !was_held {
+            self.let_go();
         }
-        updater.smooth(map, layout);
-        Ok(())
+        outcome
+    }
+
+    fn change_held(
+        &mut self,
+        layout: Layout,
+        count: usize,
+        take: impl Fn(usize, &mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
+    ) -> Result<(), Error> {
+        let Self { place, map, updater, .. } = self;
+        let bytes = map.bytes_mut().ok_or_else(|| place.read_only())?;
+        let mut taken = Ok(());
+        for index in 0..count {
+            taken = take(index, updater, bytes, layout);
+            if updater.is_full() || taken.is_err() || index + 1 == count {
+                let Ok(()) = updater.apply(layout, store_in(bytes));
+            }
+            if taken.is_err() {
+                break;
+            }
+        }
+        if taken.is_err() || updater.smooth(bytes, layout) {
+            updater.begin(bytes, layout);
+        }
+        place.whole(map)?;
+        taken.map_err(|error| Error::Update { path: place.path.clone(), error })
+    }
+
+    /// Takes the lock for updates, and keeps it until [`File::let_go`]: one look at the file then serves them all.
+    fn hold(&mut self, wait: Wait) -> Result<Layout, Error> {
+        if let Some(layout) = self.held {
+            return Ok(layout);
+        }
+        let Self { place, map, updater, held } = self;
+        if map.bytes_mut().is_none() {
+            return Err(place.read_only());
+        }
+        let lock = place.lock(Kind::Write, wait, map)?;
+        let layout = check(map.bytes(), map.len() as u64).map_err(|fault| place.fault(fault))?;
+        updater.begin(map.bytes(), layout);
+        lock.keep();
+        Ok(*held.insert(layout))
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    fn let_go(&mut self) {
+        if self.held.take().is_some() {
+            drop(Lock::of_holder(&self.place.file));
+        }
     }
 }
 
 impl Place {
     /// Takes the lock, and under it sees whether what was mapped is still the file of that name, and as long as it was.
-    /// Touching the map of a file that was cut short would kill the process.
-    fn lock(&self, kind: Kind, mapped: usize) -> Result<Lock<'_>, Error> {
-        let lock = Lock::take(&self.file, kind, &self.path)?;
-        let (path, mapped) = (|| self.path.clone(), mapped as u64);
+    fn lock(&self, kind: Kind, wait: Wait, map: &Region) -> Result<Lock<'_>, Error> {
+        let lock = Lock::take(&self.file, kind, wait, &self.path)?;
+        self.whole(map)?;
+        let (path, mapped) = (|| self.path.clone(), map.len() as u64);
         match self.path.metadata() {
             Ok(now) if (now.dev(), now.ino()) != (self.device, self.inode) => {
                 Err(Error::Replaced { path: path() })
@@ -151,8 +237,17 @@ impl Place {
         }
     }
 
+    /// Whether the map has been all there until now.
+    fn whole(&self, map: &Region) -> Result<(), Error> {
+        if map.is_torn() { Err(Error::Torn { path: self.path.clone() }) } else { Ok(()) }
+    }
+
     fn fault(&self, fault: Fault) -> Error {
         Error::Fault { path: self.path.clone(), fault }
+    }
+
+    fn read_only(&self) -> Error {
+        Error::ReadOnly { path: self.path.clone() }
     }
 }
 

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::rrd::error::{Error, Fault, Operation};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, stat_head, u64_at};
-use crate::rrd::map::lock::{Kind, Lock};
+use crate::rrd::map::lock::{Kind, Lock, Wait};
 use crate::rrd::map::{Access, File, open, system};
 use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow};
@@ -34,7 +34,7 @@ pub fn update<A: AsRef<[u8]>>(
     options: &UpdateOptions<'_>,
     arguments: &[A],
 ) -> Result<(), Error> {
-    update_by(&mut Updater::default(), path, options, arguments, |_| Ok(()))
+    update_by(&mut Updater::default(), path, options, arguments, Wait::Moment, |_| Ok(()))
 }
 
 /// What `rrdtool updatev` tells of an update.
@@ -54,7 +54,7 @@ pub fn update_verbosely<A: AsRef<[u8]>>(
 ) -> (Written, Result<(), Error>) {
     let (mut updater, mut names) = (Updater::default(), Vec::new());
     updater.watch();
-    let outcome = update_by(&mut updater, path, options, arguments, |rrd| {
+    let outcome = update_by(&mut updater, path, options, arguments, Wait::Moment, |rrd| {
         names = rrd.data_sources().map(|ds| ds.name.to_owned()).collect();
         // The rows of a forecast are made when all others are, and are not noted.
         if rrd.archives().any(|archive| archive.cf.is_forecast()) {
@@ -65,28 +65,27 @@ pub fn update_verbosely<A: AsRef<[u8]>>(
     (Written { names, rows: updater.take_written() }, outcome)
 }
 
-fn update_by<A: AsRef<[u8]>>(
+pub(super) fn update_by<A: AsRef<[u8]>>(
     updater: &mut Updater,
     path: &Path,
     options: &UpdateOptions<'_>,
     arguments: &[A],
+    wait: Wait,
     look: impl FnOnce(&Rrd<&[u8]>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
-    let lock = Lock::take(&file, Kind::Write, path)?;
+    let lock = Lock::take(&file, Kind::Write, wait, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
     look(&rrd)?;
-    let template = options.template.map(|text| Template::parse(text, &rrd)).transpose()?;
-    let read_as = Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
     if rrd.archives().any(|archive| archive.forecast.is_some()) {
         // Forecasts read the rows of their seasons.
         drop(lock);
-        return File::open(path, Access::Write)?.change(arguments.len(), |index, updater, bytes, layout| {
-            updater.take_text(bytes, layout, arguments[index].as_ref(), &read_as)
-        });
+        return File::open_within(path, Access::Write, wait)?.update_as(options, arguments);
     }
+    let template = options.template.map(|text| Template::parse(text, &rrd)).transpose()?;
+    let read_as = Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
     let layout = rrd.layout();
     let store =
         |offset, bytes: &[u8]| file.write_all_at(bytes, offset).map_err(system(Operation::Write, path));
@@ -104,7 +103,7 @@ fn update_by<A: AsRef<[u8]>>(
 /// `rrdtool tune`: makes all of the changes, or none when one is refused.
 pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
-    let _lock = Lock::take(&file, Kind::Write, path)?;
+    let _lock = Lock::take(&file, Kind::Write, Wait::Moment, path)?;
     let before = read_header(&file, path)?;
     let layout = check(&before.bytes, before.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
