@@ -57,7 +57,8 @@ const CLOCKS: &[&str] = &[
 /// Which files may allow `unsafe`, and what for.
 const UNSAFE: &[(&str, &str)] = &[
     ("time.rs", "localtime_r, which knows the abbreviation of a zone"),
-    ("rrd/map.rs", "the memory map of an archive, and the handler of SIGBUS"),
+    ("rrd/map/region.rs", "the memory map of an archive"),
+    ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
     ("probe/socket.rs", "recvmmsg, sendmmsg and control messages, which no safe crate has"),
 ];
 
@@ -392,9 +393,13 @@ impl Source {
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
 
-    /// Whether one of these rooms or files is, or holds, this one.
+    /// Whether one of these rooms or files is, or holds, this one. A file holds the modules in the folder of its name.
     fn is_of(&self, owners: &[&str]) -> bool {
-        owners.iter().any(|owner| *owner == self.room() || *owner == self.path)
+        let holds = |file: &str| {
+            let folder = file.strip_suffix(".rs").and_then(|stem| self.path.strip_prefix(stem));
+            folder.is_some_and(|rest| rest.starts_with('/'))
+        };
+        owners.iter().any(|owner| *owner == self.room() || *owner == self.path || holds(owner))
     }
 
     /// The modules in files of their own that this file declares for tests only.
@@ -802,7 +807,8 @@ fn a_new_room_must_have_a_floor() {
 fn a_crate_is_named_in_its_own_room_only() {
     allowed("graph/canvas.rs", "use plotters::prelude::*; use tiny_skia::Pixmap; use dejavu::sans;");
     allowed("mail/smtp.rs", "use lettre::{Message, Transport};");
-    allowed("rrd/map.rs", "#![allow(unsafe_code)] use memmap2::MmapMut;");
+    allowed("rrd/map.rs", "use memmap2::MmapMut;");
+    allowed("rrd/map/region.rs", "#![allow(unsafe_code)] use memmap2::MmapMut;");
     allowed("probe/icmp.rs", "use socket2::Socket; use etherparse::Icmpv4Slice;");
     allowed("config/value.rs", "use toml::Value; use serde::Deserialize;");
     allowed("cli/mod.rs", "#[derive(clap::Parser)] struct Typed;");
@@ -860,7 +866,7 @@ fn only_the_archive_knows_both_rounds_and_the_engine() {
 #[test]
 fn unsafe_is_listed_and_argued() {
     let argued = "#![allow(unsafe_code)]\nfn f() {\n // SAFETY: it is so.\n let x =\n unsafe { g() };\n}";
-    allowed("rrd/map.rs", argued);
+    allowed("rrd/map/region.rs", argued);
     refused(
         "rrd/file.rs",
         argued,
@@ -878,13 +884,13 @@ fn unsafe_is_listed_and_argued() {
          and does not: take it off",
     );
     refused(
-        "rrd/map.rs",
+        "rrd/map/region.rs",
         &format!("{argued}\nfn f() {{ unsafe {{ g() }} }}\nunsafe impl Send for X {{}}"),
-        "rrd/map.rs:7: unsafe without a SAFETY comment above it
-         rrd/map.rs:8: unsafe without a SAFETY comment above it",
+        "rrd/map/region.rs:7: unsafe without a SAFETY comment above it
+         rrd/map/region.rs:8: unsafe without a SAFETY comment above it",
     );
     let far = format!("#![allow(unsafe_code)]\n// SAFETY: too far.{}unsafe {{ g() }}", "\n".repeat(9));
-    refused("rrd/map.rs", &far, "rrd/map.rs:11: unsafe without a SAFETY comment above it");
+    refused("rrd/map/region.rs", &far, "rrd/map/region.rs:11: unsafe without a SAFETY comment above it");
     for lints in ["", "[lints.rust]\nunsafe_code = \"warn\"", "[lints.clippy]\nunsafe_code = \"deny\""] {
         assert_eq!(check_manifest(&format!("[package]\n\n{lints}\n\n[features]")).len(), 1, "{lints}");
     }

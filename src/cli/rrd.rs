@@ -15,8 +15,8 @@ use latmon::rrd;
 pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write) -> u8 {
     let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
     let outcome = match args[..] {
-        [b"-"] => pipe::serve(&mut io::stdin().lock(), out),
-        [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(&mut io::stdin().lock(), out)),
+        [b"-"] => pipe::serve(io::stdin().lock(), out),
+        [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(io::stdin().lock(), out)),
         _ => dispatch(&args, out),
     }
     .and_then(|()| out.flush().map_err(Error::Output));

@@ -57,6 +57,15 @@ pub enum Error {
         /// Its size now.
         now: u64,
     },
+    /// A part of the file was not there when its map was touched. It is of no use any more: open the file anew.
+    #[error(
+        "'{}' could not be read or written whole: another program cut it short, or its disk is full or failing",
+        path.display()
+    )]
+    Torn {
+        /// Which file.
+        path: PathBuf,
+    },
     /// A file opened for reading was to be updated.
     #[error("'{}' was opened for reading only", path.display())]
     ReadOnly {

@@ -1,26 +1,30 @@
 //! Archives on disk: opening, locking, mapping, storing.
-//!
-//! Locks are those of the open file description (`F_OFD_SETLK`): they exclude rrdtool's own, and unlike those they
-//! also hold between threads and survive the close of another descriptor.
-#![allow(unsafe_code)] // A map of a file can only be made so; each use says what keeps it sound.
+
+mod lock;
+mod once;
+mod region;
+mod set;
+mod sigbus;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
-use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, stat_head, u64_at};
-use crate::rrd::tune::{self, Setting};
-use crate::rrd::update::{Options, Template, Updater, WrittenRow, store_in};
+use crate::rrd::layout::Layout;
+use crate::rrd::update::{Options, Template, Updater, store_in};
 use crate::time::UnixTime;
+
+pub use once::{UpdateOptions, Written, tune, update, update_verbosely};
+pub use set::{FileUpdate, Set};
+
+use lock::{Kind, Lock, Wait};
+use region::Region;
 
 /// What an archive is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +40,10 @@ pub enum Access {
 #[derive(Debug)]
 pub struct File {
     place: Place,
-    map: Map,
+    map: Region,
     updater: Updater,
+    /// While the lock is held from one update to the next: what was found when it was taken.
+    held: Option<Layout>,
 }
 
 /// The open file, and how to know it again.
@@ -49,26 +55,21 @@ struct Place {
     inode: u64,
 }
 
-#[derive(Debug)]
-enum Map {
-    Read(Mmap),
-    Write(MmapMut),
-}
-
-impl Map {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Read(map) => map,
-            Self::Write(map) => map,
-        }
-    }
-}
-
 /// A view of an archive's bytes, under its read lock for as long as it lives.
 #[derive(Debug)]
 pub struct View<'a> {
     rrd: Rrd<&'a [u8]>,
+    place: &'a Place,
+    map: &'a Region,
     _lock: Lock<'a>,
+}
+
+impl View<'_> {
+    /// Ends the reading, and tells whether all that was read was there: another program may have cut the file short
+    /// meanwhile, or its disk have failed.
+    pub fn finish(self) -> Result<(), Error> {
+        self.place.whole(self.map)
+    }
 }
 
 impl<'a> Deref for View<'a> {
@@ -82,19 +83,23 @@ impl<'a> Deref for View<'a> {
 impl File {
     /// Opens and maps the archive, and checks it.
     pub fn open(path: impl Into<PathBuf>, access: Access) -> Result<Self, Error> {
+        Self::open_within(path, access, Wait::Moment)
+    }
+
+    fn open_within(path: impl Into<PathBuf>, access: Access, wait: Wait) -> Result<Self, Error> {
         let path = path.into();
         let file = open(&path, access)?;
-        let lock = Lock::take(&file, Kind::of(access), &path)?;
+        let lock = Lock::take(&file, Kind::of(access), wait, &path)?;
         let metadata = file.metadata().map_err(system(Operation::Stat, &path))?;
         // Mapping the length that was asked for makes the system's own errors those of the original: a folder is "No
         // such device", an empty file an "Invalid argument".
-        let map = map(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
-        if let Err(fault) = check(map.bytes(), metadata.len()) {
-            return Err(Error::Fault { path, fault });
-        }
+        let map = Region::new(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
+        let checked = check(map.bytes(), metadata.len());
         drop(lock);
         let place = Place { path, file, device: metadata.dev(), inode: metadata.ino() };
-        Ok(Self { place, map, updater: Updater::default() })
+        place.whole(&map)?;
+        checked.map_err(|fault| place.fault(fault))?;
+        Ok(Self { place, map, updater: Updater::default(), held: None })
     }
 
     /// The name it was opened by.
@@ -104,9 +109,10 @@ impl File {
 
     /// The archive as it is now, locked for reading until the view is dropped.
     pub fn view(&mut self) -> Result<View<'_>, Error> {
-        let lock = self.place.lock(Kind::Read, self.map.bytes().len())?;
+        self.let_go();
+        let lock = self.place.lock(Kind::Read, Wait::Moment, &self.map)?;
         let rrd = Rrd::new_checked(self.map.bytes()).map_err(|fault| self.place.fault(fault))?;
-        Ok(View { rrd, _lock: lock })
+        Ok(View { rrd, place: &self.place, map: &self.map, _lock: lock })
     }
 
     /// Adds a reading of every data source, in the file's order; NaN is unknown. The value itself goes into the
@@ -124,36 +130,102 @@ impl File {
         })
     }
 
+    /// As [`update`] does it.
+    fn update_as<A: AsRef<[u8]>>(
+        &mut self,
+        options: &UpdateOptions<'_>,
+        arguments: &[A],
+    ) -> Result<(), Error> {
+        let was_held = self.is_held();
+        let layout = self.hold(Wait::Moment)?;
+        let rrd = Rrd::from_parts(self.map.bytes(), layout);
+        let template = options.template.map(|text| Template::parse(text, &rrd)).transpose();
+        let outcome = template.map_err(Error::from).and_then(|template| {
+            let read_as =
+                Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
+            self.change_held(layout, arguments.len(), |index, updater, header, layout| {
+                updater.take_text(header, layout, arguments[index].as_ref(), &read_as)
+            })
+        });
+        if !was_held {
+            self.let_go();
+        }
+        outcome
+    }
+
     /// Takes `count` updates under one lock.
     fn change(
         &mut self,
         count: usize,
         take: impl Fn(usize, &mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
     ) -> Result<(), Error> {
-        let Self { place, map: Map::Write(map), updater } = self else {
-            return Err(Error::ReadOnly { path: self.place.path.clone() });
-        };
-        let _lock = place.lock(Kind::Write, map.len())?;
-        let layout = check(map, map.len() as u64).map_err(|fault| place.fault(fault))?;
-        updater.begin(map, layout);
-        for index in 0..count {
-            let taken = take(index, updater, map, layout);
-            if updater.is_full() || taken.is_err() || index + 1 == count {
-                let Ok(()) = updater.apply(layout, store_in(map));
-            }
-            taken.map_err(|error| Error::Update { path: place.path.clone(), error })?;
+        let was_held = self.is_held();
+        let layout = self.hold(Wait::Moment)?;
+        let outcome = self.change_held(layout, count, take);
+        if !was_held {
+            self.let_go();
         }
-        updater.smooth(map, layout);
-        Ok(())
+        outcome
+    }
+
+    fn change_held(
+        &mut self,
+        layout: Layout,
+        count: usize,
+        take: impl Fn(usize, &mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
+    ) -> Result<(), Error> {
+        let Self { place, map, updater, .. } = self;
+        let bytes = map.bytes_mut().ok_or_else(|| place.read_only())?;
+        let mut taken = Ok(());
+        for index in 0..count {
+            taken = take(index, updater, bytes, layout);
+            if updater.is_full() || taken.is_err() || index + 1 == count {
+                let Ok(()) = updater.apply(layout, store_in(bytes));
+            }
+            if taken.is_err() {
+                break;
+            }
+        }
+        if taken.is_err() || updater.smooth(bytes, layout) {
+            updater.begin(bytes, layout);
+        }
+        place.whole(map)?;
+        taken.map_err(|error| Error::Update { path: place.path.clone(), error })
+    }
+
+    /// Takes the lock for updates, and keeps it until [`File::let_go`]: one look at the file then serves them all.
+    fn hold(&mut self, wait: Wait) -> Result<Layout, Error> {
+        if let Some(layout) = self.held {
+            return Ok(layout);
+        }
+        let Self { place, map, updater, held } = self;
+        if map.bytes_mut().is_none() {
+            return Err(place.read_only());
+        }
+        let lock = place.lock(Kind::Write, wait, map)?;
+        let layout = check(map.bytes(), map.len() as u64).map_err(|fault| place.fault(fault))?;
+        updater.begin(map.bytes(), layout);
+        lock.keep();
+        Ok(*held.insert(layout))
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    fn let_go(&mut self) {
+        if self.held.take().is_some() {
+            drop(Lock::of_holder(&self.place.file));
+        }
     }
 }
 
 impl Place {
     /// Takes the lock, and under it sees whether what was mapped is still the file of that name, and as long as it was.
-    /// Touching the map of a file that was cut short would kill the process.
-    fn lock(&self, kind: Kind, mapped: usize) -> Result<Lock<'_>, Error> {
-        let lock = Lock::take(&self.file, kind, &self.path)?;
-        let (path, mapped) = (|| self.path.clone(), mapped as u64);
+    fn lock(&self, kind: Kind, wait: Wait, map: &Region) -> Result<Lock<'_>, Error> {
+        let lock = Lock::take(&self.file, kind, wait, &self.path)?;
+        self.whole(map)?;
+        let (path, mapped) = (|| self.path.clone(), map.len() as u64);
         match self.path.metadata() {
             Ok(now) if (now.dev(), now.ino()) != (self.device, self.inode) => {
                 Err(Error::Replaced { path: path() })
@@ -165,164 +237,17 @@ impl Place {
         }
     }
 
+    /// Whether the map has been all there until now.
+    fn whole(&self, map: &Region) -> Result<(), Error> {
+        if map.is_torn() { Err(Error::Torn { path: self.path.clone() }) } else { Ok(()) }
+    }
+
     fn fault(&self, fault: Fault) -> Error {
         Error::Fault { path: self.path.clone(), fault }
     }
-}
 
-/// What `rrdtool update` may be told besides its arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UpdateOptions<'a> {
-    /// The data sources that the values are for, `name:name:..`; all of them without it.
-    pub template: Option<&'a [u8]>,
-    /// Arguments that are not later than the last update are skipped in silence.
-    pub skip_past: bool,
-    /// What `N` and relative times mean.
-    pub now: UnixTime,
-}
-
-/// `rrdtool update` of a file that is opened for this alone. It is not mapped: its header is read, and what changed is
-/// written, which takes half the time of a map.
-pub fn update<A: AsRef<[u8]>>(
-    path: &Path,
-    options: &UpdateOptions<'_>,
-    arguments: &[A],
-) -> Result<(), Error> {
-    update_by(&mut Updater::default(), path, options, arguments, |_| Ok(()))
-}
-
-/// What `rrdtool updatev` tells of an update.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Written {
-    /// The names of the data sources.
-    pub names: Vec<String>,
-    /// The rows, in the order in which they were computed.
-    pub rows: Vec<WrittenRow>,
-}
-
-/// As [`update`], and tells the rows that it wrote: after an error those of the arguments before the failing one.
-pub fn update_verbosely<A: AsRef<[u8]>>(
-    path: &Path,
-    options: &UpdateOptions<'_>,
-    arguments: &[A],
-) -> (Written, Result<(), Error>) {
-    let (mut updater, mut names) = (Updater::default(), Vec::new());
-    updater.watch();
-    let outcome = update_by(&mut updater, path, options, arguments, |rrd| {
-        names = rrd.data_sources().map(|ds| ds.name.to_owned()).collect();
-        // The rows of a forecast are made when all others are, and are not noted.
-        if rrd.archives().any(|archive| archive.cf.is_forecast()) {
-            return Err(Error::ForecastRows { path: path.to_owned() });
-        }
-        Ok(())
-    });
-    (Written { names, rows: updater.take_written() }, outcome)
-}
-
-fn update_by<A: AsRef<[u8]>>(
-    updater: &mut Updater,
-    path: &Path,
-    options: &UpdateOptions<'_>,
-    arguments: &[A],
-    look: impl FnOnce(&Rrd<&[u8]>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let file = open(path, Access::Write)?;
-    let lock = Lock::take(&file, Kind::Write, path)?;
-    let header = read_header(&file, path)?;
-    let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
-        .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
-    look(&rrd)?;
-    let template = options.template.map(|text| Template::parse(text, &rrd)).transpose()?;
-    let read_as = Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
-    if rrd.archives().any(|archive| archive.forecast.is_some()) {
-        // Forecasts read the rows of their seasons.
-        drop(lock);
-        return File::open(path, Access::Write)?.change(arguments.len(), |index, updater, bytes, layout| {
-            updater.take_text(bytes, layout, arguments[index].as_ref(), &read_as)
-        });
-    }
-    let layout = rrd.layout();
-    let store =
-        |offset, bytes: &[u8]| file.write_all_at(bytes, offset).map_err(system(Operation::Write, path));
-    updater.begin(&header.bytes, layout);
-    for argument in arguments {
-        let taken = updater.take_text(&header.bytes, layout, argument.as_ref(), &read_as);
-        if updater.is_full() || taken.is_err() {
-            updater.apply(layout, store)?;
-        }
-        taken.map_err(|error| Error::Update { path: path.to_owned(), error })?;
-    }
-    updater.apply(layout, store)
-}
-
-/// `rrdtool tune`: makes all of the changes, or none when one is refused.
-pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(), Error> {
-    let file = open(path, Access::Write)?;
-    let _lock = Lock::take(&file, Kind::Write, path)?;
-    let before = read_header(&file, path)?;
-    let layout = check(&before.bytes, before.file_len)
-        .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
-    let mut header = before.bytes.clone();
-    for (setting, argument) in changes {
-        tune::change(&mut header, layout, *setting, argument.as_ref())?;
-    }
-    // Word by word: what did not change is not touched.
-    for (number, (new, old)) in header.chunks(WORD).zip(before.bytes.chunks(WORD)).enumerate() {
-        if new != old {
-            file.write_all_at(new, (number * WORD) as u64).map_err(system(Operation::Write, path))?;
-        }
-    }
-    Ok(())
-}
-
-struct Header {
-    bytes: Vec<u8>,
-    file_len: u64,
-}
-
-/// Reads as much of the file as its header takes, which nobody knows before having read its beginning.
-fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
-    /// Holds the header of a file of 23 data sources in 5 archives.
-    const FIRST_READ: u64 = 16 << 10;
-    /// A header of thousands of data sources in hundreds of archives; a longer one is no header, and is not read in.
-    const LONGEST: usize = 256 << 20;
-    let metadata = file.metadata().map_err(system(Operation::Stat, path))?;
-    let file_len = metadata.len();
-    if !metadata.is_file() || file_len == 0 {
-        // What the original's map fails with.
-        let errno = if metadata.is_file() { Errno::EINVAL } else { Errno::ENODEV } as i32;
-        return Err(Error::System { operation: Operation::Map, path: path.to_owned(), errno });
-    }
-    let mut bytes = vec![0; file_len.min(FIRST_READ) as usize];
-    let read = |bytes: &mut [u8]| file.read_exact_at(bytes, 0).map_err(system(Operation::Read, path));
-    read(&mut bytes)?;
-    if let Some(layout) = layout_of(&bytes, file_len)
-        && layout.header_len() > bytes.len()
-    {
-        if layout.header_len() > LONGEST {
-            let (data_sources, archives) = (layout.ds_count as u64, layout.rra_count as u64);
-            let fault = Fault::Counts { data_sources, archives };
-            return Err(Error::Fault { path: path.to_owned(), fault });
-        }
-        bytes.resize(layout.header_len(), 0);
-        read(&mut bytes)?;
-    }
-    Ok(Header { bytes, file_len })
-}
-
-/// The layout of the header that begins so; `None` when it is none, or reaches beyond the file. Of the versions the third
-/// has the longest header; for older ones a few bytes more are read than needed.
-fn layout_of(beginning: &[u8], file_len: u64) -> Option<Layout> {
-    let head = beginning.get(..stat_head::LEN).filter(|head| head.starts_with(&COOKIE))?;
-    let word = |at| u64_at(head, at);
-    Layout::new(word(stat_head::DS_COUNT), word(stat_head::RRA_COUNT), MICROSECONDS_SINCE, file_len).ok()
-}
-
-impl<'a> Rrd<&'a [u8]> {
-    /// A view of a header alone; its rows are not there to be read.
-    fn new_checked_header(bytes: &'a [u8], file_len: u64) -> Result<Self, Fault> {
-        let layout = check(bytes, file_len)?;
-        Ok(Self::from_parts(&bytes[..layout.header_len()], layout))
+    fn read_only(&self) -> Error {
+        Error::ReadOnly { path: self.path.clone() }
     }
 }
 
@@ -334,85 +259,10 @@ fn open(path: &Path, access: Access) -> Result<std::fs::File, Error> {
         .map_err(system(Operation::Open, path))
 }
 
-fn map(file: &std::fs::File, access: Access, len: u64) -> io::Result<Map> {
-    let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    if len == 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut options = MmapOptions::new();
-    options.len(len);
-    // SAFETY: the map is of a regular file's whole length. Others who write it take its lock, which is held whenever the
-    // bytes are looked at; against those who do not, no byte is relied on without bounds. Before each use the length is
-    // compared under the lock.
-    unsafe {
-        match access {
-            Access::Read => options.map(file).map(Map::Read),
-            Access::Write => options.map_mut(file).map(Map::Write),
-        }
-    }
-}
-
 fn system(operation: Operation, path: &Path) -> impl Fn(io::Error) -> Error + '_ {
     move |error| Error::System {
         operation,
         path: path.to_owned(),
         errno: error.raw_os_error().unwrap_or(Errno::EIO as i32),
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Read,
-    Write,
-}
-
-impl Kind {
-    fn of(access: Access) -> Self {
-        match access {
-            Access::Read => Self::Read,
-            Access::Write => Self::Write,
-        }
-    }
-}
-
-/// The file's lock, given back when dropped.
-#[derive(Debug)]
-struct Lock<'a>(&'a std::fs::File);
-
-impl<'a> Lock<'a> {
-    /// Takes the lock; where somebody has it, waits a moment for it.
-    fn take(file: &'a std::fs::File, kind: Kind, path: &Path) -> Result<Self, Error> {
-        const TRIES: u32 = 50;
-        const PAUSE: Duration = Duration::from_millis(5);
-        let wanted = match kind {
-            Kind::Read => libc::F_RDLCK,
-            Kind::Write => libc::F_WRLCK,
-        };
-        for _ in 0..TRIES {
-            match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(wanted))) {
-                Ok(_) => return Ok(Self(file)),
-                Err(Errno::EAGAIN | Errno::EACCES) => std::thread::sleep(PAUSE),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(system(Operation::Lock, path)(errno.into())),
-            }
-        }
-        Err(Error::Locked { path: path.to_owned() })
-    }
-}
-
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        // Giving back a lock that is held does not fail, and closing the file would give it back too.
-        let _ = fcntl(self.0, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
-    }
-}
-
-fn whole_file(kind: libc::c_int) -> libc::flock {
-    libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
     }
 }

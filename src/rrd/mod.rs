@@ -21,7 +21,7 @@
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
 //! create, update, fetch, dump, restore, tune, info
-//! map                            File: open, lock, map; storing what an update changed
+//! map                            File, Set: open, lock, map; storing what an update changed
 //! ```
 //!
 //! # Example
@@ -85,7 +85,7 @@ pub use error::{
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
-pub use map::{Access, File, UpdateOptions, View, Written, tune, update, update_verbosely};
+pub use map::{Access, File, FileUpdate, Set, UpdateOptions, View, Written, tune, update, update_verbosely};
 pub use pdp::Pdp;
 pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;

@@ -18,6 +18,8 @@ use super::{Error, lossy};
 
 const DAEMON: Known = value('d', "daemon");
 
+const UPDATE: &[Known] = &[value('t', "template"), flag('s', "skip-past-updates"), DAEMON];
+
 /// `create FILE ..`
 pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     const DEFAULT_STEP: Step = Step::new(300).expect("300 is not 0");
@@ -81,9 +83,14 @@ fn define(step: Step, start: UnixTime, definitions: &[&[u8]]) -> Result<Definiti
 
 /// `update FILE ..`
 pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
-    let parsed = options::parse(args, &[value('t', "template"), flag('s', "skip-past-updates"), DAEMON]);
-    let typed = update_arguments(parsed)?;
+    let typed = update_arguments(options::parse(args, UPDATE))?;
     Ok(rrd::update(path(typed.file), &typed.options, &typed.arguments)?)
+}
+
+/// `update FILE ..` of a file that stays open, and locked.
+pub(super) fn update_in(files: &mut rrd::Set, args: &[&[u8]]) -> Result<(), Error> {
+    let typed = update_arguments(options::parse(args, UPDATE))?;
+    Ok(files.update(path(typed.file), &typed.options, &typed.arguments)?)
 }
 
 /// `updatev FILE ..`

@@ -95,10 +95,11 @@ impl Updater {
         f64_at(bytes, offset as usize)
     }
 
-    /// Smooths the seasons, where that became due, in a file that everything else was stored in.
-    pub(in crate::rrd) fn smooth(&mut self, bytes: &mut [u8], layout: Layout) {
+    /// Smooths the seasons, where that became due, in a file that everything else was stored in; true when it did, and
+    /// what was read of the file before is no longer so.
+    pub(in crate::rrd) fn smooth(&mut self, bytes: &mut [u8], layout: Layout) -> bool {
         if !std::mem::take(&mut self.smoothing_due) {
-            return;
+            return false;
         }
         let mut rows_start = layout.header_len();
         for archive in &self.archives {
@@ -115,5 +116,6 @@ impl Updater {
             }
             rows_start += len;
         }
+        true
     }
 }
