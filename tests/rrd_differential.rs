@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod support {
+    pub(crate) mod files;
     pub(crate) mod rrdtool;
 }
 
@@ -12,6 +13,9 @@ use std::path::Path;
 
 use latmon::rrd::{self, UpdateOptions};
 use latmon::time::UnixTime;
+use support::files::{
+    rows_in_time_order, same_answer, same_bytes, without_last_readings, without_pointers, words,
+};
 use support::rrdtool::{Random, Rrdtool, cases, latmon, seed};
 
 const TYPES: [&str; 8] =
@@ -103,28 +107,6 @@ impl Case {
             1 => argument.truncate(argument.rfind(':').unwrap_or(argument.len())),
             2 => argument.insert(3, 'x'),
             _ => {}
-        }
-        argument
-    }
-
-    /// An argument of a steady series with a season: mostly one step on, now and then two, or a gap.
-    fn season(&mut self) -> String {
-        let steps = match self.random.below(40) {
-            0 => 2.0,
-            1 => 3.0 + self.random.below(9) as f64,
-            2 => 0.5,
-            _ => 1.0,
-        };
-        self.last = (self.last + steps * self.step as f64).floor();
-        let mut argument = self.last.to_string();
-        for _ in 0..self.types.len() {
-            let wave = 20.0 + 10.0 * (self.last / 80.0).sin();
-            argument += &match self.random.below(30) {
-                0 => ":U".to_owned(),
-                1 => format!(":{}", self.random.below(500)),
-                2 => ":-5".to_owned(),
-                _ => format!(":{:.3}", wave + self.random.below(1000) as f64 / 500.0),
-            };
         }
         argument
     }
@@ -250,49 +232,11 @@ fn expression(random: &mut Random, before: usize) -> String {
     words.join(",") + ","
 }
 
-/// The bytes before and behind the pointers of a fresh file, which are random, and the pointers' bounds.
-fn without_pointers(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let word =
-        |at: usize| usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())).unwrap();
-    let (sources, archives) = (word(24), word(32));
-    let pointers = 128 + 120 * (sources + archives) + 16 + 112 * sources + 80 * archives * sources;
-    (&bytes[..pointers], &bytes[pointers + 8 * archives..])
-}
-
-/// The same bytes, told by the words of eight that differ.
-fn same_bytes(ours: &[u8], theirs: &[u8], told: &str) {
-    assert_eq!(ours.len(), theirs.len(), "{told}");
-    let differing: Vec<String> = ours
-        .chunks(8)
-        .zip(theirs.chunks(8))
-        .enumerate()
-        .filter(|(_, (ours, theirs))| ours != theirs)
-        .map(|(word, (ours, theirs))| format!("{}: ours {ours:02x?} theirs {theirs:02x?}", word * 8))
-        .collect();
-    assert!(differing.is_empty(), "{told}\n{}", differing.join("\n"));
-}
-
-/// Blanks out the texts of the last readings: the one thing that a failing argument of the original changes.
-fn without_last_readings(mut bytes: Vec<u8>) -> Vec<u8> {
-    let word =
-        |at: usize| usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())).unwrap();
-    let (sources, archives) = (word(24), word(32));
-    let preps = 128 + 120 * (sources + archives) + 16;
-    for source in 0..sources {
-        bytes[preps + 112 * source..][..30].fill(0);
-    }
-    bytes
-}
-
 fn update_ours(folder: &Path, file: &str, arguments: &[String]) -> Result<(), String> {
     let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(0) };
     // By the name that rrdtool's error texts have, from the folder that holds it.
     rrd::update(&folder.join(file), &options, arguments)
         .map_err(|error| error.to_string().replace(&format!("{}/", folder.display()), ""))
-}
-
-fn words<'a>(verb: &'a str, file: &'a str, rest: &'a [String]) -> Vec<&'a str> {
-    [verb, file].into_iter().chain(rest.iter().map(String::as_str)).collect()
 }
 
 #[test]
@@ -347,92 +291,6 @@ fn create_theirs(rrdtool: &mut Rrdtool, folder: &Path, definition: &[String]) {
     std::fs::rename(folder.join("ours.rrd"), folder.join("theirs.rrd")).unwrap();
 }
 
-/// Forecasting archives, implied and spelled out in every order, through so many steps that seasons are smoothed.
-#[test]
-fn forecasts_leave_the_same_bytes_as_rrdtool() {
-    let (seed, folder) = (seed(), tempfile::tempdir().unwrap());
-    let folder = folder.path();
-    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let mut rrdtool = Rrdtool::start(folder);
-    for number in 0..cases(120) {
-        let mut case = Case::new(seed, number);
-        case.step = 10;
-        case.types = vec!["GAUGE"; 1 + case.random.below(2) as usize];
-        let mut definition = vec!["-s".to_owned(), "10".to_owned(), "-b".to_owned(), case.last.to_string()];
-        for index in 0..case.types.len() {
-            definition.push(format!("DS:ds_{index}:GAUGE:{}:U:U", case.random.pick(&[20, 100])));
-        }
-        let rounds = forecasts(&mut case.random, &mut definition);
-        let told = format!("LATMON_TEST_SEED={seed} case {number}: create {}", definition.join(" "));
-        create_theirs(&mut rrdtool, folder, &definition);
-        assert_eq!(latmon(folder, &words("create", "ours.rrd", &definition)), Ok(vec![]), "{told}");
-        let (ours, theirs) = (read("ours.rrd"), read("theirs.rrd"));
-        assert!(without_pointers(&ours) == without_pointers(&theirs), "{told}: fresh files differ");
-        let version = case.random.pick(&["as it is", "0001", "0002", "0003", "0004", "0005"]);
-        let told = format!("{told}\nas version {version}");
-        let same = as_version(ours, version);
-        for file in ["ours.rrd", "theirs.rrd"] {
-            std::fs::write(folder.join(file), &same).unwrap();
-        }
-        for _ in 0..rounds {
-            let arguments: Vec<String> = (0..1 + case.random.below(12)).map(|_| case.season()).collect();
-            let told = format!("{told}\nupdate {arguments:?}");
-            assert_eq!(update_ours(folder, "ours.rrd", &arguments), Ok(()), "{told}");
-            rrdtool.run(&words("update", "theirs.rrd", &arguments)).expect(&told);
-            same_bytes(&read("ours.rrd"), &read("theirs.rrd"), &told);
-        }
-        if number % 4 == 0 {
-            same_texts(&mut rrdtool, folder, &mut case, &told);
-        }
-    }
-}
-
-/// The file as another version says it: what it can hold depends on the names in it, and not on this.
-fn as_version(mut bytes: Vec<u8>, version: &str) -> Vec<u8> {
-    let word =
-        |at: usize| usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())).unwrap();
-    let micros = 128 + 120 * (word(24) + word(32)) + 8;
-    if version.starts_with('0') {
-        bytes[4..8].copy_from_slice(version.as_bytes());
-    }
-    if ["0001", "0002"].contains(&version) {
-        bytes.drain(micros..micros + 8);
-    }
-    bytes
-}
-
-/// Adds forecasting archives, and says how many updates take them through some seasons.
-fn forecasts(random: &mut Random, definition: &mut Vec<String>) -> u64 {
-    let period = random.pick(&[2, 3, 5, 8, 45, 60]);
-    let rows = period + random.below(10);
-    let (alpha, beta) = (random.pick(&["0.1", "0.5", "0.9"]), random.pick(&["0", "0.0035", "0.3", "1"]));
-    let predict = random.pick(&["HWPREDICT", "MHWPREDICT"]);
-    definition.push(format!("RRA:{}:0.5:{}:5", random.pick(&["AVERAGE", "MAX"]), random.pick(&[1, 3])));
-    if random.one_in(2) {
-        definition.push(format!("RRA:{predict}:{rows}:{alpha}:{beta}:{period}"));
-        definition.push("RRA:LAST:0.5:1:4".to_owned());
-        return 4 + period;
-    }
-    let mut places = [2, 3, 4, 5, 6];
-    for place in (1..places.len()).rev() {
-        places.swap(place, random.below(place as u64 + 1) as usize);
-    }
-    let [hw, season, deviation, expected, failures] = places;
-    let window = random.pick(&["", ":smoothing-window=0.5", ":smoothing-window=1", ":smoothing-window=0"]);
-    let threshold = 1 + random.below(4);
-    let remembered = threshold + random.below(20);
-    let mut archives = [
-        (hw, format!("RRA:{predict}:{rows}:{alpha}:{beta}:{period}:{season}")),
-        (season, format!("RRA:SEASONAL:{period}:0.2:{hw}{window}")),
-        (deviation, format!("RRA:DEVSEASONAL:{period}:0.3:{hw}{window}")),
-        (expected, format!("RRA:DEVPREDICT:{rows}:{deviation}")),
-        (failures, format!("RRA:FAILURES:{period}:{threshold}:{remembered}:{deviation}")),
-    ];
-    archives.sort();
-    definition.extend(archives.map(|(_, text)| text));
-    4 + period
-}
-
 /// Every verb that reads says the same about one file.
 fn same_texts(rrdtool: &mut Rrdtool, folder: &Path, case: &mut Case, told: &str) {
     let mut questions: Vec<Vec<String>> = ["info", "last", "lastupdate", "first", "dump"]
@@ -455,19 +313,6 @@ fn same_texts(rrdtool: &mut Rrdtool, folder: &Path, case: &mut Case, told: &str)
         let (ours, theirs) = (latmon(folder, &question), rrdtool.run(&question));
         same_answer(&ours, &theirs, &format!("{told}\n{question:?}"));
     }
-}
-
-/// The same text, told by the first line that differs; in pipe mode the -1 of a failing `last` is not told apart.
-fn same_answer(ours: &support::rrdtool::Answer, theirs: &support::rrdtool::Answer, told: &str) {
-    let (Ok(our_text), Ok(their_text)) = (ours, theirs) else {
-        assert_eq!(ours.as_ref().map(Vec::len), theirs.as_ref().map(Vec::len), "{told}");
-        return;
-    };
-    let (ours, theirs) = (String::from_utf8_lossy(our_text), String::from_utf8_lossy(their_text));
-    for (our_line, their_line) in ours.lines().zip(theirs.lines()) {
-        assert_eq!(our_line, their_line, "{told}");
-    }
-    assert_eq!(our_text.len(), their_text.len(), "{told}");
 }
 
 /// What `updatev` tells of the rows, its wrong times with it.
@@ -540,24 +385,6 @@ fn random_dumps_are_restored_as_rrdtool_restores_them() {
         same_answer(&latmon.run(&["dump", "ours.rrd"]), &rrdtool.run(&["dump", "theirs.rrd"]), &told);
         // It overwrites in place, and leaves what was longer before behind it.
         std::fs::remove_file(folder.join("theirs.rrd")).unwrap();
-    }
-}
-
-/// Turns each archive so that its newest row is the last one.
-fn rows_in_time_order(bytes: &mut [u8]) {
-    let word = |bytes: &[u8], at: usize| {
-        usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())).unwrap()
-    };
-    let (sources, archives) = (word(bytes, 24), word(bytes, 32));
-    let pointers = 128 + 120 * (sources + archives) + 16 + 112 * sources + 80 * archives * sources;
-    let mut start = pointers + 8 * archives;
-    for archive in 0..archives {
-        let rows = word(bytes, 128 + 120 * (sources + archive) + 24);
-        let newest = word(bytes, pointers + 8 * archive);
-        let len = 8 * sources;
-        bytes[start..start + rows * len].rotate_left((newest + 1) * len);
-        bytes[pointers + 8 * archive..][..8].copy_from_slice(&(rows as u64 - 1).to_le_bytes());
-        start += rows * len;
     }
 }
 
