@@ -106,6 +106,7 @@ pub fn rows_in_time_order(bytes: &mut [u8]) {
     }
 }
 
-pub fn words<'a>(verb: &'a str, file: &'a str, rest: &'a [String]) -> Vec<&'a str> {
-    [verb, file].into_iter().chain(rest.iter().map(String::as_str)).collect()
+/// A command about `f.rrd`.
+pub fn words_of<'a>(verb: &'a str, rest: &'a [String]) -> Vec<&'a str> {
+    [verb, "f.rrd"].into_iter().chain(rest.iter().map(String::as_str)).collect()
 }
