@@ -72,12 +72,6 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
     },
-    /// The rows that an update writes in forecasts cannot be told.
-    #[error("{}: updatev of archives with forecasts is not in latmon yet", path.display())]
-    ForecastRows {
-        /// Which file.
-        path: PathBuf,
-    },
     /// A definition does not hold.
     #[error(transparent)]
     Definition(#[from] DefinitionError),

@@ -4,6 +4,8 @@
 //! file is. Nothing is taken on trust: no element, text or comment may be longer than is sensible, and memory grows with
 //! what was read only.
 
+mod slots;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -21,6 +23,7 @@ use crate::rrd::layout::{
     live_head, pdp_prep, put, put_f64, rra_def, stat_head,
 };
 use crate::rrd::number::{UNKNOWN, parse_number};
+use crate::rrd::restore::slots::Slot;
 use crate::rrd::rpn::Rpn;
 
 /// How an archive is restored.
@@ -248,15 +251,12 @@ impl<R: BufRead> Source<R> {
                     let name = self.word()?;
                     let cf =
                         Cf::from_name(name.as_bytes()).ok_or_else(|| RestoreError::Cf(name.to_owned()))?;
-                    if cf.is_forecast() {
-                        return Err(RestoreError::Forecast(name.to_owned()));
-                    }
                     put_text(&mut def[rra_def::CF..], cf.name());
                 }
                 "pdp_per_row" => put(&mut def, rra_def::PDP_PER_ROW, self.count()?.to_le_bytes()),
                 // Beside the parameters in the first version, among them since.
                 "xff" => put_f64(&mut def, rra_def::XFF, self.number()?),
-                "params" => self.params(&mut def)?,
+                "params" => self.params(&mut def[rra_def::PARAMETERS..])?,
                 "cdp_prep" => preps = self.cdp_preps(sources.len())?,
                 "database" => rows = self.rows(sources, range_check)?,
                 _ => return Err(self.unknown("parse_tag_rra")),
@@ -268,11 +268,11 @@ impl<R: BufRead> Source<R> {
         Ok(RraBytes { def, preps, rows })
     }
 
-    fn params(&mut self, def: &mut [u8]) -> Result<(), RestoreError> {
+    fn params(&mut self, parameters: &mut [u8]) -> Result<(), RestoreError> {
         while self.open()? {
-            match self.name.as_str() {
-                "xff" => put_f64(def, rra_def::XFF, self.number()?),
-                _ => return Err(self.unknown("parse_tag_rra_params")),
+            match slots::parameter(&self.name) {
+                Some(slot) => self.slot(parameters, slot)?,
+                None => return Err(self.unknown("parse_tag_rra_params")),
             }
         }
         Ok(())
@@ -286,20 +286,25 @@ impl<R: BufRead> Source<R> {
             }
             let mut prep = [0; cdp_prep::LEN];
             while self.open()? {
-                match self.name.as_str() {
-                    "primary_value" => put_f64(&mut prep, cdp_prep::PRIMARY, self.number()?),
-                    "secondary_value" => put_f64(&mut prep, cdp_prep::SECONDARY, self.number()?),
-                    "value" => put_f64(&mut prep, cdp_prep::VALUE, self.number()?),
-                    "unknown_datapoints" => {
-                        put(&mut prep, cdp_prep::UNKNOWN_PDPS, self.count()?.to_le_bytes());
-                    }
-                    _ => return Err(self.unknown("parse_tag_rra_cdp_prep")),
+                match slots::state(&self.name) {
+                    Some(slot) => self.slot(&mut prep, slot)?,
+                    None if self.name == "history" => slots::put_history(&mut prep, self.word()?),
+                    None => return Err(self.unknown("parse_tag_rra_cdp_prep")),
                 }
             }
             preps.extend_from_slice(&prep);
         }
         self.columns(wanted, preps.len() / cdp_prep::LEN)?;
         Ok(preps)
+    }
+
+    /// Reads the open element into the word that it is about.
+    fn slot(&mut self, words: &mut [u8], slot: Slot) -> Result<(), RestoreError> {
+        match slot {
+            Slot::Number(slot) => put_f64(words, slot * WORD, self.number()?),
+            Slot::Count(slot) => put(words, slot * WORD, self.count()?.to_le_bytes()),
+        }
+        Ok(())
     }
 
     fn rows(&mut self, sources: &[DsBytes], range_check: bool) -> Result<Vec<u8>, RestoreError> {

@@ -72,7 +72,6 @@ pub(super) struct Updater {
     /// The data sources that take readings.
     inputs: Vec<usize>,
     stack: Stack,
-    /// All archives, when some of them forecast.
     archives: Vec<ArchiveDef>,
     smoothing_due: bool,
     /// The live part before an argument that can still fail while it is computed.
@@ -136,9 +135,6 @@ impl Updater {
         self.smoothing_due = false;
         self.archives.clear();
         self.archives.extend((0..layout.rra_count).map(|rra| archive_def(header, layout, rra)));
-        if !self.archives.iter().any(|archive| archive.forecast.is_some()) {
-            self.archives.clear();
-        }
         self.inputs.clear();
         let takes_readings =
             |ds: &usize| !matches!(DsDef::read(header, layout, *ds).ds_type, DsType::Compute(_));
@@ -417,41 +413,38 @@ impl Updater {
     fn close_rows(&mut self, header: &[u8], layout: Layout, timing: &Timing, step: Step, until: u64) {
         let mut rows_start = layout.header_len() as u64;
         for rra in 0..layout.rra_count {
-            let def = archive_def(header, layout, rra);
+            let def = self.archives[rra];
             if def.forecast.is_none() {
-                let first_new = self.rows.len();
-                self.consolidate(layout, rra, &def, timing, rows_start);
-                self.note_rows(first_new, layout, &def, until, step);
+                self.consolidate(layout, rra, &def, timing);
             } else {
                 self.begin_forecast(header, layout, rra, timing.elapsed, rows_start);
             }
             rows_start += def.rows * layout.row_len() as u64;
         }
-        if !self.archives.is_empty() {
-            self.forecast(header, layout, timing);
+        self.forecast(header, layout, timing);
+        let mut rows_start = layout.header_len() as u64;
+        for rra in 0..layout.rra_count {
+            let def = self.archives[rra];
+            let first_new = self.rows.len();
+            let due = Due::new(&def, timing.first_pdp, timing.elapsed);
+            self.write_rows(layout, rra, &def, due, rows_start);
+            self.note_rows(first_new, layout, &def, until, step);
+            rows_start += def.rows * layout.row_len() as u64;
         }
     }
 
-    fn consolidate(
-        &mut self,
-        layout: Layout,
-        rra: usize,
-        def: &ArchiveDef,
-        timing: &Timing,
-        rows_start: u64,
-    ) {
+    fn consolidate(&mut self, layout: Layout, rra: usize, def: &ArchiveDef, timing: &Timing) {
         let due = Due::new(def, timing.first_pdp, timing.elapsed);
         let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
         for (prep, pdp) in self.live[first_prep..].chunks_exact_mut(cdp_prep::LEN).zip(&self.pdps) {
             Cdp::read(prep).consolidate(def, due, *pdp, timing.elapsed).write(prep);
         }
-        if due.rows == 0 {
-            return;
-        }
-        self.write_rows(layout, rra, def, due, rows_start);
     }
 
     fn write_rows(&mut self, layout: Layout, rra: usize, def: &ArchiveDef, due: Due, rows_start: u64) {
+        if due.rows == 0 {
+            return;
+        }
         let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
         let pointer = layout.rra_ptr(rra) - layout.live_head();
         let mut row = u64_at(&self.live, pointer);

@@ -34,7 +34,7 @@ pub fn update<A: AsRef<[u8]>>(
     options: &UpdateOptions<'_>,
     arguments: &[A],
 ) -> Result<(), Error> {
-    update_by(&mut Updater::default(), path, options, arguments, Wait::Moment, |_| Ok(()))
+    update_by(&mut Updater::default(), path, options, arguments, Wait::Moment, |_| {})
 }
 
 /// What `rrdtool updatev` tells of an update.
@@ -56,11 +56,6 @@ pub fn update_verbosely<A: AsRef<[u8]>>(
     updater.watch();
     let outcome = update_by(&mut updater, path, options, arguments, Wait::Moment, |rrd| {
         names = rrd.data_sources().map(|ds| ds.name.to_owned()).collect();
-        // The rows of a forecast are made when all others are, and are not noted.
-        if rrd.archives().any(|archive| archive.cf.is_forecast()) {
-            return Err(Error::ForecastRows { path: path.to_owned() });
-        }
-        Ok(())
     });
     (Written { names, rows: updater.take_written() }, outcome)
 }
@@ -71,18 +66,23 @@ pub(super) fn update_by<A: AsRef<[u8]>>(
     options: &UpdateOptions<'_>,
     arguments: &[A],
     wait: Wait,
-    look: impl FnOnce(&Rrd<&[u8]>) -> Result<(), Error>,
+    look: impl FnOnce(&Rrd<&[u8]>),
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let lock = Lock::take(&file, Kind::Write, wait, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
-    look(&rrd)?;
+    look(&rrd);
     if rrd.archives().any(|archive| archive.forecast.is_some()) {
         // Forecasts read the rows of their seasons.
         drop(lock);
-        return File::open_within(path, Access::Write, wait)?.update_as(options, arguments);
+        let mut file = File::open_within(path, Access::Write, wait)?;
+        std::mem::swap(&mut file.updater, updater);
+        let outcome = file.update_as(options, arguments);
+        // It knows what was written, for whoever wants to be told.
+        std::mem::swap(&mut file.updater, updater);
+        return outcome;
     }
     let template = options.template.map(|text| Template::parse(text, &rrd)).transpose()?;
     let read_as = Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };

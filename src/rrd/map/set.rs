@@ -92,7 +92,7 @@ impl Set {
     ) -> Result<(), Error> {
         self.locking(|set, wait| {
             if set.is_first_use(path.as_os_str()) {
-                return update_by(&mut set.updater, path, options, arguments, wait, |_| Ok(()));
+                return update_by(&mut set.updater, path, options, arguments, wait, |_| {});
             }
             let outcome = set.hold(path, wait)?.update_as(options, arguments);
             if matches!(outcome, Err(Error::Torn { .. })) {
