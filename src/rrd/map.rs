@@ -18,6 +18,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, stat_head, u64_at};
+use crate::rrd::number::UNKNOWN;
 use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow, store_in};
 use crate::time::UnixTime;
@@ -262,17 +263,18 @@ pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(),
     let before = read_header(&file, path)?;
     let layout = check(&before.bytes, before.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
-    let mut header = before.bytes.clone();
-    for (setting, argument) in changes {
-        tune::change(&mut header, layout, *setting, argument.as_ref())?;
-    }
+    let changed = tune::change(&before.bytes, layout, changes)?;
+    let write = |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(system(Operation::Write, path));
     // Word by word: what did not change is not touched.
-    for (number, (new, old)) in header.chunks(WORD).zip(before.bytes.chunks(WORD)).enumerate() {
+    for (number, (new, old)) in changed.header.chunks(WORD).zip(before.bytes.chunks(WORD)).enumerate() {
         if new != old {
-            file.write_all_at(new, (number * WORD) as u64).map_err(system(Operation::Write, path))?;
+            write(new, (number * WORD) as u64)?;
         }
     }
-    Ok(())
+    let forgotten = changed.forgotten.iter();
+    forgotten
+        .flat_map(|ds| tune::forecast::seasons_of(&changed.header, layout, *ds))
+        .try_for_each(|at| write(&UNKNOWN.to_le_bytes(), at))
 }
 
 struct Header {
