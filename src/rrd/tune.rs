@@ -1,6 +1,9 @@
-//! Changes of what a data source is and of what forecasts are set to, in place.
+//! Changes of a file that is there: what its data sources are and what forecasts are set to, in place; and by
+//! [`reshape`] what it consists of.
 
+mod fill;
 pub(super) mod forecast;
+pub(super) mod reshape;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -360,22 +360,16 @@ pub(super) fn tune(args: &[&[u8]]) -> Result<(), Error> {
     let Some((file, arguments)) = parsed.words.split_first() else {
         return Err(Error::Usage("missing file name"));
     };
-    let mut changes = Vec::new();
+    let (mut changes, mut step) = (Vec::new(), None);
     for option in parsed.options {
         let Typed { long, value } = option?;
         match SETTINGS.iter().find(|(known, _)| known.long == long) {
             Some((_, setting)) => changes.push((*setting, value)),
             None if long == "daemon" => refuse_daemon(value)?,
-            None => return Err(Error::OptionNotYet(long)),
+            None => step = Some(parse_step(value)?),
         }
     }
-    if let Some(argument) = arguments.first() {
-        let starts = |start: &&[u8]| argument.starts_with(start);
-        let is_shape = [&b"DS:"[..], b"DEL:", b"RRA:", b"DELRRA:", b"RRA#"].iter().any(starts);
-        let argument = lossy(argument);
-        return Err(if is_shape { Error::NotYet(argument) } else { Error::TuneArgument(argument) });
-    }
-    Ok(rrd::tune(path(file), &changes)?)
+    Ok(rrd::tune(path(file), &changes, arguments, step)?)
 }
 
 /// The one word of a verb that takes nothing but a file.

@@ -27,6 +27,55 @@ pub enum TuneError {
     /// A parameter of forecasts.
     #[error(transparent)]
     Forecast(ForecastSetting),
+    /// A change of what the file consists of.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+}
+
+/// Why a change of what a file consists of was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// None of the words that tune knows.
+    #[error("unparseable argument: {0}")]
+    Word(String),
+    /// `DELRRA:` without the index of an archive.
+    #[error("DELRRA requires a non-negative, integer argument")]
+    Index,
+    /// `RRA#` without an index, an operation and a count.
+    #[error("Failed to parse RRA# command")]
+    Length,
+    /// `RRA#` with an operation other than `+`, `-` and `=`.
+    #[error("Failed to parse RRA# command: invalid operation: {0}")]
+    Operation(char),
+    /// A step that is not shorter, or of which several do not make the old one.
+    #[error(
+        "invalid 'newstep' parameter. The newsize must divide the old step parameter without a remainder."
+    )]
+    Step,
+    /// A forecast's rows are steps; with another step it would be none.
+    #[error("the step of a file with forecasts cannot be changed: delete their archives first")]
+    StepOfForecasts,
+    /// No data source would be left.
+    #[error("the last data source cannot be deleted")]
+    NoDataSource,
+    /// A data source that is to go is in the expression of one that stays.
+    #[error("data source '{name}' cannot be deleted: '{by}' is computed from it")]
+    NeededSource {
+        /// The one that is to go.
+        name: String,
+        /// The one that stays.
+        by: String,
+    },
+    /// An archive that is to go is what a forecast that stays works with.
+    #[error("RRA {needed} cannot be deleted: RRA {by} ({cf}) works with it")]
+    NeededArchive {
+        /// The index of the one that is to go.
+        needed: u64,
+        /// The index of the one that stays.
+        by: usize,
+        /// Its function.
+        cf: &'static str,
+    },
 }
 
 /// Why a parameter of forecasts was refused.
