@@ -151,8 +151,6 @@ enum Error {
     XmlFile(String),
     #[error("standard input has the commands: restore from a file")]
     InputTaken,
-    #[error("unparseable argument: {0}")]
-    TuneArgument(String),
     #[error("creating arguments")]
     Quotes,
     #[error("invalid parameter count for {0}")]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 pub use restore::RestoreError;
-pub use tune::TuneError;
+pub use tune::{ForecastSetting, ShapeError, TuneError};
 
 /// Why an operation on an archive failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -79,8 +79,8 @@ pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST, Forecast
 pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError,
-    ForecastError, NumberError, Operation, RestoreError, RpnError, Section, TemplateError, TimeError,
-    TuneError, UpdateError,
+    ForecastError, ForecastSetting, NumberError, Operation, RestoreError, RpnError, Section, ShapeError,
+    TemplateError, TimeError, TuneError, UpdateError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};

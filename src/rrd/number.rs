@@ -91,7 +91,7 @@ fn scaled(mut number: f64, exponent: i64) -> f64 {
 }
 
 /// The words that stand for a number, recognised by how a text begins: `nano` and `infinity` pass too.
-fn special(text: &[u8]) -> Option<f64> {
+pub(super) fn special(text: &[u8]) -> Option<f64> {
     let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
     if begins(b"-nan") {
         Some(UNKNOWN)

@@ -162,6 +162,17 @@ impl Rpn {
         text
     }
 
+    /// The same expression where the data sources have other indexes; the index of one that is gone is the error.
+    pub(super) fn with_sources(mut self, moved: impl Fn(usize) -> Option<usize>) -> Result<Self, usize> {
+        for node in &mut self.nodes[..self.len] {
+            if let Node::Source(source) = node {
+                let old = usize::from(*source);
+                *source = moved(old).and_then(|new| u16::try_from(new).ok()).ok_or(old)?;
+            }
+        }
+        Ok(self)
+    }
+
     /// The highest index of a data source in it.
     pub(super) fn last_source(&self) -> Option<usize> {
         let source =

@@ -343,50 +343,40 @@ pub(super) fn restore(args: &[&[u8]]) -> Result<(), Error> {
 
 /// `tune FILE ..`
 pub(super) fn tune(args: &[&[u8]]) -> Result<(), Error> {
-    const SETTINGS: [(Known, Setting); 5] = [
+    const SETTINGS: [(Known, Setting); 16] = [
         (value('h', "heartbeat"), Setting::Heartbeat),
         (value('i', "minimum"), Setting::Minimum),
         (value('a', "maximum"), Setting::Maximum),
         (value('d', "data-source-type"), Setting::DsType),
         (value('r', "data-source-rename"), Setting::Name),
+        (value('p', "deltapos"), Setting::DeltaPos),
+        (value('n', "deltaneg"), Setting::DeltaNeg),
+        (value('w', "window-length"), Setting::WindowLength),
+        (value('f', "failure-threshold"), Setting::FailureThreshold),
+        (value('x', "alpha"), Setting::Alpha),
+        (value('y', "beta"), Setting::Beta),
+        (value('z', "gamma"), Setting::Gamma),
+        (value('v', "gamma-deviation"), Setting::GammaDeviation),
+        (value('s', "smoothing-window"), Setting::SmoothingWindow),
+        (value('S', "smoothing-window-deviation"), Setting::SmoothingWindowDeviation),
+        (value('b', "aberrant-reset"), Setting::AberrantReset),
     ];
-    // Of these the first has no meaning without arguments that change the file's shape; the others are Holt's and Winters'.
-    let later = [
-        value('t', "step"),
-        value('p', "deltapos"),
-        value('n', "deltaneg"),
-        value('w', "window-length"),
-        value('f', "failure-threshold"),
-        value('x', "alpha"),
-        value('y', "beta"),
-        value('z', "gamma"),
-        value('v', "gamma-deviation"),
-        value('s', "smoothing-window"),
-        value('S', "smoothing-window-deviation"),
-        value('b', "aberrant-reset"),
-        Known { short: Some(b'D'), ..DAEMON },
-    ];
-    let known: Vec<Known> = SETTINGS.iter().map(|(known, _)| *known).chain(later).collect();
+    let others = [value('t', "step"), Known { short: Some(b'D'), ..DAEMON }];
+    let known: Vec<Known> = SETTINGS.iter().map(|(known, _)| *known).chain(others).collect();
     let parsed = options::parse(args, &known);
     let Some((file, arguments)) = parsed.words.split_first() else {
         return Err(Error::Usage("missing file name"));
     };
-    let mut changes = Vec::new();
+    let (mut changes, mut step) = (Vec::new(), None);
     for option in parsed.options {
         let Typed { long, value } = option?;
         match SETTINGS.iter().find(|(known, _)| known.long == long) {
             Some((_, setting)) => changes.push((*setting, value)),
             None if long == "daemon" => refuse_daemon(value)?,
-            None => return Err(Error::OptionNotYet(long)),
+            None => step = Some(parse_step(value)?),
         }
     }
-    if let Some(argument) = arguments.first() {
-        let starts = |start: &&[u8]| argument.starts_with(start);
-        let is_shape = [&b"DS:"[..], b"DEL:", b"RRA:", b"DELRRA:", b"RRA#"].iter().any(starts);
-        let argument = lossy(argument);
-        return Err(if is_shape { Error::NotYet(argument) } else { Error::TuneArgument(argument) });
-    }
-    Ok(rrd::tune(path(file), &changes)?)
+    Ok(rrd::tune(path(file), &changes, arguments, step)?)
 }
 
 /// The one word of a verb that takes nothing but a file.

@@ -2,19 +2,24 @@
 //!
 //! It is not mapped: its header is read, and what changed is written, which takes half the time of a map.
 
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::rrd::error::{Error, Fault, Operation};
+use crate::rrd::create::{Overwrite, write_new};
+use crate::rrd::error::{DefinitionError, Error, Fault, Operation};
 use crate::rrd::file::{Rrd, check};
-use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, stat_head, u64_at};
+use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, put_f64, stat_head, u64_at};
 use crate::rrd::map::lock::{Kind, Lock, Wait};
 use crate::rrd::map::{Access, File, open, system};
+use crate::rrd::number::UNKNOWN;
+use crate::rrd::tune::reshape::Shape;
 use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow};
-use crate::time::UnixTime;
+use crate::time::{Step, UnixTime};
 
 /// What `rrdtool update` may be told besides its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,24 +105,45 @@ pub(super) fn update_by<A: AsRef<[u8]>>(
     updater.apply(layout, store)
 }
 
-/// `rrdtool tune`: makes all of the changes, or none when one is refused.
-pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(), Error> {
+/// `rrdtool tune`: makes all of the changes, or none when one is refused. Settings are changed in place; where there are
+/// words about data sources and archives that come, go or change their length ([`TuneError`] tells which), the file is
+/// made anew, with a shorter step where one is wanted.
+pub fn tune<A: AsRef<[u8]>>(
+    path: &Path,
+    changes: &[(Setting, A)],
+    words: &[A],
+    step: Option<Step>,
+) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let _lock = Lock::take(&file, Kind::Write, Wait::Moment, path)?;
     let before = read_header(&file, path)?;
     let layout = check(&before.bytes, before.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
-    let mut header = before.bytes.clone();
-    for (setting, argument) in changes {
-        tune::change(&mut header, layout, *setting, argument.as_ref())?;
-    }
-    // Word by word: what did not change is not touched.
-    for (number, (new, old)) in header.chunks(WORD).zip(before.bytes.chunks(WORD)).enumerate() {
-        if new != old {
-            file.write_all_at(new, (number * WORD) as u64).map_err(system(Operation::Write, path))?;
+    let changed = tune::change(&before.bytes, layout, changes)?;
+    let shape = Shape::parse(words)?;
+    let forgotten = changed.forgotten.iter();
+    let forgotten = forgotten.flat_map(|ds| tune::forecast::seasons_of(&changed.header, layout, *ds));
+    if words.is_empty() {
+        let write = |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(system(Operation::Write, path));
+        // Word by word: what did not change is not touched.
+        for (number, (new, old)) in changed.header.chunks(WORD).zip(before.bytes.chunks(WORD)).enumerate() {
+            if new != old {
+                write(new, (number * WORD) as u64)?;
+            }
         }
+        return forgotten.map(|at| write(&UNKNOWN.to_le_bytes(), at)).collect();
     }
-    Ok(())
+    let too_large = || Error::Definition(DefinitionError::TooLarge(before.file_len));
+    let mut bytes = Vec::new();
+    let len = usize::try_from(before.file_len).map_err(|_| too_large())?;
+    bytes.try_reserve_exact(len).map_err(|_| too_large())?;
+    bytes.resize(len, 0);
+    file.read_exact_at(&mut bytes, 0).map_err(system(Operation::Read, path))?;
+    bytes[..layout.header_len()].copy_from_slice(&changed.header[..layout.header_len()]);
+    forgotten.for_each(|at| put_f64(&mut bytes, at as usize, UNKNOWN));
+    let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+    let new = tune::reshape::reshaped(&rrd, &shape, step, path.as_os_str().as_bytes())?;
+    write_new(path, Overwrite::Yes, new.len() as u64, |mut file| file.write_all(&new))
 }
 
 struct Header {
