@@ -48,7 +48,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
 }
 
 /// Where changes go that are stored in memory; the check has bounded every offset.
-pub(super) fn store_in(bytes: &mut [u8]) -> impl FnMut(u64, &[u8]) -> Result<(), Infallible> {
+fn store_in(bytes: &mut [u8]) -> impl FnMut(u64, &[u8]) -> Result<(), Infallible> {
     |offset, changed| {
         bytes[offset as usize..][..changed.len()].copy_from_slice(changed);
         Ok(())
@@ -143,6 +143,11 @@ impl Updater {
         let takes_readings =
             |ds: &usize| !matches!(DsDef::read(header, layout, *ds).ds_type, DsType::Compute(_));
         self.inputs.extend((0..layout.ds_count).filter(takes_readings));
+    }
+
+    /// Whether some archives are forecasts: what is then handed over as the header must be the whole file.
+    pub(super) fn has_forecasts(&self) -> bool {
+        !self.archives.is_empty()
     }
 
     /// Takes one update with a value per data source that takes one, in the file's order; NaN is unknown.
