@@ -150,7 +150,7 @@ impl File {
     ) -> Result<(), Error> {
         let was_held = self.is_held();
         let layout = self.hold(Wait::Moment)?;
-        let rrd = Rrd::from_parts(self.map.bytes(), layout);
+        let rrd = Rrd::from_parts(self.map.saved(), layout);
         let template = options.template.map(|text| Template::parse(text, &rrd)).transpose();
         let outcome = template.map_err(Error::from).and_then(|template| {
             let read_as =
