@@ -204,6 +204,8 @@ pub enum Recorded {
 #[derive(Debug)]
 pub struct Archives {
     targets: HashMap<String, Entry>,
+    /// The files, as many of them open as the system allows.
+    files: rrd::Set,
     _lock: Lock,
 }
 
@@ -219,7 +221,6 @@ struct Entry {
 /// An archive that can be updated.
 #[derive(Debug)]
 struct Open {
-    rrd: rrd::File,
     rhythm: Rhythm,
     columns: Columns,
     /// One value per data source, kept between updates.
@@ -235,10 +236,10 @@ impl Archives {
     pub fn open(settings: &Settings, now: UnixTime) -> Result<Self, Error> {
         let lock = Lock::take(&settings.data_dir)?;
         let mut targets = HashMap::with_capacity(settings.targets.len());
-        let mut first_error = None;
+        let (mut files, mut first_error) = (rrd::Set::new(), None);
         for target in &settings.targets {
             let file = path(&settings.data_dir, &target.target.name);
-            let open = match Open::new(&file, target, now) {
+            let open = match Open::new(&mut files, &file, target, now) {
                 Ok(open) => Some(open),
                 Err(error) if error.is_about_settings() => return Err(error),
                 Err(error) => {
@@ -251,7 +252,7 @@ impl Archives {
         }
         match first_error {
             Some(error) if targets.values().all(|entry| entry.open.is_none()) => Err(error),
-            _ => Ok(Self { targets, _lock: lock }),
+            _ => Ok(Self { targets, files, _lock: lock }),
         }
     }
 
@@ -263,15 +264,15 @@ impl Archives {
     /// Stores a round.
     pub fn record(&mut self, round: &Round) -> Recorded {
         match self.targets.get_mut(&round.target().name) {
-            Some(entry) => entry.record(round),
+            Some(entry) => entry.record(&mut self.files, round),
             None => Recorded::StillFailing,
         }
     }
 }
 
 impl Entry {
-    fn record(&mut self, round: &Round) -> Recorded {
-        match self.store(round) {
+    fn record(&mut self, files: &mut rrd::Set, round: &Round) -> Recorded {
+        match self.store(files, round) {
             Ok(None) => match std::mem::take(&mut self.missed) {
                 0 => Recorded::Stored,
                 missed => Recorded::Recovered { missed },
@@ -281,6 +282,7 @@ impl Entry {
                 if !matches!(error, Error::OtherWriter { .. }) {
                     // Opened anew for the next round: the file may have been put back, or made room for.
                     self.open = None;
+                    files.close(&self.file);
                 }
                 self.miss(Recorded::Failed(error))
             }
@@ -293,17 +295,22 @@ impl Entry {
     }
 
     /// Stores the round, or returns the archive's last update where that is not before the round's end.
-    fn store(&mut self, round: &Round) -> Result<Option<UnixTime>, Error> {
+    fn store(&mut self, files: &mut rrd::Set, round: &Round) -> Result<Option<UnixTime>, Error> {
         let open = match &mut self.open {
             Some(open) => open,
-            closed => closed.insert(Open::new(&self.file, &self.settings, round.start())?),
+            closed => closed.insert(Open::new(files, &self.file, &self.settings, round.start())?),
         };
-        open.store(round, &self.file)
+        open.store(files, round, &self.file)
     }
 }
 
 impl Open {
-    fn new(file: &Path, settings: &TargetSettings, now: UnixTime) -> Result<Self, Error> {
+    fn new(
+        files: &mut rrd::Set,
+        file: &Path,
+        settings: &TargetSettings,
+        now: UnixTime,
+    ) -> Result<Self, Error> {
         if !file.exists() {
             folder::make_parent(file)?;
             let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
@@ -312,11 +319,11 @@ impl Open {
                 .map_err(Error::of_file(file))?;
         }
         let failed = Error::of_file(file);
-        let mut rrd = rrd::File::open(file, rrd::Access::Write).map_err(failed)?;
-        let view = rrd.view().map_err(failed)?;
+        files.close(file);
+        let view = files.file(file).and_then(rrd::File::view).map_err(failed)?;
         let columns = Columns::find(&view, file)?;
         let rhythm = Rhythm { step: view.step(), pings: columns.pings() };
-        drop(view);
+        view.finish().map_err(failed)?;
         if !settings.step.allows(rhythm.step) {
             let wanted = settings.step.value();
             return Err(Error::OtherStep { file: file.to_owned(), found: rhythm.step, wanted });
@@ -326,14 +333,15 @@ impl Open {
             return Err(Error::OtherPings { file: file.to_owned(), found: rhythm.pings, wanted });
         }
         let values = vec![f64::NAN; columns.data_sources()];
-        Ok(Self { rrd, rhythm, columns, values, seen: None })
+        Ok(Self { rhythm, columns, values, seen: None })
     }
 
     /// Stores the round; where the archive's last update lies before the round's start, what lies between is stored as
     /// unknown first: nobody watched then, and rrdtool would spread the round over it.
-    fn store(&mut self, round: &Round, file: &Path) -> Result<Option<UnixTime>, Error> {
+    fn store(&mut self, files: &mut rrd::Set, round: &Round, file: &Path) -> Result<Option<UnixTime>, Error> {
         let failed = Error::of_file(file);
-        let last = self.rrd.view().map_err(failed)?.last_update();
+        let rrd = files.file(file).map_err(failed)?;
+        let last = rrd.view().map_err(failed)?.last_update();
         if self.seen.replace(last).is_some_and(|seen| seen != last) {
             return Err(Error::OtherWriter { file: file.to_owned(), last });
         }
@@ -342,10 +350,10 @@ impl Open {
         }
         if last < round.start() {
             self.values.fill(f64::NAN);
-            self.rrd.update(round.start(), &self.values).map_err(failed)?;
+            rrd.update(round.start(), &self.values).map_err(failed)?;
         }
         self.columns.fill(round, &mut self.values);
-        self.rrd.update(round.end(), &self.values).map_err(failed)?;
+        rrd.update(round.end(), &self.values).map_err(failed)?;
         self.seen = Some(round.end());
         Ok(None)
     }

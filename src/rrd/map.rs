@@ -17,13 +17,14 @@ use nix::errno::Errno;
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::Layout;
-use crate::rrd::update::{Options, Template, Updater, store_in};
+use crate::rrd::update::{Options, Template, Updater};
 use crate::time::UnixTime;
 
 pub use once::{UpdateOptions, Written, tune, update, update_verbosely};
 pub use set::{FileUpdate, Set};
 
 use lock::{Kind, Lock, Wait};
+use once::header_len;
 use region::Region;
 
 /// What an archive is opened for.
@@ -89,17 +90,26 @@ impl File {
     fn open_within(path: impl Into<PathBuf>, access: Access, wait: Wait) -> Result<Self, Error> {
         let path = path.into();
         let file = open(&path, access)?;
-        let lock = Lock::take(&file, Kind::of(access), wait, &path)?;
+        Lock::take(&file, Kind::of(access), wait, &path)?.keep();
         let metadata = file.metadata().map_err(system(Operation::Stat, &path))?;
         // Mapping the length that was asked for makes the system's own errors those of the original: a folder is "No
         // such device", an empty file an "Invalid argument".
         let map = Region::new(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
-        let checked = check(map.bytes(), metadata.len());
-        drop(lock);
         let place = Place { path, file, device: metadata.dev(), inode: metadata.ino() };
-        place.whole(&map)?;
-        checked.map_err(|fault| place.fault(fault))?;
-        Ok(Self { place, map, updater: Updater::default(), held: None })
+        let mut opened = Self { place, map, updater: Updater::default(), held: None };
+        let looked_at = opened.look();
+        drop(Lock::of_holder(&opened.place.file));
+        looked_at.map(|_| opened)
+    }
+
+    /// Checks the header as it is now; it was copied first, so that what was checked is what is used.
+    fn look(&mut self) -> Result<Layout, Error> {
+        let Self { place, map, .. } = self;
+        let len = map.len() as u64;
+        let wanted = header_len(map.bytes(), len).map_err(|fault| place.fault(fault))?;
+        map.save(wanted);
+        place.whole(map)?;
+        check(map.saved(), len).map_err(|fault| place.fault(fault))
     }
 
     /// The name it was opened by.
@@ -110,8 +120,10 @@ impl File {
     /// The archive as it is now, locked for reading until the view is dropped.
     pub fn view(&mut self) -> Result<View<'_>, Error> {
         self.let_go();
-        let lock = self.place.lock(Kind::Read, Wait::Moment, &self.map)?;
-        let rrd = Rrd::new_checked(self.map.bytes()).map_err(|fault| self.place.fault(fault))?;
+        self.place.lock(Kind::Read, Wait::Moment, &self.map)?.keep();
+        let looked_at = self.look();
+        let lock = Lock::of_holder(&self.place.file);
+        let rrd = Rrd::from_parts(self.map.bytes(), looked_at?);
         Ok(View { rrd, place: &self.place, map: &self.map, _lock: lock })
     }
 
@@ -138,7 +150,7 @@ impl File {
     ) -> Result<(), Error> {
         let was_held = self.is_held();
         let layout = self.hold(Wait::Moment)?;
-        let rrd = Rrd::from_parts(self.map.bytes(), layout);
+        let rrd = Rrd::from_parts(self.map.saved(), layout);
         let template = options.template.map(|text| Template::parse(text, &rrd)).transpose();
         let outcome = template.map_err(Error::from).and_then(|template| {
             let read_as =
@@ -175,19 +187,24 @@ impl File {
         take: impl Fn(usize, &mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
     ) -> Result<(), Error> {
         let Self { place, map, updater, .. } = self;
-        let bytes = map.bytes_mut().ok_or_else(|| place.read_only())?;
         let mut taken = Ok(());
         for index in 0..count {
+            // Forecasts read rows too.
+            let bytes = if updater.has_forecasts() { map.bytes() } else { map.saved() };
             taken = take(index, updater, bytes, layout);
             if updater.is_full() || taken.is_err() || index + 1 == count {
-                let Ok(()) = updater.apply(layout, store_in(bytes));
+                // A header must not tell of a row that the disk had no room for.
+                updater.apply(layout, |offset, bytes| {
+                    map.store(offset, bytes);
+                    place.whole(map)
+                })?;
             }
             if taken.is_err() {
                 break;
             }
         }
-        if taken.is_err() || updater.smooth(bytes, layout) {
-            updater.begin(bytes, layout);
+        if taken.is_err() || updater.smooth(map.bytes_mut(), layout) {
+            updater.begin(map.save(layout.header_len()), layout);
         }
         place.whole(map)?;
         taken.map_err(|error| Error::Update { path: place.path.clone(), error })
@@ -198,15 +215,20 @@ impl File {
         if let Some(layout) = self.held {
             return Ok(layout);
         }
-        let Self { place, map, updater, held } = self;
-        if map.bytes_mut().is_none() {
-            return Err(place.read_only());
+        if self.map.access() == Access::Read {
+            return Err(Error::ReadOnly { path: self.place.path.clone() });
         }
-        let lock = place.lock(Kind::Write, wait, map)?;
-        let layout = check(map.bytes(), map.len() as u64).map_err(|fault| place.fault(fault))?;
-        updater.begin(map.bytes(), layout);
-        lock.keep();
-        Ok(*held.insert(layout))
+        self.place.lock(Kind::Write, wait, &self.map)?.keep();
+        match self.look() {
+            Ok(layout) => {
+                self.updater.begin(self.map.saved(), layout);
+                Ok(*self.held.insert(layout))
+            }
+            Err(error) => {
+                drop(Lock::of_holder(&self.place.file));
+                Err(error)
+            }
+        }
     }
 
     fn is_held(&self) -> bool {
@@ -244,10 +266,6 @@ impl Place {
 
     fn fault(&self, fault: Fault) -> Error {
         Error::Fault { path: self.path.clone(), fault }
-    }
-
-    fn read_only(&self) -> Error {
-        Error::ReadOnly { path: self.path.clone() }
     }
 }
 

@@ -48,7 +48,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
 }
 
 /// Where changes go that are stored in memory; the check has bounded every offset.
-pub(super) fn store_in(bytes: &mut [u8]) -> impl FnMut(u64, &[u8]) -> Result<(), Infallible> {
+fn store_in(bytes: &mut [u8]) -> impl FnMut(u64, &[u8]) -> Result<(), Infallible> {
     |offset, changed| {
         bytes[offset as usize..][..changed.len()].copy_from_slice(changed);
         Ok(())
@@ -72,7 +72,10 @@ pub(super) struct Updater {
     /// The data sources that take readings.
     inputs: Vec<usize>,
     stack: Stack,
+    /// The definitions: a header is begun with once for many updates.
+    data_sources: Vec<DsDef>,
     archives: Vec<ArchiveDef>,
+    has_forecasts: bool,
     smoothing_due: bool,
     /// The live part before an argument that can still fail while it is computed.
     before: Vec<u8>,
@@ -135,10 +138,17 @@ impl Updater {
         self.smoothing_due = false;
         self.archives.clear();
         self.archives.extend((0..layout.rra_count).map(|rra| archive_def(header, layout, rra)));
+        self.has_forecasts = self.archives.iter().any(|archive| archive.forecast.is_some());
+        self.data_sources.clear();
+        self.data_sources.extend((0..layout.ds_count).map(|ds| DsDef::read(header, layout, ds)));
         self.inputs.clear();
-        let takes_readings =
-            |ds: &usize| !matches!(DsDef::read(header, layout, *ds).ds_type, DsType::Compute(_));
+        let takes_readings = |ds: &usize| !matches!(self.data_sources[*ds].ds_type, DsType::Compute(_));
         self.inputs.extend((0..layout.ds_count).filter(takes_readings));
+    }
+
+    /// Whether some archives are forecasts: what is then handed over as the header must be the whole file.
+    pub(super) fn has_forecasts(&self) -> bool {
+        self.has_forecasts
     }
 
     /// Takes one update with a value per data source that takes one, in the file's order; NaN is unknown.
@@ -285,7 +295,7 @@ impl Updater {
     ) -> Result<(), UpdateError> {
         let step = step_of(header);
         let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
-        self.read_growths(header, layout, &timing, values)?;
+        self.read_growths(layout, &timing, values)?;
         let can_fail = self.inputs.len() < layout.ds_count;
         if can_fail {
             self.before.clone_from(&self.live);
@@ -312,7 +322,6 @@ impl Updater {
 
     fn read_growths(
         &mut self,
-        header: &[u8],
         layout: Layout,
         timing: &Timing,
         values: Option<&[f64]>,
@@ -320,7 +329,6 @@ impl Updater {
         self.growths.clear();
         let mut inputs = 0;
         for ds in 0..layout.ds_count {
-            let def = DsDef::read(header, layout, ds);
             let is_input = self.inputs.get(inputs) == Some(&ds);
             let reading = Reading {
                 text: &self.texts[self.text_of[ds].clone()],
@@ -328,7 +336,7 @@ impl Updater {
                 last: last_ds_at(&self.live[self.prep_range(layout, ds)]),
             };
             inputs += usize::from(is_input);
-            self.growths.push(reading.growth(&def, timing.interval)?);
+            self.growths.push(reading.growth(&self.data_sources[ds], timing.interval)?);
         }
         Ok(())
     }
@@ -367,7 +375,7 @@ impl Updater {
         if let Some((secs, first, rest)) = timing.split(step) {
             let whole = timing.interval;
             let until = last_update_at(&self.live, layout).secs() as u64 + secs as u64;
-            self.close_points(header, layout, &first, step, now, |growth| {
+            self.close_points(layout, &first, step, now, |growth| {
                 let share = *growth * secs / whole;
                 *growth -= share;
                 share
@@ -376,7 +384,7 @@ impl Updater {
             timing = rest;
         }
         let until = (timing.first_pdp + timing.elapsed) * u64::from(step.secs());
-        self.close_points(header, layout, &timing, step, now, |growth| *growth)?;
+        self.close_points(layout, &timing, step, now, |growth| *growth)?;
         self.close_rows(header, layout, &timing, step, until);
         Ok(())
     }
@@ -384,7 +392,6 @@ impl Updater {
     /// Closes the steps of `timing`; `share` says how much of each data source's growth belongs to it.
     fn close_points(
         &mut self,
-        header: &[u8],
         layout: Layout,
         timing: &Timing,
         step: Step,
@@ -393,7 +400,7 @@ impl Updater {
     ) -> Result<(), UpdateError> {
         self.pdps.clear();
         for ds in 0..layout.ds_count {
-            let def = DsDef::read(header, layout, ds);
+            let def = &self.data_sources[ds];
             let range = self.prep_range(layout, ds);
             let prep = &mut self.live[range];
             let (pdp, open) =
@@ -421,7 +428,9 @@ impl Updater {
             }
             rows_start += def.rows * layout.row_len() as u64;
         }
-        self.forecast(header, layout, timing);
+        if self.has_forecasts {
+            self.forecast(header, layout, timing);
+        }
         let mut rows_start = layout.header_len() as u64;
         for rra in 0..layout.rra_count {
             let def = self.archives[rra];

@@ -43,7 +43,7 @@ pub(super) fn serve(input: impl Read, out: &mut impl Write) -> Result<(), Error>
     let mut input = BufReader::with_capacity(READ_AHEAD, input);
     let mut session = Session { files: rrd::Set::new(), answers: Vec::new(), clock: Clock::new() };
     let outcome = session.serve(&mut input, out);
-    session.settle(out).and_then(|()| outcome)
+    session.settle(out).and(outcome)
 }
 
 impl Session {

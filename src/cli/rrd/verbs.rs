@@ -179,7 +179,8 @@ pub(super) fn fetch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let mut file = rrd::File::open(path(file), Access::Read)?;
     let view = file.view()?;
     let fetched = view.fetch(cf, UnixTime::from_secs(start), UnixTime::from_secs(end), resolution)?;
-    write_rows(&fetched, out).map_err(Error::Output)
+    write_rows(&fetched, out).map_err(Error::Output)?;
+    Ok(view.finish()?)
 }
 
 fn write_rows<B: AsRef<[u8]>>(fetched: &rrd::Fetched<'_, B>, out: &mut impl Write) -> io::Result<()> {
@@ -216,7 +217,8 @@ pub(super) fn info(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         }
         value => writeln!(out, "{key} = {value}"),
     })
-    .map_err(Error::Output)
+    .map_err(Error::Output)?;
+    Ok(view.finish()?)
 }
 
 /// `last FILE`
@@ -224,7 +226,9 @@ pub(super) fn last(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let parsed = options::parse(args, &[DAEMON]);
     let name = only_file(parsed, "Usage: rrdtool last [--daemon|-d <addr>] <file>")?;
     let mut file = rrd::File::open(path(name), Access::Read)?;
-    let last = file.view()?.last_update();
+    let view = file.view()?;
+    let last = view.last_update();
+    view.finish()?;
     writeln!(out, "{}", last.secs()).map_err(Error::Output)
 }
 
@@ -245,7 +249,8 @@ pub(super) fn lastupdate(args: &[&[u8]], out: &mut impl Write) -> Result<(), Err
         }
         writeln!(out)
     };
-    write().map_err(Error::Output)
+    write().map_err(Error::Output)?;
+    Ok(view.finish()?)
 }
 
 /// `first FILE [--rraindex N]`
@@ -266,6 +271,7 @@ pub(super) fn first(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let mut file = rrd::File::open(path(name), Access::Read)?;
     let view = file.view()?;
     let first = usize::try_from(index).map_err(|_| FetchError::Index).and_then(|index| view.first(index))?;
+    view.finish()?;
     writeln!(out, "{}", first.secs()).map_err(Error::Output)
 }
 
@@ -312,14 +318,16 @@ pub(super) fn dump(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let mut file = rrd::File::open(path(name), Access::Read)?;
     let view = file.view()?;
     let Some(target) = target else {
-        return rrd::dump(&view, header, out).map_err(Error::Output);
+        rrd::dump(&view, header, out).map_err(Error::Output)?;
+        return Ok(view.finish()?);
     };
     // The original says nothing when this file cannot be made, and ends well.
     let failed = |error| Error::OutputFile { path: target.display().to_string(), error };
     let mut xml = BufWriter::new(std::fs::File::create(target).map_err(failed)?);
     rrd::dump(&view, header, &mut xml)
         .and_then(|()| xml.flush())
-        .map_err(|error| Error::WriteFile { path: target.display().to_string(), error })
+        .map_err(|error| Error::WriteFile { path: target.display().to_string(), error })?;
+    Ok(view.finish()?)
 }
 
 /// `restore IN.xml|- OUT.rrd`

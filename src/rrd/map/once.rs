@@ -151,12 +151,11 @@ struct Header {
     file_len: u64,
 }
 
+/// Holds the header of a file of 23 data sources in 5 archives.
+const FIRST_READ: u64 = 16 << 10;
+
 /// Reads as much of the file as its header takes, which nobody knows before having read its beginning.
 fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
-    /// Holds the header of a file of 23 data sources in 5 archives.
-    const FIRST_READ: u64 = 16 << 10;
-    /// A header of thousands of data sources in hundreds of archives; a longer one is no header, and is not read in.
-    const LONGEST: usize = 256 << 20;
     let metadata = file.metadata().map_err(system(Operation::Stat, path))?;
     let file_len = metadata.len();
     if !metadata.is_file() || file_len == 0 {
@@ -167,18 +166,26 @@ fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
     let mut bytes = vec![0; file_len.min(FIRST_READ) as usize];
     let read = |bytes: &mut [u8]| file.read_exact_at(bytes, 0).map_err(system(Operation::Read, path));
     read(&mut bytes)?;
-    if let Some(layout) = layout_of(&bytes, file_len)
-        && layout.header_len() > bytes.len()
-    {
-        if layout.header_len() > LONGEST {
-            let (data_sources, archives) = (layout.ds_count as u64, layout.rra_count as u64);
-            let fault = Fault::Counts { data_sources, archives };
-            return Err(Error::Fault { path: path.to_owned(), fault });
-        }
-        bytes.resize(layout.header_len(), 0);
+    let len = header_len(&bytes, file_len).map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+    if len > bytes.len() {
+        bytes.resize(len, 0);
         read(&mut bytes)?;
     }
     Ok(Header { bytes, file_len })
+}
+
+/// How many bytes of a file that begins so are to be looked at, to see the whole header or what is wrong with it.
+pub(super) fn header_len(beginning: &[u8], file_len: u64) -> Result<usize, Fault> {
+    /// A header of thousands of data sources in hundreds of archives; a longer one is no header, and is not read in.
+    const LONGEST: usize = 256 << 20;
+    match layout_of(beginning, file_len) {
+        Some(layout) if layout.header_len() > LONGEST => {
+            let (data_sources, archives) = (layout.ds_count as u64, layout.rra_count as u64);
+            Err(Fault::Counts { data_sources, archives })
+        }
+        Some(layout) => Ok(layout.header_len()),
+        None => Ok(file_len.min(FIRST_READ) as usize),
+    }
 }
 
 /// The layout of the header that begins so; `None` when it is none, or reaches beyond the file. Of the versions the third

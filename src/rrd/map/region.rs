@@ -7,13 +7,14 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 use nix::errno::Errno;
 
 use crate::rrd::map::Access;
-use crate::rrd::map::sigbus::Watch;
+use crate::rrd::map::sigbus::{Saved, Watch};
 
 /// The whole of a regular file.
 #[derive(Debug)]
 pub(super) struct Region {
     // Before the map: it is not watched any more when it is given back.
     watch: Watch,
+    saved: Saved,
     map: Map,
 }
 
@@ -42,18 +43,41 @@ impl Region {
             }
         };
         let start = map.bytes().as_ptr() as usize;
-        Ok(Self { watch: Watch::new(start..start + len)?, map })
+        Ok(Self { watch: Watch::new(start..start + len)?, saved: Saved::default(), map })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         self.map.bytes()
     }
 
-    /// The bytes to be changed; `None` where the file was opened for reading.
-    pub(super) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+    /// The bytes to be changed: none where the file was opened for reading.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.map {
-            Map::Read(_) => None,
-            Map::Write(map) => Some(map),
+            Map::Read(_) => &mut [],
+            Map::Write(map) => map,
+        }
+    }
+
+    /// Copies the first `len` bytes, and returns the copy: nobody can change it while it is in use.
+    pub(super) fn save(&mut self, len: usize) -> &[u8] {
+        self.saved.save(&self.watch, &self.map.bytes()[..len]);
+        self.saved()
+    }
+
+    /// The copy that was made last.
+    pub(super) fn saved(&self) -> &[u8] {
+        self.saved.bytes()
+    }
+
+    /// Stores bytes at an offset that the check has bounded.
+    pub(super) fn store(&mut self, offset: u64, bytes: &[u8]) {
+        self.bytes_mut()[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    pub(super) fn access(&self) -> Access {
+        match self.map {
+            Map::Read(_) => Access::Read,
+            Map::Write(_) => Access::Write,
         }
     }
 

@@ -1,9 +1,10 @@
 //! A mapped file that turns out to have a hole must not kill the process.
 //!
 //! The kernel sends SIGBUS where a map is touched behind the end of its file, because another program cut it short, or in
-//! a page that the disk has no room for or cannot read. The handler looks up whose map that is, lays a page of zeros over
-//! the place, so that the interrupted work can go on, and marks the map as torn; whoever works on the map asks for the
-//! mark before the result counts. A SIGBUS from anywhere else goes the way that it would have gone without us.
+//! a page that the disk has no room for or cannot read. The handler looks up whose map that is, lays a page over the place,
+//! so that the interrupted work can go on, and marks the map as torn; whoever works on the map asks for the mark before
+//! the result counts. The page has the file's beginning as it was saved, whose checked counts and indexes the work relies
+//! on, and zeros elsewhere. A SIGBUS from anywhere else goes the way that it would have gone without us.
 //!
 //! A handler may interrupt anything, so it takes no lock and allocates nothing: the watched ranges are a list that only
 //! grows, whose entries are used again.
@@ -29,6 +30,7 @@ impl Watch {
         let free = lock_free_entries().pop();
         let entry = free.unwrap_or_else(Entry::add);
         entry.torn.store(false, Ordering::Relaxed);
+        entry.saved_len.store(0, Ordering::Relaxed);
         entry.set(range);
         Ok(Self(entry))
     }
@@ -38,6 +40,28 @@ impl Watch {
         // The handler runs in this thread: all that was read or stored before is to come before the question.
         compiler_fence(Ordering::SeqCst);
         self.0.torn.load(Ordering::Acquire)
+    }
+}
+
+/// The beginning of a watched range, as it was. It goes with the [`Watch`] that it is for, and never outlives it.
+#[derive(Debug, Default)]
+pub(super) struct Saved(Vec<u8>);
+
+impl Saved {
+    /// Saves the beginning of the range that `watch` minds.
+    pub(super) fn save(&mut self, watch: &Watch, beginning: &[u8]) {
+        watch.0.saved_len.store(0, Ordering::Relaxed);
+        // The handler runs in this thread, perhaps while this reads.
+        compiler_fence(Ordering::SeqCst);
+        self.0.clear();
+        self.0.extend_from_slice(beginning);
+        watch.0.saved.store(self.0.as_mut_ptr(), Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        watch.0.saved_len.store(self.0.len(), Ordering::Release);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -56,6 +80,9 @@ struct Entry {
     start: AtomicUsize,
     end: AtomicUsize,
     torn: AtomicBool,
+    /// What was saved of its beginning.
+    saved: AtomicPtr<u8>,
+    saved_len: AtomicUsize,
     next: AtomicPtr<Entry>,
 }
 
@@ -77,6 +104,8 @@ impl Entry {
             start: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
             torn: AtomicBool::new(false),
+            saved: AtomicPtr::new(null_mut()),
+            saved_len: AtomicUsize::new(0),
             next: AtomicPtr::new(null_mut()),
         }));
         let address = std::ptr::from_ref(entry).cast_mut();
@@ -109,6 +138,20 @@ impl Entry {
         version.is_multiple_of(2)
             && version == self.version.load(Ordering::Relaxed)
             && range.contains(&address)
+    }
+}
+
+impl Entry {
+    /// Copies what was saved of a page into it.
+    fn restore(&self, page: *mut u8, page_len: usize) {
+        let offset = page as usize - self.start.load(Ordering::Relaxed);
+        let left = self.saved_len.load(Ordering::Acquire).saturating_sub(offset);
+        if left > 0 {
+            let saved = self.saved.load(Ordering::Relaxed);
+            // SAFETY: so many bytes were saved, and the thread that touched the page holds them with its map; the page
+            // was laid just now and can be written.
+            unsafe { std::ptr::copy_nonoverlapping(saved.add(offset), page, left.min(page_len)) };
+        }
     }
 }
 
@@ -164,7 +207,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     }
 }
 
-/// Lays a page of zeros over the hole at `address`, if that is in a watched range.
+/// Lays a page over the hole at `address`, if that is in a watched range.
 fn mend(address: usize) -> bool {
     let Some(before) = BEFORE.get() else { return false };
     let mut next = ENTRIES.load(Ordering::Acquire);
@@ -186,6 +229,9 @@ fn mend(address: usize) -> bool {
                     0,
                 )
             };
+            if laid == page {
+                entry.restore(page.cast(), before.page);
+            }
             return laid == page;
         }
         next = entry.next.load(Ordering::Relaxed);
