@@ -124,7 +124,9 @@ impl Case {
         let readings: Vec<String> = named.iter().map(|index| self.reading(*index)).collect();
         argument += &readings.join(":");
         if named.is_empty() {
+            // With a reading that nothing takes the original ends.
             argument.pop();
+            return argument;
         }
         match self.random.below(60) {
             0 => argument.push_str(":5"),

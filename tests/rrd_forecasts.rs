@@ -23,6 +23,8 @@ struct Case {
     last: f64,
     /// How often something is unusual: once in so many times.
     calm: u64,
+    /// Around what the readings swing.
+    level: f64,
     /// Whether readings can be so large that differences of infinities appear.
     wild: bool,
 }
@@ -42,6 +44,7 @@ impl Case {
             counters: types.iter().map(|_| random.below(1 << 40)).collect(),
             last: (1_700_000_000 + random.below(100_000)) as f64,
             calm: random.pick(&[6, 30, 200]),
+            level: random.pick(&[20.0, 20.0, 0.0, -20.0, 1e6]),
             wild: random.one_in(5),
             types,
             random,
@@ -99,7 +102,7 @@ impl Case {
 
     fn reading(&mut self, source: usize) -> String {
         let random = &mut self.random;
-        let season = 20.0 + 10.0 * (self.last / (8 * self.step) as f64).sin();
+        let season = self.level + 10.0 * (self.last / (8 * self.step) as f64).sin();
         let unusual = match random.below(self.calm) {
             0 | 1 => Some("U"),
             2 => Some("-5"),
@@ -174,99 +177,98 @@ impl Case {
     }
 }
 
-/// One archive to be, or a forecast with the four that it implies.
-enum Plan {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     Plain,
+    /// A forecast with the four that it implies.
     Whole,
-    /// A forecast that is spelled out, by the number of its group.
-    Predict(usize),
-    Seasonal(usize),
-    DevSeasonal(usize),
-    DevPredict(usize),
-    Failures(usize),
+    Predict,
+    Seasonal,
+    DevSeasonal,
+    DevPredict,
+    Failures,
+}
+
+/// An archive to be, and its number: counted from 1, those that are implied too.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    kind: Kind,
+    group: usize,
+    number: u64,
 }
 
 /// Some forecasts in one file, implied and spelled out, in every order; those that are spelled out may work with the
 /// archives of another group.
 fn archives(random: &mut Random) -> Vec<String> {
-    let mut plans = vec![Plan::Plain];
+    let plans = plans(random);
+    let strangers = random.one_in(4);
+    // A gap in a season of one row ends the original.
+    let periods: Vec<u64> = plans.iter().map(|_| random.pick(&[2, 3, 5, 8, 13, 45, 60])).collect();
+    let text = |plan: &Plan| {
+        // A season of another length than its forecast's is odd, and works.
+        let period = periods[plan.group] + if strangers { random.below(3) } else { 0 };
+        plan.text(random, period, |random, wanted| {
+            let is_near = |other: &&Plan| other.group == plan.group || strangers && random.one_in(2);
+            let near: Vec<&Plan> =
+                plans.iter().filter(|other| other.kind == wanted).filter(is_near).collect();
+            random.pick(&near).number
+        })
+    };
+    plans.iter().map(text).collect()
+}
+
+fn plans(random: &mut Random) -> Vec<Plan> {
+    let mut kinds = vec![(Kind::Plain, 0)];
     let groups = random.below(3) as usize;
     for group in 0..groups {
-        plans.push(Plan::Predict(group));
-        for plan in [Plan::Seasonal, Plan::DevSeasonal, Plan::DevPredict, Plan::Failures] {
+        kinds.push((Kind::Predict, group));
+        for kind in [Kind::Seasonal, Kind::DevSeasonal, Kind::DevPredict, Kind::Failures] {
             // A season is what others rely on; of the rest there may be none, or two.
-            let is_needed = matches!(plan(0), Plan::Seasonal(_) | Plan::DevSeasonal(_));
-            let count = random.pick(&[0, 1, 1, 1, 1, 2]).max(u64::from(is_needed));
-            plans.extend((0..count).map(|_| plan(group)));
+            let least = u64::from(matches!(kind, Kind::Seasonal | Kind::DevSeasonal));
+            let count = random.pick(&[0, 1, 1, 1, 1, 2]).max(least);
+            kinds.extend((0..count).map(|_| (kind, group)));
         }
     }
-    plans.extend((groups..1).map(|_| Plan::Whole));
-    plans.extend((0..random.below(2)).map(|_| Plan::Whole));
-    plans.extend((0..random.below(3)).map(|_| Plan::Plain));
-    for place in (1..plans.len()).rev() {
-        plans.swap(place, random.below(place as u64 + 1) as usize);
+    let whole = random.below(2) as usize + usize::from(groups == 0);
+    kinds.extend((0..whole).map(|more| (Kind::Whole, groups + more)));
+    kinds.extend((0..random.below(3)).map(|_| (Kind::Plain, 0)));
+    for place in (1..kinds.len()).rev() {
+        kinds.swap(place, random.below(place as u64 + 1) as usize);
     }
-    // Numbers count from 1, those that are implied too.
-    let mut numbers = Vec::new();
-    plans.iter().fold(1, |number, plan| {
-        numbers.push(number);
-        number + if matches!(plan, Plan::Whole) { 5 } else { 1 }
+    let mut next = 1;
+    let numbered = kinds.into_iter().map(|(kind, group)| {
+        let number = next;
+        next += if kind == Kind::Whole { 5 } else { 1 };
+        Plan { kind, group, number }
     });
-    let strangers = random.one_in(4);
-    let find = |random: &mut Random, is_one: &dyn Fn(&Plan, Option<usize>) -> bool, group: usize| {
-        let wanted = if strangers && random.one_in(2) { None } else { Some(group) };
-        let places: Vec<u64> =
-            (0..plans.len()).filter(|at| is_one(&plans[*at], wanted)).map(|at| numbers[at]).collect();
-        random.pick(&places)
-    };
-    let is_of = |group: usize, wanted: Option<usize>| wanted.is_none_or(|wanted| wanted == group);
-    let predict = |plan: &Plan, wanted| matches!(plan, Plan::Predict(group) if is_of(*group, wanted));
-    let season = |plan: &Plan, wanted| matches!(plan, Plan::Seasonal(group) if is_of(*group, wanted));
-    let deviation = |plan: &Plan, wanted| matches!(plan, Plan::DevSeasonal(group) if is_of(*group, wanted));
-    // A gap in a season of one row ends the original.
-    let periods: Vec<u64> = (0..=groups).map(|_| random.pick(&[2, 3, 5, 8, 13, 45, 60])).collect();
-    let mut words = Vec::new();
-    for plan in &plans {
+    numbered.collect()
+}
+
+impl Plan {
+    /// The definition; `number_of` chooses an archive of a kind to work with.
+    fn text(&self, random: &mut Random, period: u64, number_of: impl Fn(&mut Random, Kind) -> u64) -> String {
         let (alpha, beta) = (random.pick(&["0.1", "0.5", "0.9"]), random.pick(&["0", "0.0035", "0.3", "1"]));
         let name = random.pick(&["HWPREDICT", "MHWPREDICT"]);
-        let period = match plan {
-            Plan::Plain | Plan::Whole => periods[groups],
-            Plan::Predict(group)
-            | Plan::Seasonal(group)
-            | Plan::DevSeasonal(group)
-            | Plan::DevPredict(group)
-            | Plan::Failures(group) => periods[*group],
-        };
-        // A season of another length than its forecast's is odd, and works.
-        let period = if strangers { period + random.below(3) } else { period };
         let rows = period + random.below(10);
-        let window = random.pick(&["", "", ":smoothing-window=0.5", ":smoothing-window=0.1"]);
-        let window = random.pick(&[window, ":smoothing-window=1", ":smoothing-window=0"]);
-        words.push(match plan {
-            Plan::Plain => {
+        let share = random.pick(&["", "0.5", "0.1", "1", "0"]);
+        let window = if share.is_empty() { String::new() } else { format!(":smoothing-window={share}") };
+        let mut number = |kind| number_of(random, kind);
+        match self.kind {
+            Kind::Plain => {
                 let cf = random.pick(&["AVERAGE", "MIN", "MAX", "LAST"]);
                 format!("RRA:{cf}:0.5:{}:{}", random.pick(&[1, 1, 2, 3, 7]), random.pick(&[1, 3, 5, 20]))
             }
-            Plan::Whole => format!("RRA:{name}:{rows}:{alpha}:{beta}:{period}"),
-            Plan::Predict(group) => {
-                format!("RRA:{name}:{rows}:{alpha}:{beta}:{period}:{}", find(random, &season, *group))
+            Kind::Whole => format!("RRA:{name}:{rows}:{alpha}:{beta}:{period}"),
+            Kind::Predict => format!("RRA:{name}:{rows}:{alpha}:{beta}:{period}:{}", number(Kind::Seasonal)),
+            Kind::Seasonal => format!("RRA:SEASONAL:{period}:0.2:{}{window}", number(Kind::Predict)),
+            Kind::DevSeasonal => format!("RRA:DEVSEASONAL:{period}:0.3:{}{window}", number(Kind::Predict)),
+            Kind::DevPredict => format!("RRA:DEVPREDICT:{rows}:{}", number(Kind::DevSeasonal)),
+            Kind::Failures => {
+                let (deviation, threshold) = (number(Kind::DevSeasonal), 1 + random.below(4));
+                format!("RRA:FAILURES:{rows}:{threshold}:{}:{deviation}", threshold + random.below(25))
             }
-            Plan::Seasonal(group) => {
-                format!("RRA:SEASONAL:{period}:0.2:{}{window}", find(random, &predict, *group))
-            }
-            Plan::DevSeasonal(group) => {
-                format!("RRA:DEVSEASONAL:{period}:0.3:{}{window}", find(random, &predict, *group))
-            }
-            Plan::DevPredict(group) => format!("RRA:DEVPREDICT:{rows}:{}", find(random, &deviation, *group)),
-            Plan::Failures(group) => {
-                let threshold = 1 + random.below(4);
-                let remembered = threshold + random.below(25);
-                let deviation = find(random, &deviation, *group);
-                format!("RRA:FAILURES:{rows}:{threshold}:{remembered}:{deviation}")
-            }
-        });
+        }
     }
-    words
 }
 
 /// Updates of every form, retyped sources in between, through so many steps that seasons are smoothed, in every version;

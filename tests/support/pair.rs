@@ -45,8 +45,9 @@ impl Pair {
 
     /// Both answers to a command, which must be the same.
     pub fn ask(&mut self, words: &[&str], told: &str) -> Answer {
+        let told = Told(format!("{told}\n{}", words.join(" ")));
         let (ours, theirs) = (self.ours.run(words), self.theirs.run(words));
-        same_answer(&ours, &theirs, &format!("{told}\n{}", words.join(" ")));
+        same_answer(&ours, &theirs, &told.0);
         theirs
     }
 
@@ -107,6 +108,17 @@ impl Pair {
             }
         }
         answer
+    }
+}
+
+/// What was done, told where one of the programs ends in the middle of it.
+struct Told(String);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.0);
+        }
     }
 }
 
