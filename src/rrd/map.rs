@@ -4,9 +4,11 @@
 //! also hold between threads and survive the close of another descriptor.
 #![allow(unsafe_code)] // A map of a file can only be made so; each use says what keeps it sound.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, stat_head, u64_at};
 use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow, store_in};
+use crate::rrd::xport::{Exported, Xport};
 use crate::time::UnixTime;
 
 /// What an archive is opened for.
@@ -168,6 +171,15 @@ impl Place {
     fn fault(&self, fault: Fault) -> Error {
         Error::Fault { path: self.path.clone(), fault }
     }
+}
+
+/// Reads the archives that an export needs, one after the other, and computes the rest of it.
+pub fn xport(xport: &Xport) -> Result<Exported, Error> {
+    xport.evaluate(|def| {
+        let mut file = File::open(OsStr::from_bytes(&def.file), Access::Read)?;
+        let view = file.view()?;
+        def.read(&view)
+    })
 }
 
 /// What `rrdtool update` may be told besides its arguments.

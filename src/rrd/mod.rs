@@ -20,7 +20,7 @@
 //! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
-//! create, update, fetch, dump, restore, tune, info
+//! create, update, fetch, dump, restore, tune, info, xport
 //! map                            File: open, lock, map; storing what an update changed
 //! ```
 //!
@@ -72,6 +72,7 @@ mod restore;
 mod rpn;
 mod tune;
 mod update;
+mod xport;
 
 pub use cdp::Cdp;
 pub use create::{Overwrite, create, image};
@@ -80,14 +81,15 @@ pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError,
     ForecastError, NumberError, Operation, RestoreError, RpnError, Section, TemplateError, TimeError,
-    TuneError, UpdateError,
+    TuneError, UpdateError, XportError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
-pub use map::{Access, File, UpdateOptions, View, Written, tune, update, update_verbosely};
+pub use map::{Access, File, UpdateOptions, View, Written, tune, update, update_verbosely, xport};
 pub use pdp::Pdp;
 pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;
 pub use tune::Setting;
 pub use update::WrittenRow;
+pub use xport::{Def, Exported, Format, Xport, XportOptions};
