@@ -219,7 +219,7 @@ pub enum XportError {
         file: String,
     },
     /// Rows that cannot be merged, because all of them lie in one merged row that reaches farther at both ends.
-    #[error("SANITY CHECK: {rows} rows cannot be reduced by {factor}\n")]
+    #[error("SANITY CHECK: {rows} rows cannot be reduced by {factor} \n")]
     Sanity {
         /// How many there are, as the original counts them.
         rows: u64,

@@ -22,7 +22,10 @@ pub struct Def {
     pub(super) reduce: Cf,
     pub(super) start: i64,
     pub(super) end: i64,
+    /// The length of row that is looked for.
     pub(super) step: i64,
+    /// The length to which shorter rows are merged.
+    pub(super) row_secs: i64,
 }
 
 /// What a definition defines, in their order.
@@ -107,7 +110,16 @@ impl Program {
         if daemon.is_some_and(|address| !address.is_empty()) {
             return Err(XportError::Element("daemon=".to_owned()));
         }
-        let def = Def { file, ds, cf, reduce: reduce.unwrap_or(cf), start, end, step };
+        let def = Def {
+            file,
+            ds,
+            cf,
+            reduce: reduce.unwrap_or(cf),
+            start,
+            end,
+            step,
+            row_secs: step.max(span.step),
+        };
         // Of two of one name the first counts.
         self.push(name, Item::Def(def));
         Ok(())

@@ -63,7 +63,7 @@ impl Def {
         let (start, end) = (fetched.start().secs(), fetched.end().secs());
         let step = i64::try_from(fetched.step_secs()).unwrap_or(i64::MAX);
         let series = Series { start, end, step, values, shift: 0 };
-        if step < self.step { Ok(merge(&series, self.step, self.reduce)?) } else { Ok(series) }
+        if step < self.row_secs { Ok(merge(&series, self.row_secs, self.reduce)?) } else { Ok(series) }
     }
 }
 
