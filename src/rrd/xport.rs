@@ -11,6 +11,8 @@ mod vdef;
 mod window;
 mod words;
 
+use std::collections::HashMap;
+
 use crate::rrd::def::EARLIEST;
 use crate::rrd::error::{Error, XportError};
 use crate::time::UnixTime;
@@ -84,10 +86,15 @@ impl Xport {
     ) -> Result<Exported, Error> {
         let mut work = Work::default();
         let mut values = Vec::with_capacity(self.program.items.len());
+        // As in the original, a DEF that asks for the step which another one came to, of the same file, span and functions,
+        // gets rows that were read as the other's were.
+        let mut steps = HashMap::new();
         for item in &self.program.items {
             values.push(match item {
                 Item::Def(def) => {
-                    let series = read(def)?;
+                    let step = *steps.get(&def.rows_key(def.step)).unwrap_or(&def.step);
+                    let series = read(&def.with_step(step, &self.options))?;
+                    steps.insert(def.rows_key(series.step), step);
                     work.rows(series.values.len() as u64)?;
                     Value::Series(series)
                 }

@@ -1,6 +1,7 @@
 //! The definitions of an export, read: `DEF`, `CDEF`, `VDEF`, `SHIFT`, `XPORT`.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use crate::rrd::at::{self, TimeSpec};
 use crate::rrd::def::Cf;
@@ -26,6 +27,18 @@ pub struct Def {
     pub(super) step: i64,
     /// The length to which shorter rows are merged.
     pub(super) row_secs: i64,
+}
+
+impl Def {
+    /// What rows of this step share that are read together.
+    pub(super) fn rows_key(&self, step: i64) -> impl Hash + Eq + '_ {
+        (&self.file, self.cf.name(), self.reduce.name(), self.start, self.end, step)
+    }
+
+    /// The same rows, looked for by another length.
+    pub(super) fn with_step(&self, step: i64, span: &XportOptions) -> Self {
+        Self { step, row_secs: step.max(span.step), ..self.clone() }
+    }
 }
 
 /// What a definition defines, in their order.
