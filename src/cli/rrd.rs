@@ -3,6 +3,7 @@
 mod options;
 mod pipe;
 mod verbs;
+mod xport;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -55,9 +56,8 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"dump" => verbs::dump(args, out),
         b"restore" => verbs::restore(args),
         b"tune" => verbs::tune(args),
-        b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
-            Err(Error::NotYet(lossy(verb)))
-        }
+        b"xport" => xport::xport(args, out),
+        b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => Err(Error::NotYet(lossy(verb))),
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
 }
@@ -91,7 +91,7 @@ fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Wr
 const VERSION: &str =
     concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
 
-const USAGES: [(&str, &str); 14] = [
+const USAGES: [(&str, &str); 15] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
@@ -108,6 +108,12 @@ const USAGES: [(&str, &str); 14] = [
     (
         "tune",
         "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] ..",
+    ),
+    (
+        "xport",
+        "xport [-s START] [-e END] [-m ROWS] [--step SECONDS] [--enumds] [--json] [-t] \
+         DEF:vname=FILE:ds:CF[:step=..][:start=..][:end=..][:reduce=CF] .. \
+         CDEF:vname=rpn .. VDEF:vname=rpn .. SHIFT:vname:offset .. XPORT:vname[:legend] ..",
     ),
     ("help", "help [VERB]"),
     ("version", "version"),

@@ -5,6 +5,7 @@
 
 mod restore;
 mod tune;
+mod xport;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use nix::errno::Errno;
 
 pub use restore::RestoreError;
 pub use tune::{ForecastSetting, ShapeError, TuneError};
+pub use xport::XportError;
 
 /// Why an operation on an archive failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -117,6 +119,9 @@ pub enum Error {
     /// XML makes no archive.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// Data was not exported.
+    #[error(transparent)]
+    Xport(#[from] XportError),
 }
 
 /// An operation that the system can refuse.

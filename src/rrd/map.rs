@@ -6,9 +6,11 @@ mod region;
 mod set;
 mod sigbus;
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,7 @@ use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::Layout;
 use crate::rrd::update::{Options, Template, Updater};
+use crate::rrd::xport::{Exported, Xport};
 use crate::time::UnixTime;
 
 pub use once::{UpdateOptions, Written, tune, update, update_verbosely};
@@ -79,6 +82,15 @@ impl<'a> Deref for View<'a> {
     fn deref(&self) -> &Self::Target {
         &self.rrd
     }
+}
+
+/// Reads the archives that an export needs, one after the other, and computes the rest of it.
+pub fn xport(xport: &Xport) -> Result<Exported, Error> {
+    xport.evaluate(|def| {
+        let mut file = File::open(OsStr::from_bytes(&def.file), Access::Read)?;
+        let view = file.view()?;
+        def.read(&view)
+    })
 }
 
 impl File {

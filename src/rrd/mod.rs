@@ -20,7 +20,7 @@
 //! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
-//! create, update, fetch, dump, restore, tune, info
+//! create, update, fetch, dump, restore, tune, info, xport
 //! map                            File, Set: open, lock, map; storing what an update changed
 //! ```
 //!
@@ -72,6 +72,7 @@ mod restore;
 mod rpn;
 mod tune;
 mod update;
+mod xport;
 
 pub use cdp::Cdp;
 pub use create::{Overwrite, create, image};
@@ -80,14 +81,17 @@ pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError,
     ForecastError, ForecastSetting, NumberError, Operation, RestoreError, RpnError, Section, ShapeError,
-    TemplateError, TimeError, TuneError, UpdateError,
+    TemplateError, TimeError, TuneError, UpdateError, XportError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
-pub use map::{Access, File, FileUpdate, Set, UpdateOptions, View, Written, tune, update, update_verbosely};
+pub use map::{
+    Access, File, FileUpdate, Set, UpdateOptions, View, Written, tune, update, update_verbosely, xport,
+};
 pub use pdp::Pdp;
 pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;
 pub use tune::Setting;
 pub use update::WrittenRow;
+pub use xport::{Def, Exported, Format, Xport, XportOptions};

@@ -16,7 +16,7 @@ use latmon::time::{Step, UnixTime};
 use super::options::{self, Known, Parsed, Typed, flag, value};
 use super::{Error, lossy};
 
-const DAEMON: Known = value('d', "daemon");
+pub(super) const DAEMON: Known = value('d', "daemon");
 
 const UPDATE: &[Known] = &[value('t', "template"), flag('s', "skip-past-updates"), DAEMON];
 
@@ -276,7 +276,7 @@ pub(super) fn first(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
 }
 
 /// As C's `atol`: what is no number is 0.
-fn leading_number(text: &[u8]) -> i64 {
+pub(super) fn leading_number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -402,11 +402,11 @@ fn only_file<'a>(parsed: Parsed<'a>, usage: &'static str) -> Result<&'a [u8], Er
 }
 
 /// An empty address means none, as in the original.
-fn refuse_daemon(address: &[u8]) -> Result<(), Error> {
+pub(super) fn refuse_daemon(address: &[u8]) -> Result<(), Error> {
     if address.is_empty() { Ok(()) } else { Err(Error::OptionNotYet("daemon")) }
 }
 
-fn parse_time(what: &'static str, text: &[u8], now: UnixTime) -> Result<at::TimeSpec, Error> {
+pub(super) fn parse_time(what: &'static str, text: &[u8], now: UnixTime) -> Result<at::TimeSpec, Error> {
     at::parse(&lossy(text), now).map_err(|error| Error::Time { what, error })
 }
 
@@ -414,6 +414,6 @@ fn path(name: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(name))
 }
 
-fn now() -> UnixTime {
+pub(super) fn now() -> UnixTime {
     SystemTime::now().into()
 }
