@@ -2,6 +2,7 @@
 
 mod lock;
 mod once;
+mod prepared;
 mod region;
 
 use std::fs::OpenOptions;
@@ -19,6 +20,7 @@ use crate::rrd::update::{Options, Updater, store_in};
 use crate::time::UnixTime;
 
 pub use once::{UpdateOptions, Written, tune, update, update_verbosely};
+pub use prepared::{Identity, Prepared};
 
 use lock::{Kind, Lock};
 use region::{Map, map};

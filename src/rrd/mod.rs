@@ -85,7 +85,9 @@ pub use error::{
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
-pub use map::{Access, File, UpdateOptions, View, Written, tune, update, update_verbosely};
+pub use map::{
+    Access, File, Identity, Prepared, UpdateOptions, View, Written, tune, update, update_verbosely,
+};
 pub use pdp::Pdp;
 pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;

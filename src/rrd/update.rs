@@ -212,6 +212,26 @@ impl Updater {
         self.rows.len() >= FULL
     }
 
+    /// The live part of the header as it will be.
+    pub(super) fn live(&self) -> &[u8] {
+        &self.live
+    }
+
+    /// The last update as it will be.
+    pub(super) fn last_update(&self, layout: Layout) -> UnixTime {
+        last_update_at(&self.live, layout)
+    }
+
+    /// The rows that wait to be stored, and where each run of them goes.
+    pub(super) fn waiting_rows(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.runs.iter().map(|(offset, range)| (*offset, &self.rows[range.clone()]))
+    }
+
+    /// Whether some archives forecast, which takes the rows of the file too.
+    pub(super) fn forecasts_any(&self) -> bool {
+        !self.archives.is_empty()
+    }
+
     /// Stores what changed: the rows, then the live part of the header.
     pub(super) fn apply<E>(
         &mut self,

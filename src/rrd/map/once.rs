@@ -121,13 +121,14 @@ pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(),
     Ok(())
 }
 
-struct Header {
-    bytes: Vec<u8>,
-    file_len: u64,
+/// As much of a file as its header takes.
+pub(super) struct Header {
+    pub(super) bytes: Vec<u8>,
+    pub(super) file_len: u64,
 }
 
 /// Reads as much of the file as its header takes, which nobody knows before having read its beginning.
-fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
+pub(super) fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
     /// Holds the header of a file of 23 data sources in 5 archives.
     const FIRST_READ: u64 = 16 << 10;
     /// A header of thousands of data sources in hundreds of archives; a longer one is no header, and is not read in.
