@@ -6,6 +6,7 @@
 
 mod folder;
 mod history;
+pub mod journal;
 mod layout;
 
 use std::collections::HashMap;

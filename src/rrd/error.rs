@@ -135,8 +135,6 @@ pub enum Operation {
     Allocate,
     /// Taking or giving back its lock.
     Lock,
-    /// Waiting until it is on the disk.
-    Sync,
 }
 
 impl fmt::Display for Operation {
@@ -150,7 +148,6 @@ impl fmt::Display for Operation {
             Self::Write => "writing",
             Self::Allocate => "allocating the blocks of",
             Self::Lock => "locking",
-            Self::Sync => "syncing",
         })
     }
 }

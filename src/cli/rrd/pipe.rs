@@ -15,7 +15,7 @@ use nix::sys::time::TimeVal;
 use super::{Error, dispatch, lossy};
 
 /// More than any caller writes: an update of a hundred thousand readings, a graph of a thousand lines.
-const LONGEST_LINE: u64 = 16 << 20;
+pub(super) const LONGEST_LINE: u64 = 16 << 20;
 
 /// Makes `folder` the one that file names start from.
 pub(super) fn enter(folder: &[u8]) -> Result<(), Error> {
@@ -45,7 +45,8 @@ pub(super) fn serve(input: &mut impl BufRead, out: &mut impl Write) -> Result<()
     }
 }
 
-enum Line {
+/// What was read.
+pub(super) enum Line {
     /// It has no newline at its end only where the input ends.
     Whole,
     TooLong,
@@ -53,7 +54,7 @@ enum Line {
 }
 
 /// Reads a line; one that is too long is skipped to its end, so that the next command is a command.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+pub(super) fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
     if input.take(LONGEST_LINE).read_until(b'\n', line)? == 0 {
         return Ok(Line::End);
@@ -68,7 +69,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
 
 /// The line without the blanks and control characters at its ends. The original cuts bytes beyond ASCII too, and so
 /// cannot reach a file whose name ends with one.
-fn trim(line: &[u8]) -> &[u8] {
+pub(super) fn trim(line: &[u8]) -> &[u8] {
     let is_text = |b: &u8| *b > b' ';
     let start = line.iter().position(is_text).unwrap_or(line.len());
     let end = line.iter().rposition(is_text).map_or(start, |last| last + 1);
@@ -76,7 +77,7 @@ fn trim(line: &[u8]) -> &[u8] {
 }
 
 /// Splits at blanks, not at tabs; both kinds of quotes keep blanks, and each other, together.
-fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+pub(super) fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let mut words = Vec::new();
     let (mut word, mut quote): (Option<Vec<u8>>, Option<u8>) = (None, None);
     for byte in line {
@@ -94,13 +95,14 @@ fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     if quote.is_some() { Err(Error::Quotes) } else { Ok(words) }
 }
 
-enum Next {
+/// What comes after a command.
+pub(super) enum Next {
     Go,
     Quit,
 }
 
 /// A command that exists in this mode only, or one of the verbs.
-fn command(words: &[Vec<u8>], out: &mut impl Write) -> Result<Next, Error> {
+pub(super) fn command(words: &[Vec<u8>], out: &mut impl Write) -> Result<Next, Error> {
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     match words[..] {
         [b"quit"] => return Ok(Next::Quit),
@@ -143,7 +145,7 @@ fn list(out: &mut impl Write) -> Result<(), Error> {
     Ok(())
 }
 
-fn write_ok(real: Duration, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_ok(real: Duration, out: &mut impl Write) -> io::Result<()> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let secs = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     let (user, system) = (secs(usage.user_time()), secs(usage.system_time()));

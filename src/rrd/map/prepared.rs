@@ -219,9 +219,16 @@ impl<'a> Prepared<'a> {
         self.updater.waiting_rows().for_each(|(offset, rows)| change(offset, rows));
     }
 
-    /// Waits until the file is on the disk as it is stored, without these updates.
-    pub fn sync_stored(&self) -> Result<(), Error> {
-        self.file.file().sync_all().map_err(system(Operation::Sync, &self.path))
+    /// How many bytes wait to be stored, more or less.
+    pub fn waiting_bytes(&self) -> usize {
+        let rows: usize = self.updater.waiting_rows().map(|(_, rows)| rows.len()).sum();
+        self.updater.live().len() + rows + self.forecasts.as_ref().map_or(0, |bytes| 2 * bytes.len())
+    }
+
+    /// When anything of the file was last changed, its name too: seconds and nanoseconds of the file system's clock.
+    pub fn changed_at(&self) -> Result<(i64, i64), Error> {
+        let metadata = self.file.file().metadata().map_err(system(Operation::Stat, &self.path))?;
+        Ok((metadata.ctime(), metadata.ctime_nsec()))
     }
 
     /// Stores the updates, and gives the lock back.
