@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use tracing::{info, warn};
 
 use super::disk::{self, Folder};
 use super::protocol::{self, Checkpoint};
@@ -59,8 +60,17 @@ pub enum Why {
 
 impl Recovered {
     /// Whether there was anything to do.
-    pub fn is_nothing(&self) -> bool {
+    fn is_nothing(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Tells the log, where there was.
+    pub fn tell(&self) {
+        if self.kept.is_some() {
+            warn!("{self}");
+        } else if !self.is_nothing() {
+            info!("{self}");
+        }
     }
 }
 

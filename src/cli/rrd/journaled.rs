@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use latmon::archive::journal::{self, GROUP_BYTES, GROUP_FILES, Journal};
 use latmon::rrd::{Prepared, Written};
-use tracing::{info, warn};
 
 use super::pipe::{self, Line, Next};
 use super::verbs::{self, TypedUpdate};
@@ -27,11 +26,7 @@ const INPUT_BUFFER: usize = 1 << 18;
 pub(super) fn run(folder: &[u8], args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     log::start();
     let (journal, recovered) = Journal::open(Path::new(OsStr::from_bytes(folder)))?;
-    match recovered.kept {
-        Some(_) => warn!("{recovered}"),
-        None if recovered.is_nothing() => {}
-        None => info!("{recovered}"),
-    }
+    recovered.tell();
     let mut session = Session {
         journal,
         group: Vec::new(),
