@@ -200,7 +200,13 @@ impl Journal {
     fn execute(&mut self, operation: Commit, group: &mut [Member<'_>]) -> Result<(), Error> {
         match operation {
             Commit::SyncFileSystem(device) => self.sync_file_system(device, group),
-            Commit::Append => self.append(group),
+            Commit::Append => self.append(group).or_else(|error| {
+                // Where the disk is full, what the journal holds already may be the room that is missing.
+                if self.synced.len == 0 || self.checkpoint().is_err() {
+                    return Err(error);
+                }
+                self.append(group)
+            }),
             Commit::SyncJournal => self.sync(group),
             Commit::Store(index) => {
                 self.is_all_stored &= group[index].store();
@@ -316,7 +322,7 @@ impl<'a> Member<'a> {
     fn store(&mut self) -> bool {
         if let Some(prepared) = self.waiting.take() {
             #[cfg(test)]
-            prepared.for_each_change(|offset, bytes| disk::trace::stored(prepared.path(), offset, bytes));
+            disk::trace::stored(prepared.path(), |each| prepared.for_each_change(each));
             self.outcome = prepared.commit().map_err(Error::from);
         }
         self.outcome.is_ok()

@@ -46,7 +46,7 @@ impl Folder {
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.file.write_all_at(bytes, offset).map_err(failed("writing", &self.path))?;
         #[cfg(test)]
-        trace::push(trace::Event::Write { file: None, offset, bytes: bytes.to_vec() });
+        trace::push(trace::Event::Write { offset, bytes: bytes.to_vec() });
         Ok(())
     }
 
@@ -196,11 +196,15 @@ pub(super) mod trace {
 
     #[derive(Clone, Debug)]
     pub(in crate::archive::journal) enum Event {
-        /// Into an archive, or else into the journal.
+        /// Into the journal.
         Write {
-            file: Option<PathBuf>,
             offset: u64,
             bytes: Vec<u8>,
+        },
+        /// Into an archive: offsets and bytes.
+        Store {
+            path: PathBuf,
+            ranges: Vec<(u64, Vec<u8>)>,
         },
         SyncJournal,
         SyncFileSystem,
@@ -216,8 +220,13 @@ pub(super) mod trace {
         EVENTS.with_borrow_mut(|events| events.push(event));
     }
 
-    pub(in crate::archive::journal) fn stored(path: &Path, offset: u64, bytes: &[u8]) {
-        push(Event::Write { file: Some(path.to_owned()), offset, bytes: bytes.to_vec() });
+    pub(in crate::archive::journal) fn stored(
+        path: &Path,
+        for_each: impl FnOnce(&mut dyn FnMut(u64, &[u8])),
+    ) {
+        let mut ranges = Vec::new();
+        for_each(&mut |offset, bytes| ranges.push((offset, bytes.to_vec())));
+        push(Event::Store { path: path.to_owned(), ranges });
     }
 
     pub(in crate::archive::journal) fn take() -> Vec<Event> {

@@ -216,7 +216,7 @@ impl<'a> Chain<'a> {
                 return Err(Why::Damaged);
             }
             #[cfg(test)]
-            disk::trace::stored(self.path(), offset, bytes);
+            disk::trace::stored(self.path(), |each| each(offset, bytes));
         }
         Ok(identity.device)
     }
