@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 use tracing::{error, info, warn};
 
 use crate::alert::{self, Alerts, Event, EventKind, TargetState};
+use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Mailer, Outbox};
 use crate::probe::{self, Prober};
@@ -82,6 +83,7 @@ pub fn run(
     let started = UnixTime::from(SystemTime::now());
     let panics = Panics::watch();
     let mut archives = Archives::open(&settings.archive, started)?;
+    archives.recovered().tell();
     settings.follow(&archives);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
@@ -97,8 +99,11 @@ pub fn run(
     }));
     // Its panic is known already; what it had finished before is still recorded.
     let _ = prober.stop();
-    for round in rounds.try_iter() {
-        record(&mut archives, &round);
+    let rest: Vec<Round> = rounds.try_iter().collect();
+    rest.chunks(GROUP_FILES).for_each(|rounds| record(&mut archives, rounds));
+    if let Err(error) = archives.close() {
+        // The journal has what is not known to be on the disk, and the next run stores it.
+        error!("{error}");
     }
     let end = match watched {
         Ok(Some(what)) => End::Told(what),
@@ -124,30 +129,37 @@ fn watch(
             recv(panics.some()) -> _ => return None,
             recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
         };
-        record(archives, &round);
-        for event in alerts.observe(&round) {
-            announce(&event);
-            if !composer.send(News { event, address: round.address() }) {
-                return None;
+        // Those that wait already share its way to the disk.
+        let group: Vec<Round> =
+            std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
+        record(archives, &group);
+        for round in &group {
+            for event in alerts.observe(round) {
+                announce(&event);
+                if !composer.send(News { event, address: round.address() }) {
+                    return None;
+                }
             }
-        }
-        if let Some(state) = alerts.state(&round.target().name) {
-            show(&round, &state);
+            if let Some(state) = alerts.state(&round.target().name) {
+                show(round, &state);
+            }
         }
     }
 }
 
-/// Stores the round; a file that fails is told once, again when it recovers, and stops nothing.
-fn record(archives: &mut Archives, round: &Round) {
-    let target = &round.target().name;
-    match archives.record(round) {
-        Recorded::Stored | Recorded::StillFailing => {}
-        Recorded::Recovered { missed } => info!("{target}: recorded again; {missed} rounds were not"),
-        Recorded::Behind { last } => warn!(
-            "{target}: the clock stands behind the archive's last update ({}): rounds are judged, not stored, until it is past that",
-            last.local().civil.format("%Y-%m-%d %H:%M:%S")
-        ),
-        Recorded::Failed(error) => error!("{target}: not recorded: {error}"),
+/// Stores the rounds; a file that fails is told once, again when it recovers, and stops nothing.
+fn record(archives: &mut Archives, rounds: &[Round]) {
+    for (round, recorded) in rounds.iter().zip(archives.record(rounds)) {
+        let target = &round.target().name;
+        match recorded {
+            Recorded::Stored | Recorded::StillFailing => {}
+            Recorded::Recovered { missed } => info!("{target}: recorded again; {missed} rounds were not"),
+            Recorded::Behind { last } => warn!(
+                "{target}: the clock stands behind the archive's last update ({}): rounds are judged, not stored, until it is past that",
+                last.local().civil.format("%Y-%m-%d %H:%M:%S")
+            ),
+            Recorded::Failed(error) => error!("{target}: not recorded: {error}"),
+        }
     }
 }
 

@@ -37,6 +37,11 @@ fn round(minutes: i64, pings: &str) -> Round {
     Round::new(target(), None, end.minus(Duration::from_secs(60)), end, pings)
 }
 
+/// Records one round by itself.
+fn record(archives: &mut Archives, round: Round) -> Recorded {
+    archives.record(&[round]).pop().unwrap()
+}
+
 /// `rrdtool fetch line.rrd AVERAGE` over the first minutes: loss, median and pings of each row in ms, `-` for unknown.
 fn rows(dir: &Path, minutes: i64) -> Vec<String> {
     let output = Command::new("rrdtool")
@@ -69,7 +74,7 @@ fn a_row_is_a_round_and_a_gap_stays_a_gap() {
     // Two minutes in a row, one missed (within the heartbeat: rrdtool alone would smear the next round over it), an hour
     // missed, and one more.
     for (minutes, pings) in [(1, "1234"), (2, "5555"), (4, "8888"), (64, "2x22")] {
-        let recorded = archives.record(&round(minutes, pings));
+        let recorded = record(&mut archives, round(minutes, pings));
         assert!(matches!(recorded, Recorded::Stored), "{recorded:?}");
     }
     let rows = rows(dir.path(), 64);
@@ -85,7 +90,7 @@ fn our_own_faults_are_unknown_and_loss_is_counted_among_the_rest() {
     let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
     let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
     for (minutes, pings) in [(1, "????"), (2, "x3??"), (3, "xxxx"), (4, "9x7x")] {
-        assert!(matches!(archives.record(&round(minutes, pings)), Recorded::Stored));
+        assert!(matches!(record(&mut archives, round(minutes, pings)), Recorded::Stored));
     }
     // Half of the known pings lost: two of four.
     assert_eq!(rows(dir.path(), 4), ["- - - - - -", "2.00 3 - 3 - -", "4.00 - - - - -", "2.00 9 - 7 9 -"]);
@@ -96,11 +101,11 @@ fn a_clock_behind_the_archive_is_told_once_and_stores_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
     let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
-    assert!(matches!(archives.record(&round(3, "1111")), Recorded::Stored));
-    let told = archives.record(&round(1, "2222"));
+    assert!(matches!(record(&mut archives, round(3, "1111")), Recorded::Stored));
+    let told = record(&mut archives, round(1, "2222"));
     assert!(matches!(told, Recorded::Behind { last } if last.secs() == START + 180), "{told:?}");
-    assert!(matches!(archives.record(&round(2, "2222")), Recorded::StillFailing));
-    assert!(matches!(archives.record(&round(4, "4444")), Recorded::Recovered { missed: 2 }));
+    assert!(matches!(record(&mut archives, round(2, "2222")), Recorded::StillFailing));
+    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2 }));
     assert_eq!(rows(dir.path(), 4)[2..], ["0.00 1 1 1 1 1", "0.00 4 4 4 4 4"]);
 }
 
@@ -109,14 +114,14 @@ fn a_file_that_goes_away_is_told_once_and_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
     let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
-    assert!(matches!(archives.record(&round(1, "1111")), Recorded::Stored));
+    assert!(matches!(record(&mut archives, round(1, "1111")), Recorded::Stored));
     let file = dir.path().join("line.rrd");
     std::fs::rename(&file, dir.path().join("aside")).unwrap();
     std::fs::create_dir(&file).unwrap();
-    assert!(matches!(archives.record(&round(2, "2222")), Recorded::Failed(_)));
-    assert!(matches!(archives.record(&round(3, "2222")), Recorded::StillFailing));
+    assert!(matches!(record(&mut archives, round(2, "2222")), Recorded::Failed(_)));
+    assert!(matches!(record(&mut archives, round(3, "2222")), Recorded::StillFailing));
     std::fs::remove_dir(&file).unwrap();
-    assert!(matches!(archives.record(&round(4, "4444")), Recorded::Recovered { missed: 2 }));
+    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2 }));
     assert_eq!(rows(dir.path(), 4)[3], "0.00 4 4 4 4 4");
 }
 
@@ -127,7 +132,7 @@ fn another_writer_is_noticed_and_its_rows_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
     let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
-    assert!(matches!(archives.record(&round(1, "1111")), Recorded::Stored));
+    assert!(matches!(record(&mut archives, round(1, "1111")), Recorded::Stored));
     let other = |second: i64| {
         let update = format!("{}:U:0:7:7:7:7:7", START + second);
         let done =
@@ -135,12 +140,12 @@ fn another_writer_is_noticed_and_its_rows_are_left_alone() {
         assert!(done.expect("rrdtool runs (apt-get install rrdtool)").success());
     };
     other(70);
-    let told = archives.record(&round(2, "2222"));
+    let told = record(&mut archives, round(2, "2222"));
     let Recorded::Failed(error) = told else { panic!("{told:?}") };
     assert!(error.to_string().contains("another program has updated it"), "{error}");
     other(130);
-    assert!(matches!(archives.record(&round(3, "3333")), Recorded::StillFailing));
-    assert!(matches!(archives.record(&round(4, "4444")), Recorded::Recovered { missed: 2 }));
+    assert!(matches!(record(&mut archives, round(3, "3333")), Recorded::StillFailing));
+    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2 }));
 }
 
 /// One archive that is spoilt stops neither the start nor the others.
@@ -152,10 +157,10 @@ fn one_spoilt_archive_does_not_stop_the_others() {
     settings.targets.push(TargetSettings { target: other.clone(), ..settings.targets[0].clone() });
     std::fs::write(dir.path().join("spoilt.rrd"), "no archive").unwrap();
     let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
-    assert!(matches!(archives.record(&round(1, "1111")), Recorded::Stored));
+    assert!(matches!(record(&mut archives, round(1, "1111")), Recorded::Stored));
     let end = UnixTime::from_secs(START + 60);
     let start = UnixTime::from_secs(START);
-    let failed = archives.record(&Round::new(other, None, start, end, vec![Ping::Lost; 4]));
+    let failed = record(&mut archives, Round::new(other, None, start, end, vec![Ping::Lost; 4]));
     let Recorded::Failed(error) = failed else { panic!("{failed:?}") };
     assert!(error.to_string().contains("spoilt.rrd"), "{error}");
     assert_eq!(std::fs::read_to_string(dir.path().join("spoilt.rrd")).unwrap(), "no archive");

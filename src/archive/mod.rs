@@ -2,10 +2,11 @@
 //!
 //! A target's archive is `DATA_DIR/NAME.rrd`, with the data sources of SmokePing (see `layout`), so that its pages and every
 //! rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
-//! a round.
+//! a round. What is stored goes through the [`journal`] in `DATA_DIR/journal`, so that no crash loses or tears it.
 
 mod folder;
 mod history;
+pub mod journal;
 mod layout;
 
 use std::collections::HashMap;
@@ -13,13 +14,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::round::{Round, Target};
-use crate::rrd;
+use crate::rrd::{self, Prepared};
 use crate::time::{Step, UnixTime};
 
 pub use folder::{file_name, names, path, picture_name};
 pub use history::history;
 
 use folder::Lock;
+use journal::{GROUP_BYTES, Journal, Recovered};
 use layout::Columns;
 
 /// Where archives lie, and how new ones are made.
@@ -96,6 +98,9 @@ pub enum Error {
         /// The other one's process, where it said so.
         pid: Option<u32>,
     },
+    /// The journal of the data folder says no.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
     /// The archive engine says no.
     #[error("{}", in_words(file, source))]
     Rrd {
@@ -173,6 +178,14 @@ impl Error {
         move |source| Self::Rrd { file: file.to_owned(), source }
     }
 
+    /// Why the journal did not store what was for `file`.
+    fn of_journal(file: &Path, error: &journal::Error) -> Self {
+        match error {
+            journal::Error::Archive(source) => Self::of_file(file)(source.clone()),
+            error => Self::Journal(error.clone()),
+        }
+    }
+
     /// True when the settings ask for what the archive is not: a matter for whoever wrote them, not for the disk.
     fn is_about_settings(&self) -> bool {
         matches!(self, Self::OtherStep { .. } | Self::OtherPings { .. } | Self::NotOfRounds { .. })
@@ -206,6 +219,8 @@ pub struct Archives {
     targets: HashMap<String, Entry>,
     /// The files, as many of them open as the system allows.
     files: rrd::Set,
+    journal: Journal,
+    recovered: Recovered,
     _lock: Lock,
 }
 
@@ -230,11 +245,13 @@ struct Open {
 }
 
 impl Archives {
-    /// Locks the data folder and opens every target's archive; one that is missing is made, to begin at the boundary
+    /// Locks the data folder, brings the archives up to date with what a run that crashed has left in the journal, and opens
+    /// every target's archive; one that is missing is made, to begin at the boundary
     /// before `now`. An archive that cannot be opened fails the whole only where its settings contradict it, or where no
     /// other can be opened either; else its rounds are missed and [`Archives::record`] says why.
     pub fn open(settings: &Settings, now: UnixTime) -> Result<Self, Error> {
         let lock = Lock::take(&settings.data_dir)?;
+        let (mut journal, recovered) = Journal::open(&settings.data_dir.join("journal"))?;
         let mut targets = HashMap::with_capacity(settings.targets.len());
         let (mut files, mut first_error) = (rrd::Set::new(), None);
         for target in &settings.targets {
@@ -250,9 +267,10 @@ impl Archives {
             let entry = Entry { settings: target.clone(), file, open, missed: 0 };
             targets.insert(target.target.name.clone(), entry);
         }
+        journal.settle(targets.values().map(|entry| &*entry.file))?;
         match first_error {
-            Some(error) if targets.values().all(|entry| entry.open.is_none()) => Err(error),
-            _ => Ok(Self { targets, files, _lock: lock }),
+            Some(error) if targets.values().all(|entry: &Entry| entry.open.is_none()) => Err(error),
+            _ => Ok(Self { targets, files, journal, recovered, _lock: lock }),
         }
     }
 
@@ -261,46 +279,161 @@ impl Archives {
         Some(self.targets.get(target)?.open.as_ref()?.rhythm)
     }
 
-    /// Stores a round.
-    pub fn record(&mut self, round: &Round) -> Recorded {
-        match self.targets.get_mut(&round.target().name) {
-            Some(entry) => entry.record(&mut self.files, round),
+    /// What was left to do by a run that crashed.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Stores rounds, which share a sync of the journal. What became of each stands at its place in the answer.
+    pub fn record(&mut self, rounds: &[Round]) -> Vec<Recorded> {
+        let mut outcomes: Vec<Outcome> = rounds.iter().map(|_| Outcome::NotTried).collect();
+        let mut turns = self.turns(rounds, &mut outcomes);
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        for turn in &mut turns {
+            let prepared = turn.prepare(rounds, &mut outcomes);
+            bytes += prepared.as_ref().map_or(0, |(prepared, _)| prepared.waiting_bytes());
+            group.extend(prepared);
+            if bytes >= GROUP_BYTES {
+                commit(&mut self.journal, std::mem::take(&mut group), &mut outcomes);
+                bytes = 0;
+            }
+        }
+        commit(&mut self.journal, group, &mut outcomes);
+        for turn in turns {
+            let Some(entry) = self.targets.get_mut(turn.name) else { continue };
+            let (open, rrd) = turn.ended(&outcomes);
+            if open.is_some() {
+                self.files.put(rrd);
+            }
+            entry.open = open;
+        }
+        let tell = |(round, outcome): (&Round, Outcome)| match self.targets.get_mut(&round.target().name) {
+            Some(entry) => entry.tell(outcome),
             None => Recorded::StillFailing,
+        };
+        rounds.iter().zip(outcomes).map(tell).collect()
+    }
+
+    /// Ends the journal: the archives are on the disk, and the next run has nothing to make good.
+    pub fn close(self) -> Result<(), Error> {
+        Ok(self.journal.close()?)
+    }
+
+    /// Sorts the rounds by target and takes the archives out, opened where they are not.
+    fn turns<'a>(&mut self, rounds: &'a [Round], outcomes: &mut [Outcome]) -> Vec<Turn<'a>> {
+        let mut turns: Vec<Turn<'a>> = Vec::new();
+        let mut of_target: HashMap<&str, usize> = HashMap::new();
+        for (place, round) in rounds.iter().enumerate() {
+            let name = &*round.target().name;
+            if let Some(turn) = of_target.get(name) {
+                turns[*turn].places.push(place);
+                continue;
+            }
+            let Some(entry) = self.targets.get_mut(name) else { continue };
+            match entry.take_open(&mut self.files, round.start()) {
+                Ok((open, rrd)) => {
+                    of_target.insert(name, turns.len());
+                    turns.push(Turn { name, open, rrd, before: None, places: vec![place] });
+                }
+                Err(error) => outcomes[place] = Outcome::Failed(error),
+            }
+        }
+        turns
+    }
+}
+
+/// Stores what was prepared; where that fails, the rounds at those places are missed.
+fn commit(journal: &mut Journal, group: Vec<(Prepared<'_>, &[usize])>, outcomes: &mut [Outcome]) {
+    let paths: Vec<PathBuf> = group.iter().map(|(prepared, _)| prepared.path().to_owned()).collect();
+    let (prepared, places): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    for ((stored, places), path) in journal.commit(prepared).into_iter().zip(places).zip(paths) {
+        let Err(error) = stored else { continue };
+        for place in places {
+            if let Outcome::Stored = outcomes[*place] {
+                outcomes[*place] = Outcome::Failed(Error::of_journal(&path, &error));
+            }
         }
     }
 }
 
+/// What became of one round of a group.
+#[derive(Debug)]
+enum Outcome {
+    Stored,
+    /// The archive's last update is not before its end.
+    Behind(UnixTime),
+    Failed(Error),
+    /// One before it failed.
+    NotTried,
+}
+
+/// The part of a target in a group of rounds.
+#[derive(Debug)]
+struct Turn<'a> {
+    name: &'a str,
+    open: Open,
+    rrd: rrd::File,
+    /// The archive's last update before the group.
+    before: Option<UnixTime>,
+    /// Which rounds are its own.
+    places: Vec<usize>,
+}
+
+impl Turn<'_> {
+    /// Locks the archive and computes what its rounds make of it.
+    fn prepare(&mut self, rounds: &[Round], outcomes: &mut [Outcome]) -> Option<(Prepared<'_>, &[usize])> {
+        let Self { open, rrd, before, places, .. } = self;
+        match open.prepare(rrd, rounds, places, outcomes) {
+            Ok(prepared) => {
+                *before = Some(prepared.stored_last_update());
+                Some((prepared, places))
+            }
+            Err(error) => {
+                outcomes[places[0]] = Outcome::Failed(error);
+                None
+            }
+        }
+    }
+
+    /// The archive for the next group; nothing where it should be opened anew.
+    fn ended(mut self, outcomes: &[Outcome]) -> (Option<Open>, rrd::File) {
+        for place in &self.places {
+            match &outcomes[*place] {
+                Outcome::Failed(Error::Journal(_)) => self.open.seen = self.before,
+                Outcome::Failed(Error::OtherWriter { .. }) => {}
+                Outcome::Failed(_) => return (None, self.rrd),
+                _ => {}
+            }
+        }
+        (Some(self.open), self.rrd)
+    }
+}
+
 impl Entry {
-    fn record(&mut self, files: &mut rrd::Set, round: &Round) -> Recorded {
-        match self.store(files, round) {
-            Ok(None) => match std::mem::take(&mut self.missed) {
+    /// The open archive and its file; one that failed before is opened anew: it may have been put back, or made room for.
+    fn take_open(&mut self, files: &mut rrd::Set, now: UnixTime) -> Result<(Open, rrd::File), Error> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => Open::new(files, &self.file, &self.settings, now)?,
+        };
+        Ok((open, files.take(&self.file).map_err(Error::of_file(&self.file))?))
+    }
+
+    fn tell(&mut self, outcome: Outcome) -> Recorded {
+        match outcome {
+            Outcome::Stored => match std::mem::take(&mut self.missed) {
                 0 => Recorded::Stored,
                 missed => Recorded::Recovered { missed },
             },
-            Ok(Some(last)) => self.miss(Recorded::Behind { last }),
-            Err(error) => {
-                if !matches!(error, Error::OtherWriter { .. }) {
-                    // Opened anew for the next round: the file may have been put back, or made room for.
-                    self.open = None;
-                    files.close(&self.file);
-                }
-                self.miss(Recorded::Failed(error))
-            }
+            Outcome::Behind(last) => self.miss(Recorded::Behind { last }),
+            Outcome::Failed(error) => self.miss(Recorded::Failed(error)),
+            Outcome::NotTried => self.miss(Recorded::StillFailing),
         }
     }
 
     fn miss(&mut self, told: Recorded) -> Recorded {
         self.missed += 1;
         if self.missed == 1 { told } else { Recorded::StillFailing }
-    }
-
-    /// Stores the round, or returns the archive's last update where that is not before the round's end.
-    fn store(&mut self, files: &mut rrd::Set, round: &Round) -> Result<Option<UnixTime>, Error> {
-        let open = match &mut self.open {
-            Some(open) => open,
-            closed => closed.insert(Open::new(files, &self.file, &self.settings, round.start())?),
-        };
-        open.store(files, round, &self.file)
     }
 }
 
@@ -336,25 +469,50 @@ impl Open {
         Ok(Self { rhythm, columns, values, seen: None })
     }
 
-    /// Stores the round; where the archive's last update lies before the round's start, what lies between is stored as
-    /// unknown first: nobody watched then, and rrdtool would spread the round over it.
-    fn store(&mut self, files: &mut rrd::Set, round: &Round, file: &Path) -> Result<Option<UnixTime>, Error> {
-        let failed = Error::of_file(file);
-        let rrd = files.file(file).map_err(failed)?;
-        let last = rrd.view().map_err(failed)?.last_update();
-        if self.seen.replace(last).is_some_and(|seen| seen != last) {
-            return Err(Error::OtherWriter { file: file.to_owned(), last });
+    /// Locks the archive and begins to add rounds.
+    fn prepare<'a>(
+        &mut self,
+        rrd: &'a mut rrd::File,
+        rounds: &[Round],
+        places: &[usize],
+        outcomes: &mut [Outcome],
+    ) -> Result<Prepared<'a>, Error> {
+        let Self { columns, values, seen, .. } = self;
+        let file = rrd.path().to_owned();
+        let failed = Error::of_file(&file);
+        let mut prepared = rrd.prepare().map_err(failed)?;
+        let last = prepared.last_update();
+        if seen.replace(last).is_some_and(|seen| seen != last) {
+            return Err(Error::OtherWriter { file, last });
         }
-        if last >= round.end() {
-            return Ok(Some(last));
+        for place in places {
+            outcomes[*place] = match add(&mut prepared, &rounds[*place], columns, values) {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Failed(failed(error)),
+            };
         }
-        if last < round.start() {
-            self.values.fill(f64::NAN);
-            rrd.update(round.start(), &self.values).map_err(failed)?;
-        }
-        self.columns.fill(round, &mut self.values);
-        rrd.update(round.end(), &self.values).map_err(failed)?;
-        self.seen = Some(round.end());
-        Ok(None)
+        *seen = Some(prepared.last_update());
+        Ok(prepared)
     }
+}
+
+/// Adds a round; where the archive's last update lies before the round's start, what lies between is stored as unknown
+/// first: nobody watched then, and rrdtool would spread the round over it.
+fn add(
+    archive: &mut Prepared<'_>,
+    round: &Round,
+    columns: &Columns,
+    values: &mut [f64],
+) -> Result<Outcome, rrd::Error> {
+    let last = archive.last_update();
+    if last >= round.end() {
+        return Ok(Outcome::Behind(last));
+    }
+    if last < round.start() {
+        values.fill(f64::NAN);
+        archive.update(round.start(), values)?;
+    }
+    columns.fill(round, values);
+    archive.update(round.end(), values)?;
+    Ok(Outcome::Stored)
 }

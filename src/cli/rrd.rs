@@ -1,5 +1,6 @@
 //! `latmon rrd VERB ..`: what `rrdtool VERB ..` takes, prints and answers, to the byte.
 
+mod journaled;
 mod options;
 mod pipe;
 mod verbs;
@@ -9,6 +10,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
+use latmon::archive::journal;
 use latmon::rrd;
 
 /// Runs a verb, or those that the standard input has, and returns the exit code: 0, or 1 after an error that was told on
@@ -16,6 +18,7 @@ use latmon::rrd;
 pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write) -> u8 {
     let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
     let outcome = match args[..] {
+        [b"--journal", folder, ref rest @ ..] => journaled::run(folder, rest, out),
         [b"-"] => pipe::serve(io::stdin().lock(), out),
         [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(io::stdin().lock(), out)),
         _ => dispatch(&args, out),
@@ -133,6 +136,8 @@ enum Error {
     Option(#[from] options::Error),
     #[error(transparent)]
     Archive(#[from] rrd::Error),
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
     #[error("{0}")]
     Usage(&'static str),
     #[error("{what}: {error}")]

@@ -2,6 +2,7 @@
 
 mod lock;
 mod once;
+mod prepared;
 mod region;
 mod set;
 mod sigbus;
@@ -24,6 +25,7 @@ use crate::rrd::xport::{Exported, Xport};
 use crate::time::UnixTime;
 
 pub use once::{UpdateOptions, Written, tune, update, update_verbosely};
+pub use prepared::{Identity, Prepared};
 pub use set::{FileUpdate, Set};
 
 use lock::{Kind, Lock, Wait};

@@ -87,7 +87,8 @@ pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
 pub use map::{
-    Access, File, FileUpdate, Set, UpdateOptions, View, Written, tune, update, update_verbosely, xport,
+    Access, File, FileUpdate, Identity, Prepared, Set, UpdateOptions, View, Written, tune, update,
+    update_verbosely, xport,
 };
 pub use pdp::Pdp;
 pub use restore::{RestoreOptions, restore, restored_image};

@@ -48,7 +48,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
 }
 
 /// Where changes go that are stored in memory; the check has bounded every offset.
-fn store_in(bytes: &mut [u8]) -> impl FnMut(u64, &[u8]) -> Result<(), Infallible> {
+pub(super) fn store_in(bytes: &mut [u8]) -> impl FnMut(u64, &[u8]) -> Result<(), Infallible> {
     |offset, changed| {
         bytes[offset as usize..][..changed.len()].copy_from_slice(changed);
         Ok(())
@@ -216,6 +216,26 @@ impl Updater {
     /// Whether the rows should be stored before more are taken.
     pub(super) fn is_full(&self) -> bool {
         self.rows.len() >= FULL
+    }
+
+    /// The live part of the header as it will be.
+    pub(super) fn live(&self) -> &[u8] {
+        &self.live
+    }
+
+    /// The last update as it will be.
+    pub(super) fn last_update(&self, layout: Layout) -> UnixTime {
+        last_update_at(&self.live, layout)
+    }
+
+    /// The rows that wait to be stored, and where each run of them goes.
+    pub(super) fn waiting_rows(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.runs.iter().map(|(offset, range)| (*offset, &self.rows[range.clone()]))
+    }
+
+    /// Whether some archives forecast, which takes the rows of the file too.
+    pub(super) fn forecasts_any(&self) -> bool {
+        self.has_forecasts
     }
 
     /// Stores what changed: the rows, then the live part of the header.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use latmon::rrd::{
     self, Access, Cf, Definition, DefinitionError, DurationError, EARLIEST, FetchError, Header, Overwrite,
-    RestoreOptions, Setting, UpdateOptions, at,
+    RestoreOptions, Setting, UpdateOptions, Written, at,
     number::{Printf, PrintfNaN, parse_count},
 };
 use latmon::time::{Step, UnixTime};
@@ -83,40 +83,51 @@ fn define(step: Step, start: UnixTime, definitions: &[&[u8]]) -> Result<Definiti
 
 /// `update FILE ..`
 pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
-    let typed = update_arguments(options::parse(args, UPDATE))?;
+    let typed = typed_update(args)?;
     Ok(rrd::update(path(typed.file), &typed.options, &typed.arguments)?)
 }
 
 /// `update FILE ..` of a file that stays open, and locked.
 pub(super) fn update_in(files: &mut rrd::Set, args: &[&[u8]]) -> Result<(), Error> {
-    let typed = update_arguments(options::parse(args, UPDATE))?;
+    let typed = typed_update(args)?;
     Ok(files.update(path(typed.file), &typed.options, &typed.arguments)?)
 }
 
 /// `updatev FILE ..`
 pub(super) fn updatev(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
-    let parsed = options::parse(args, &[value('t', "template"), flag('s', "skip-past-updates")]);
-    let typed = update_arguments(parsed)?;
+    let typed = typed_updatev(args)?;
     let (written, outcome) = rrd::update_verbosely(path(typed.file), &typed.options, &typed.arguments);
-    let mut write = || {
-        writeln!(out, "return_value = {}", if outcome.is_ok() { 0 } else { -1 })?;
-        for row in &written.rows {
-            for (name, value) in written.names.iter().zip(&row.values) {
-                let (time, cf, pdps) = (row.time.secs(), row.cf.name(), row.pdp_per_row);
-                writeln!(out, "[{time}]RRA[{cf}][{pdps}]DS[{name}] = {}", PrintfNaN(*value))?;
-            }
-        }
-        Ok(())
-    };
-    write().map_err(Error::Output)?;
+    tell_written(&written, outcome.is_ok(), out).map_err(Error::Output)?;
     Ok(outcome?)
 }
 
+/// Prints the rows that an update wrote.
+pub(super) fn tell_written(written: &Written, succeeded: bool, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "return_value = {}", if succeeded { 0 } else { -1 })?;
+    for row in &written.rows {
+        for (name, value) in written.names.iter().zip(&row.values) {
+            let (time, cf, pdps) = (row.time.secs(), row.cf.name(), row.pdp_per_row);
+            writeln!(out, "[{time}]RRA[{cf}][{pdps}]DS[{name}] = {}", PrintfNaN(*value))?;
+        }
+    }
+    Ok(())
+}
+
 /// What was typed behind `update` or `updatev`.
-struct TypedUpdate<'a> {
-    file: &'a [u8],
-    options: UpdateOptions<'a>,
-    arguments: Vec<&'a [u8]>,
+pub(super) struct TypedUpdate<'a> {
+    pub(super) file: &'a [u8],
+    pub(super) options: UpdateOptions<'a>,
+    pub(super) arguments: Vec<&'a [u8]>,
+}
+
+/// Reads what was typed behind `update`.
+pub(super) fn typed_update<'a>(args: &[&'a [u8]]) -> Result<TypedUpdate<'a>, Error> {
+    update_arguments(options::parse(args, UPDATE))
+}
+
+/// Reads what was typed behind `updatev`.
+pub(super) fn typed_updatev<'a>(args: &[&'a [u8]]) -> Result<TypedUpdate<'a>, Error> {
+    update_arguments(options::parse(args, &[value('t', "template"), flag('s', "skip-past-updates")]))
 }
 
 fn update_arguments<'a>(parsed: Parsed<'a>) -> Result<TypedUpdate<'a>, Error> {

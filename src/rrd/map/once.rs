@@ -146,16 +146,17 @@ pub fn tune<A: AsRef<[u8]>>(
     write_new(path, Overwrite::Yes, new.len() as u64, |mut file| file.write_all(&new))
 }
 
-struct Header {
-    bytes: Vec<u8>,
-    file_len: u64,
+/// As much of a file as its header takes.
+pub(super) struct Header {
+    pub(super) bytes: Vec<u8>,
+    pub(super) file_len: u64,
 }
 
 /// Holds the header of a file of 23 data sources in 5 archives.
 const FIRST_READ: u64 = 16 << 10;
 
 /// Reads as much of the file as its header takes, which nobody knows before having read its beginning.
-fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
+pub(super) fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
     let metadata = file.metadata().map_err(system(Operation::Stat, path))?;
     let file_len = metadata.len();
     if !metadata.is_file() || file_len == 0 {

@@ -124,6 +124,19 @@ impl Set {
         Ok(&mut kept.file)
     }
 
+    /// Takes a file out, open for updates. Whoever took it gives it back by [`Set::put`].
+    pub fn take(&mut self, path: &Path) -> Result<File, Error> {
+        self.file(path)?;
+        Ok(self.files.remove(path.as_os_str()).expect("it was just asked for").file)
+    }
+
+    /// Keeps a file that was taken.
+    pub fn put(&mut self, file: File) {
+        self.make_room();
+        self.uses += 1;
+        self.files.insert(file.path().as_os_str().to_owned(), Kept { file, used: self.uses });
+    }
+
     /// Gives back every lock. The files stay open.
     pub fn release(&mut self) {
         for name in self.held.drain(..) {
