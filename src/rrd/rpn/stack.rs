@@ -247,20 +247,11 @@ fn binary(operator: Operator, a: f64, b: f64) -> f64 {
         _ if a.is_nan() => b,
         _ if b.is_nan() => a,
         Operator::AddNan => a + b,
-        Operator::Min | Operator::MinNan => {
-            if a < b {
-                a
-            } else {
-                b
-            }
-        }
-        _ => {
-            if a > b {
-                a
-            } else {
-                b
-            }
-        }
+        // Of zeros the sign of the first counts.
+        Operator::Min | Operator::MinNan if a <= b => a,
+        Operator::Min | Operator::MinNan => b,
+        _ if a >= b => a,
+        _ => b,
     }
 }
 
@@ -312,7 +303,7 @@ fn truth(holds: bool) -> f64 {
 /// Sorts, unknown values first. The original's comparison takes infinity for less, and minus infinity for more, than a
 /// number before it, so that what comes out depends on who is compared with whom: a merge sort of halves, the first of
 /// which is the shorter.
-fn sort(values: &mut [f64]) {
+pub(in crate::rrd) fn sort(values: &mut [f64]) {
     if values.len() < 2 {
         return;
     }

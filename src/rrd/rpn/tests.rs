@@ -25,6 +25,8 @@ fn values_are_those_of_rrdtool() {
         ("a,b,ADDNAN", 3.5),
         ("b,a,MAXNAN", 3.5),
         ("b,UN", 1.0),
+        ("1,0,-1,*,0,MAX,/", f64::NEG_INFINITY),
+        ("1,0,0,-1,*,MIN,/", f64::INFINITY),
         ("b,ISINF", 0.0),
         ("INF,1,INF,LIMIT", f64::INFINITY),
         ("1,2,b,3,AVG", 1.5),
