@@ -270,7 +270,17 @@ fn summary(operator: Operator, values: &[f64]) -> f64 {
             known().rev().fold(f64::NEG_INFINITY, |most, value| if value > most { value } else { most })
         }
         Operator::Median => {
-            let mut known: Vec<f64> = known().collect();
+            // In the original the last value takes the place of one that is unknown; where some are infinite, what comes
+            // out of the sort depends on it.
+            let mut known = values.to_vec();
+            let mut index = 0;
+            while index < known.len() {
+                if known[index].is_nan() {
+                    known.swap_remove(index);
+                } else {
+                    index += 1;
+                }
+            }
             sort(&mut known);
             let middle = known.len() / 2;
             if known.len() % 2 == 1 { known[middle] } else { (known[middle - 1] + known[middle]) / 2.0 }

@@ -43,6 +43,7 @@ fn values_are_those_of_rrdtool() {
         ("7,NEGINF,5,3,SORT,POP,POP", 7.0),
         ("7,5,NEGINF,3,MEDIAN", 7.0),
         ("NEGINF,7,5,3,MEDIAN", 5.0),
+        ("b,1,2,INF,4,MEDIAN", 2.0),
         ("10,200,3000,3,1,ROLL,POP,POP", 3000.0),
         ("10,200,3000,3,-1,ROLL,EXC,POP,EXC,POP", -1.0),
         ("3000,7,2,1,ROLL,-", 5.0),
