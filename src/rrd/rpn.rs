@@ -11,7 +11,7 @@ mod stack;
 
 pub use compute::Rpn;
 pub(super) use operator::{Operator, SeriesOperator, number_token};
-pub(super) use stack::Stack;
+pub(super) use stack::{Stack, sort};
 
 #[cfg(test)]
 mod tests;

@@ -87,14 +87,14 @@ impl Xport {
         let mut work = Work::default();
         let mut values = Vec::with_capacity(self.program.items.len());
         // As in the original, a DEF that asks for the step which another one came to, of the same file, span and functions,
-        // gets rows that were read as the other's were.
-        let mut steps = HashMap::new();
+        // gets rows that were read and merged as the other's were.
+        let mut together: HashMap<_, &Def> = HashMap::new();
         for item in &self.program.items {
             values.push(match item {
                 Item::Def(def) => {
-                    let step = *steps.get(&def.rows_key(def.step)).unwrap_or(&def.step);
-                    let series = read(&def.with_step(step, &self.options))?;
-                    steps.insert(def.rows_key(series.step), step);
+                    let other = together.get(&def.rows_key(def.step)).copied().unwrap_or(def);
+                    let series = read(&def.read_with(other))?;
+                    together.insert(def.rows_key(series.step), other);
                     work.rows(series.values.len() as u64)?;
                     Value::Series(series)
                 }

@@ -247,20 +247,11 @@ fn binary(operator: Operator, a: f64, b: f64) -> f64 {
         _ if a.is_nan() => b,
         _ if b.is_nan() => a,
         Operator::AddNan => a + b,
-        Operator::Min | Operator::MinNan => {
-            if a < b {
-                a
-            } else {
-                b
-            }
-        }
-        _ => {
-            if a > b {
-                a
-            } else {
-                b
-            }
-        }
+        // Of zeros the sign of the first counts.
+        Operator::Min | Operator::MinNan if a <= b => a,
+        Operator::Min | Operator::MinNan => b,
+        _ if a >= b => a,
+        _ => b,
     }
 }
 
@@ -279,7 +270,17 @@ fn summary(operator: Operator, values: &[f64]) -> f64 {
             known().rev().fold(f64::NEG_INFINITY, |most, value| if value > most { value } else { most })
         }
         Operator::Median => {
-            let mut known: Vec<f64> = known().collect();
+            // In the original the last value takes the place of one that is unknown; where some are infinite, what comes
+            // out of the sort depends on it.
+            let mut known = values.to_vec();
+            let mut index = 0;
+            while index < known.len() {
+                if known[index].is_nan() {
+                    known.swap_remove(index);
+                } else {
+                    index += 1;
+                }
+            }
             sort(&mut known);
             let middle = known.len() / 2;
             if known.len() % 2 == 1 { known[middle] } else { (known[middle - 1] + known[middle]) / 2.0 }
@@ -312,7 +313,7 @@ fn truth(holds: bool) -> f64 {
 /// Sorts, unknown values first. The original's comparison takes infinity for less, and minus infinity for more, than a
 /// number before it, so that what comes out depends on who is compared with whom: a merge sort of halves, the first of
 /// which is the shorter.
-fn sort(values: &mut [f64]) {
+pub(in crate::rrd) fn sort(values: &mut [f64]) {
     if values.len() < 2 {
         return;
     }

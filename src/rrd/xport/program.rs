@@ -20,7 +20,10 @@ pub struct Def {
     pub file: Vec<u8>,
     pub(super) ds: Vec<u8>,
     pub(super) cf: Cf,
+    /// The function that merges rows.
     pub(super) reduce: Cf,
+    /// The same where it was written; in [`Def::rows_key`] it is taken for AVERAGE where it was not.
+    typed_reduce: Option<Cf>,
     pub(super) start: i64,
     pub(super) end: i64,
     /// The length of row that is looked for.
@@ -32,12 +35,13 @@ pub struct Def {
 impl Def {
     /// What rows of this step share that are read together.
     pub(super) fn rows_key(&self, step: i64) -> impl Hash + Eq + '_ {
-        (&self.file, self.cf.name(), self.reduce.name(), self.start, self.end, step)
+        let reduce = self.typed_reduce.unwrap_or(Cf::Average);
+        (&self.file, self.cf.name(), reduce.name(), self.start, self.end, step)
     }
 
-    /// The same rows, looked for by another length.
-    pub(super) fn with_step(&self, step: i64, span: &XportOptions) -> Self {
-        Self { step, row_secs: step.max(span.step), ..self.clone() }
+    /// The rows of this data source that are read together with those of `other`.
+    pub(super) fn read_with(&self, other: &Self) -> Self {
+        Self { ds: self.ds.clone(), ..other.clone() }
     }
 }
 
@@ -128,6 +132,7 @@ impl Program {
             ds,
             cf,
             reduce: reduce.unwrap_or(cf),
+            typed_reduce: reduce,
             start,
             end,
             step,

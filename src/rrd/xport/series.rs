@@ -105,13 +105,13 @@ fn merge(series: &Series, wanted: i64, cf: Cf) -> Result<Series, XportError> {
 
 /// What rows come to; those that are unknown do not count.
 fn merged(rows: &[f64], cf: Cf) -> f64 {
-    let known = rows.iter().copied().filter(|value| !value.is_nan());
+    let mut known = rows.iter().copied().filter(|value| !value.is_nan());
     match cf {
         Cf::Min => known.reduce(|least, value| if value < least { value } else { least }).unwrap_or(UNKNOWN),
         Cf::Max | Cf::Failures => {
             known.reduce(|most, value| if value > most { value } else { most }).unwrap_or(UNKNOWN)
         }
-        Cf::Last => known.last().unwrap_or(UNKNOWN),
+        Cf::Last => known.next_back().unwrap_or(UNKNOWN),
         _ => {
             let (count, sum) = known.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
             if count == 0.0 { UNKNOWN } else { sum / count }

@@ -101,19 +101,26 @@ impl Exported {
             out.write_all(&[b"      <entry>", legend.as_slice(), b"</entry>\n"].concat())?;
         }
         out.write_all(b"    </legend>\n  </meta>\n  <data>\n")?;
+        let mut line = Vec::new();
         for time in self.times() {
-            out.write_all(b"    <row>")?;
+            line.clear();
+            line.extend(b"    <row>");
             if format.times {
-                write!(out, "<t>{time}</t>")?;
+                write!(line, "<t>{time}</t>")?;
             }
             for (column, value) in self.values(time).enumerate() {
                 if format.enumerate {
-                    write!(out, "<v{column}>{}</v{column}>", Own(value))?;
+                    write!(line, "<v{column}>")?;
+                    put(value, &mut line);
+                    write!(line, "</v{column}>")?;
                 } else {
-                    write!(out, "<v>{}</v>", Own(value))?;
+                    line.extend(b"<v>");
+                    put(value, &mut line);
+                    line.extend(b"</v>");
                 }
             }
-            out.write_all(b"</row>\n")?;
+            line.extend(b"</row>\n");
+            out.write_all(&line)?;
         }
         out.write_all(b"  </data>\n</xport>\n")
     }
@@ -132,21 +139,30 @@ impl Exported {
             out.write_all(&[b"      \"", legend.as_slice(), end].concat())?;
         }
         out.write_all(b"          ]\n     },\n  \"data\": [\n")?;
+        let mut line = Vec::new();
         for (row, time) in self.times().enumerate() {
-            out.write_all(if row > 0 { b",\n    [ " } else { b"    [ " })?;
+            line.clear();
+            line.extend(if row > 0 { &b",\n    [ "[..] } else { b"    [ " });
             if format.times {
-                write!(out, "\"{time}\",")?;
+                write!(line, "\"{time}\",")?;
             }
             for (column, value) in self.values(time).enumerate() {
-                let comma = if column > 0 { ", " } else { "" };
+                if column > 0 {
+                    line.extend(b", ");
+                }
                 if value.is_finite() {
-                    write!(out, "{comma}{}", Own(value))?;
+                    put(value, &mut line);
                 } else {
-                    write!(out, "{comma}null")?;
+                    line.extend(b"null");
                 }
             }
-            out.write_all(b" ]")?;
+            line.extend(b" ]");
+            out.write_all(&line)?;
         }
         out.write_all(if self.rows() > 0 { b"\n  ]\n}\n" } else { b"  ]\n}\n" })
     }
+}
+
+fn put(value: f64, line: &mut Vec<u8>) {
+    line.extend(Own(value).text(&mut [0; Own::LONGEST]));
 }

@@ -1,6 +1,7 @@
 //! What a whole series comes to: the functions of VDEF.
 
 use crate::rrd::number::UNKNOWN;
+use crate::rrd::rpn::sort;
 use crate::rrd::xport::series::Series;
 
 macro_rules! functions {
@@ -38,10 +39,15 @@ impl Function {
         let known = || values.iter().copied().filter(|value| !value.is_nan());
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         match self {
-            Self::Maximum => known().reduce(|most, value| if value > most { value } else { most }),
-            Self::Minimum => known().reduce(|least, value| if value < least { value } else { least }),
-            Self::First => finite().next(),
-            Self::Last => finite().next_back(),
+            // What is infinite counts where it comes first.
+            Self::Maximum => {
+                known().reduce(|most, value| if value > most && value.is_finite() { value } else { most })
+            }
+            Self::Minimum => {
+                known().reduce(|least, value| if value < least && value.is_finite() { value } else { least })
+            }
+            Self::First => known().next(),
+            Self::Last => known().next_back(),
             Self::Average => mean(finite()),
             Self::Total => mean(finite()).map(|_| finite().sum::<f64>() * series.step as f64),
             Self::Stdev => mean(finite()).map(|mean| {
@@ -62,11 +68,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 fn percentile(mut values: Vec<f64>, percent: f64) -> Option<f64> {
-    // Unknown ones first.
-    values.sort_unstable_by(|a, b| match (a.is_nan(), b.is_nan()) {
-        (false, false) => a.total_cmp(b),
-        (a, b) => b.cmp(&a),
-    });
+    sort(&mut values);
     let last = values.len().checked_sub(1)?;
     let rank = (percent * last as f64 / 100.0).round() as usize;
     values.get(rank.min(last)).copied()

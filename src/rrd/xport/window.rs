@@ -107,9 +107,9 @@ impl Forecast {
             Ok(())
         };
         match &self.shifts {
-            Shifts::Each(each) => each.iter().rev().try_for_each(|shift| look(*shift))?,
+            Shifts::Each(each) => each.iter().try_for_each(|shift| look(*shift))?,
             Shifts::Multiples(shift, count) => {
-                (0..*count).rev().try_for_each(|multiple| look(shift * f64::from(multiple)))?;
+                (0..*count).try_for_each(|multiple| look(shift * f64::from(multiple)))?;
             }
         }
         Ok(self.kind.of(&mut known))
