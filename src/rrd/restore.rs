@@ -4,6 +4,7 @@
 //! file is. Nothing is taken on trust: no element, text or comment may be longer than is sensible, and memory grows with
 //! what was read only.
 
+mod bounded;
 mod slots;
 
 use std::fs::File;
@@ -23,6 +24,7 @@ use crate::rrd::layout::{
     live_head, pdp_prep, put, put_f64, rra_def, stat_head,
 };
 use crate::rrd::number::{UNKNOWN, parse_number};
+use crate::rrd::restore::bounded::{Bounded, TOO_LONG};
 use crate::rrd::restore::slots::Slot;
 use crate::rrd::rpn::Rpn;
 
@@ -462,43 +464,5 @@ fn is_blank(text: &str) -> bool {
 /// A tag, a text or a comment of so many bytes is refused.
 const LONGEST_EVENT: usize = 1 << 20;
 
-const TOO_LONG: &str = "an element, a text or a comment is longer than a megabyte";
-
 /// No more of what was refused is shown.
 const SHOWN: usize = 60;
-
-/// A reader that gives `left` more bytes, and counts lines.
-struct Bounded<R> {
-    input: R,
-    left: usize,
-    line: u64,
-}
-
-impl<R: BufRead> BufRead for Bounded<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let bytes = self.input.fill_buf()?;
-        if self.left == 0 && !bytes.is_empty() {
-            return Err(io::Error::other(TOO_LONG));
-        }
-        Ok(&bytes[..bytes.len().min(self.left)])
-    }
-
-    fn consume(&mut self, count: usize) {
-        // What is consumed is in the buffer already.
-        let lines = self
-            .input
-            .fill_buf()
-            .map_or(0, |bytes| bytes.iter().take(count).filter(|byte| **byte == b'\n').count());
-        self.line += lines as u64;
-        self.left = self.left.saturating_sub(count);
-        self.input.consume(count);
-    }
-}
-
-impl<R: BufRead> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(buffer)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
