@@ -1,7 +1,8 @@
 //! The archive engine on the file of one target with 20 pings: 23 data sources, 5 archives.
 
 use divan::{Bencher, black_box};
-use latmon::rrd::{self, Access, Cf, Definition, Overwrite};
+use latmon::archive::journal::{GROUP_FILES, Journal};
+use latmon::rrd::{self, Access, ArchiveDef, Cf, Definition, Overwrite};
 use latmon::time::{Step, UnixTime};
 
 fn main() {
@@ -56,6 +57,39 @@ fn update_text_once(bencher: Bencher<'_, '_>) {
         time += 60;
         let argument = format!("{time}{}", ":0.0123".repeat(23));
         rrd::update(&path, &options, &[argument]).expect("time goes on");
+    });
+}
+
+/// One round into each of many files, prepared, stored and closed, as the pipe mode does it; with a journal and without.
+#[divan::bench(args = [false, true], sample_count = 10, sample_size = 1)]
+fn batch_of_1000(bencher: Bencher<'_, '_>, journaled: bool) {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let paths: Vec<_> = (0..1000).map(|number| folder.path().join(format!("{number}.rrd"))).collect();
+    let archives =
+        definition().archives.into_iter().map(|archive| ArchiveDef { rows: 200, ..archive }).collect();
+    let definition = Definition { archives, ..definition() };
+    paths.iter().for_each(|path| {
+        rrd::create(path, &definition, Overwrite::Yes).expect("the file can be made");
+    });
+    let mut journal = Journal::open(&folder.path().join("journal")).expect("it is a new one").0;
+    let options = rrd::UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
+    let mut time = START;
+    bencher.bench_local(|| {
+        time += 60;
+        let argument = [format!("{time}{}", ":0.0123".repeat(23))];
+        for group in paths.chunks(GROUP_FILES) {
+            if !journaled {
+                group.iter().for_each(|path| rrd::update(path, &options, &argument).expect("time goes on"));
+                continue;
+            }
+            let prepare = |path: &std::path::PathBuf| {
+                let mut archive = rrd::Prepared::open(path).expect("it was made");
+                archive.update_text(&options, &argument).expect("time goes on");
+                archive
+            };
+            let outcomes = journal.commit(group.iter().map(prepare));
+            assert!(outcomes.iter().all(Result::is_ok));
+        }
     });
 }
 

@@ -8,7 +8,7 @@
 //! 6  cli/         one file per subcommand: what was typed -> what is decided     (binary)
 //! 5  config       TOML + environment + .env -> each room's own Settings
 //! 4  monitor      the loop: Round in -> archive -> alert -> picture -> message
-//! 3  archive/     Round -> rrd update; rrd fetch -> History; names, layout of data sources
+//! 3  archive/     Round -> rrd update; rrd fetch -> History; names, layout of data sources, journal
 //!    probe/       ICMP: schedule, sockets, wire format, names -> Round
 //!    alert/       Round -> Event
 //!    graph/       History -> PNG or SVG
@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! kernel -> probe::socket -> probe::icmp -> probe::schedule -> Round -> bounded channel
-//! monitor:   archive.record(&round); for event in alerts.observe(&round) { composer.send(event) }
+//! monitor:   archive.record(&rounds); for event in alerts.observe(&round) { composer.send(event) }
 //! composer:  event -> archive history -> graph::smoke -> mail::Message -> outbox (on disk)
 //! mailer:    outbox -> SMTP, again and again until the server has it
 //! ```

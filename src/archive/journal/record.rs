@@ -57,6 +57,29 @@ pub struct Head<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Reads the body of a record; `None` when it is none, whatever its checksum said.
+    pub fn decode(body: &'a [u8]) -> Option<Self> {
+        let (numbers, rest) = body.split_at_checked(48)?;
+        let (path_len, rest) = rest.split_first_chunk::<4>()?;
+        let (path, ranges) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*path_len)).ok()?)?;
+        let number = |index: usize| u64_at(numbers, index * 8);
+        let time = |index| UnixTime::from_micros(number(index).cast_signed());
+        let ranges = Ranges { bytes: ranges, end: 0 };
+        // Seen to be whole here, so that whoever stores them need not stop half way.
+        let mut all = ranges;
+        all.by_ref().for_each(drop);
+        let head = Head {
+            device: number(0),
+            inode: number(1),
+            size: number(2),
+            layout: number(3),
+            before: time(4),
+            after: time(5),
+            path: Path::new(OsStr::from_bytes(path)),
+        };
+        all.bytes.is_empty().then_some(Self { head, ranges })
+    }
+
     /// The ranges that changed, and their new bytes, in the order in which they are to be stored.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
         self.ranges
@@ -98,29 +121,7 @@ fn next_record<'a>(bytes: &'a [u8], chain: &mut Chain) -> Option<(Record<'a>, &'
     if chain.next([&prefix[..8], body]) != u64_at(prefix, 8) {
         return None;
     }
-    Some((decode_body(body)?, rest))
-}
-
-fn decode_body(body: &[u8]) -> Option<Record<'_>> {
-    let (numbers, rest) = body.split_at_checked(48)?;
-    let (path_len, rest) = rest.split_first_chunk::<4>()?;
-    let (path, ranges) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*path_len)).ok()?)?;
-    let number = |index: usize| u64_at(numbers, index * 8);
-    let time = |index| UnixTime::from_micros(number(index).cast_signed());
-    let ranges = Ranges { bytes: ranges, end: 0 };
-    // Seen to be whole here, so that whoever stores them need not stop half way.
-    let mut all = ranges;
-    all.by_ref().for_each(drop);
-    let head = Head {
-        device: number(0),
-        inode: number(1),
-        size: number(2),
-        layout: number(3),
-        before: time(4),
-        after: time(5),
-        path: Path::new(OsStr::from_bytes(path)),
-    };
-    all.bytes.is_empty().then_some(Record { head, ranges })
+    Some((Record::decode(body)?, rest))
 }
 
 /// Reads range after range; ends where the bytes do, or make no range.
