@@ -113,8 +113,10 @@ impl<'a> Sources<'a> {
             Cf::Min => known.reduce(f64::min),
             Cf::Last => known.last(),
             _ => {
-                let (sum, count) = known.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-                (count > 0.0).then(|| sum / count)
+                // Whole rows count, even those of which only a part is wanted; by seconds, which matters for the last bit.
+                let secs = source.row_secs as f64;
+                let (sum, all) = known.fold((0.0, 0.0), |(sum, all), value| (sum + value * secs, all + secs));
+                (all > 0.0).then(|| sum / all)
             }
         }
     }
