@@ -107,7 +107,9 @@ const USAGES: [(&str, &str); 14] = [
     ("restore", "restore IN.xml|- OUT.rrd [-r] [-f]"),
     (
         "tune",
-        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] ..",
+        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] [-p|-n DELTA] \
+         [-w WINDOW] [-f THRESHOLD] [-x ALPHA] [-y BETA] [-z|-v GAMMA] [-s|-S SHARE] [-b name] [-t STEP] [DEL:name] \
+         [DS:..] [DELRRA:n] [RRA:..] [RRA#n:+|-|=ROWS] ..",
     ),
     ("help", "help [VERB]"),
     ("version", "version"),

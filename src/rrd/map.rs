@@ -5,7 +5,7 @@
 #![allow(unsafe_code)] // A map of a file can only be made so; each use says what keeps it sound.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -21,7 +21,7 @@ use crate::rrd::error::{DefinitionError, Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, put_f64, stat_head, u64_at};
 use crate::rrd::number::UNKNOWN;
-use crate::rrd::tune::reshape::Shape;
+use crate::rrd::tune::reshape::{Plan, Shape};
 use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow, store_in};
 use crate::time::{Step, UnixTime};
@@ -296,8 +296,12 @@ pub fn tune<A: AsRef<[u8]>>(
     bytes[..layout.header_len()].copy_from_slice(&changed.header[..layout.header_len()]);
     forgotten.for_each(|at| put_f64(&mut bytes, at as usize, UNKNOWN));
     let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
-    let new = tune::reshape::reshaped(&rrd, &shape, step, path.as_os_str().as_bytes())?;
-    write_new(path, Overwrite::Yes, new.len() as u64, |mut file| file.write_all(&new))
+    let plan = Plan::new(&rrd, &shape, step)?;
+    write_new(path, Overwrite::Yes, plan.len(), |file| {
+        let mut out = BufWriter::new(file);
+        plan.write(path.as_os_str().as_bytes(), &mut out)?;
+        out.flush()
+    })
 }
 
 struct Header {
