@@ -55,9 +55,8 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"dump" => verbs::dump(args, out),
         b"restore" => verbs::restore(args),
         b"tune" => verbs::tune(args),
-        b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
-            Err(Error::NotYet(lossy(verb)))
-        }
+        b"resize" => verbs::resize(args),
+        b"xport" | b"graph" | b"graphv" | b"list" | b"flushcached" => Err(Error::NotYet(lossy(verb))),
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
 }
@@ -91,7 +90,7 @@ fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Wr
 const VERSION: &str =
     concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
 
-const USAGES: [(&str, &str); 14] = [
+const USAGES: [(&str, &str); 15] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
@@ -111,6 +110,7 @@ const USAGES: [(&str, &str); 14] = [
          [-w WINDOW] [-f THRESHOLD] [-x ALPHA] [-y BETA] [-z|-v GAMMA] [-s|-S SHARE] [-b name] [-t STEP] [DEL:name] \
          [DS:..] [DELRRA:n] [RRA:..] [RRA#n:+|-|=ROWS] ..",
     ),
+    ("resize", "resize FILE n GROW|SHRINK ROWS  (makes ./resize.rrd)"),
     ("help", "help [VERB]"),
     ("version", "version"),
     ("-", "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)"),

@@ -3,6 +3,7 @@
 //! [`Error`]'s `Display` is what rrdtool prints behind `ERROR: `, so that scripts that look for its texts find them.
 //! Where the original has no text, because it crashes or goes on with nonsense, the text is our own.
 
+mod resize;
 mod restore;
 mod tune;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+pub use resize::ResizeError;
 pub use restore::RestoreError;
 pub use tune::{ForecastSetting, ShapeError, TuneError};
 
@@ -111,6 +113,9 @@ pub enum Error {
     /// A change of a data source was refused.
     #[error(transparent)]
     Tune(#[from] TuneError),
+    /// An archive was not resized.
+    #[error(transparent)]
+    Resize(#[from] ResizeError),
     /// XML makes no archive.
     #[error(transparent)]
     Restore(#[from] RestoreError),

@@ -21,6 +21,7 @@ use crate::rrd::error::{DefinitionError, Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, put_f64, stat_head, u64_at};
 use crate::rrd::number::UNKNOWN;
+use crate::rrd::resize::{Resize, Resized};
 use crate::rrd::tune::reshape::{Plan, Shape};
 use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow, store_in};
@@ -300,6 +301,18 @@ pub fn tune<A: AsRef<[u8]>>(
     write_new(path, Overwrite::Yes, plan.len(), |file| {
         let mut out = BufWriter::new(file);
         plan.write(path.as_os_str().as_bytes(), &mut out)?;
+        out.flush()
+    })
+}
+
+/// `rrdtool resize`: a copy of the file whose archive `rra` is resized, which becomes `resize.rrd` in the working folder.
+pub fn resize(path: &Path, rra: usize, resize: Resize) -> Result<(), Error> {
+    let mut file = File::open(path, Access::Read)?;
+    let view = file.view()?;
+    let resized = Resized::new(&view, rra, resize)?;
+    write_new(Path::new("resize.rrd"), Overwrite::Yes, resized.len(), |file| {
+        let mut out = BufWriter::new(file);
+        resized.write(&mut out)?;
         out.flush()
     })
 }

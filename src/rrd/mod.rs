@@ -20,7 +20,7 @@
 //! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
 //! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
-//! create, update, fetch, dump, restore, tune, info
+//! create, update, fetch, dump, restore, tune, resize, info
 //! map                            File: open, lock, map; storing what an update changed
 //! ```
 //!
@@ -68,6 +68,7 @@ mod map;
 pub mod number;
 mod pdp;
 mod reading;
+mod resize;
 mod restore;
 mod rpn;
 mod tune;
@@ -79,14 +80,15 @@ pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST, Forecast
 pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError,
-    ForecastError, ForecastSetting, NumberError, Operation, RestoreError, RpnError, Section, ShapeError,
-    TemplateError, TimeError, TuneError, UpdateError,
+    ForecastError, ForecastSetting, NumberError, Operation, ResizeError, RestoreError, RpnError, Section,
+    ShapeError, TemplateError, TimeError, TuneError, UpdateError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
-pub use map::{Access, File, UpdateOptions, View, Written, tune, update, update_verbosely};
+pub use map::{Access, File, UpdateOptions, View, Written, resize, tune, update, update_verbosely};
 pub use pdp::Pdp;
+pub use resize::Resize;
 pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;
 pub use tune::Setting;

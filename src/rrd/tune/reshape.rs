@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::fill::Sources;
-use super::{leading_integer, name_of};
+use super::name_of;
 use crate::rrd::cdp::{Cdp, Due};
 use crate::rrd::create::{put_ds, put_rra, put_state, put_text};
 use crate::rrd::def::{ArchiveDef, Cf, DataSource, Definition, DsType, forecast, span_secs};
 use crate::rrd::error::{DefinitionError, Error, ShapeError, TuneError};
 use crate::rrd::file::{Rrd, archive_def, rows_start, version};
 use crate::rrd::layout::{Layout, WORD, cdp_prep, ds_def, f64_at, pdp_prep, put, rra_def, stat_head, u64_at};
-use crate::rrd::number::UNKNOWN;
+use crate::rrd::number::{UNKNOWN, leading_integer};
 use crate::rrd::pdp::Pdp;
 use crate::time::Step;
 
