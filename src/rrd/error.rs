@@ -37,6 +37,16 @@ pub enum Error {
         /// What is wrong with it.
         fault: Fault,
     },
+    /// A file of a 32-bit machine is only read.
+    #[error(
+        "'{0}' was made on a 32-bit machine and can only be read: latmon rrd dump {0} | latmon rrd restore - NEW.rrd \
+         moves it over",
+        path.display()
+    )]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Somebody else holds the file's lock, and kept it for as long as we wait.
     #[error("could not lock RRD")]
     Locked {

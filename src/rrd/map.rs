@@ -16,6 +16,7 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use crate::rrd::abi;
 use crate::rrd::create::{Overwrite, write_new};
 use crate::rrd::error::{DefinitionError, Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
@@ -58,6 +59,8 @@ struct Place {
 enum Map {
     Read(Mmap),
     Write(MmapMut),
+    /// A file of a 32-bit machine, and what it would be here.
+    Foreign(Mmap, Vec<u8>),
 }
 
 impl Map {
@@ -65,6 +68,15 @@ impl Map {
         match self {
             Self::Read(map) => map,
             Self::Write(map) => map,
+            Self::Foreign(_, image) => image,
+        }
+    }
+
+    /// The length of the file.
+    fn len(&self) -> usize {
+        match self {
+            Self::Read(map) | Self::Foreign(map, _) => map.len(),
+            Self::Write(map) => map.len(),
         }
     }
 }
@@ -93,9 +105,13 @@ impl File {
         let metadata = file.metadata().map_err(system(Operation::Stat, &path))?;
         // Mapping the length that was asked for makes the system's own errors those of the original: a folder is "No
         // such device", an empty file an "Invalid argument".
-        let map = map(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
+        let mut map = map(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
         if let Err(fault) = check(map.bytes(), metadata.len()) {
-            return Err(Error::Fault { path, fault });
+            map = match (abi::image(map.bytes()), map) {
+                (Some(image), Map::Read(map)) => Map::Foreign(map, image),
+                (Some(_), _) => return Err(Error::Foreign { path }),
+                (None, _) => return Err(Error::Fault { path, fault }),
+            };
         }
         drop(lock);
         let place = Place { path, file, device: metadata.dev(), inode: metadata.ino() };
@@ -109,7 +125,10 @@ impl File {
 
     /// The archive as it is now, locked for reading until the view is dropped.
     pub fn view(&mut self) -> Result<View<'_>, Error> {
-        let lock = self.place.lock(Kind::Read, self.map.bytes().len())?;
+        let lock = self.place.lock(Kind::Read, self.map.len())?;
+        if let Map::Foreign(map, image) = &mut self.map {
+            *image = abi::image(map).ok_or_else(|| self.place.fault(Fault::ForeignArchitecture))?;
+        }
         let rrd = Rrd::new_checked(self.map.bytes()).map_err(|fault| self.place.fault(fault))?;
         Ok(View { rrd, _lock: lock })
     }
@@ -235,7 +254,7 @@ fn update_by<A: AsRef<[u8]>>(
     let lock = Lock::take(&file, Kind::Write, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
-        .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+        .map_err(|fault| refused(&file, path, fault))?;
     look(&rrd)?;
     let template = options.template.map(|text| Template::parse(text, &rrd)).transpose()?;
     let read_as = Options { template: template.as_ref(), skip_past: options.skip_past, now: options.now };
@@ -272,8 +291,7 @@ pub fn tune<A: AsRef<[u8]>>(
     let file = open(path, Access::Write)?;
     let _lock = Lock::take(&file, Kind::Write, path)?;
     let before = read_header(&file, path)?;
-    let layout = check(&before.bytes, before.file_len)
-        .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+    let layout = check(&before.bytes, before.file_len).map_err(|fault| refused(&file, path, fault))?;
     let changed = tune::change(&before.bytes, layout, changes)?;
     let shape = Shape::parse(words)?;
     let forgotten = changed.forgotten.iter();
@@ -315,6 +333,15 @@ pub fn resize(path: &Path, rra: usize, resize: Resize) -> Result<(), Error> {
         resized.write(&mut out)?;
         out.flush()
     })
+}
+
+/// Why a file that is to be changed is none that can be: it is damaged, or another machine's.
+fn refused(file: &std::fs::File, path: &Path, fault: Fault) -> Error {
+    let map = file.metadata().and_then(|metadata| map(file, Access::Read, metadata.len()));
+    match map.is_ok_and(|map| abi::image(map.bytes()).is_some()) {
+        true => Error::Foreign { path: path.to_owned() },
+        false => Error::Fault { path: path.to_owned(), fault },
+    }
 }
 
 struct Header {

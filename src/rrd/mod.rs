@@ -19,6 +19,7 @@
 //! error, number, layout, def     texts of errors; reading and printing numbers; offsets; definitions
 //! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
+//! abi                            files of 32-bit machines, laid out anew for the view
 //! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
 //! create, update, fetch, dump, restore, tune, resize, info
 //! map                            File: open, lock, map; storing what an update changed
@@ -53,6 +54,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod abi;
 pub mod at;
 mod cdp;
 mod create;
