@@ -505,6 +505,33 @@ fn an_added_archive_goes_on_as_if_it_had_been_there() {
     }
 }
 
+/// Where the open row is not empty, nothing in it is unknown and there is one data source, the original gets it right: what
+/// is collected, the newest row, the last value before the open row.
+#[test]
+fn the_open_row_of_an_added_archive_is_rrdtools_where_that_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (mut rrdtool, mut latmon) = (Rrdtool::start(folder), Rrdtool::start_latmon(folder));
+    for case in 0..60 {
+        let mut random = Random::new(5, case);
+        let create = "create made.rrd -b 1700000000 -s 10 DS:a:GAUGE:120:U:U RRA:AVERAGE:0.5:1:60";
+        rrdtool.run(&create.split_whitespace().collect::<Vec<_>>()).unwrap();
+        let steps = 20 + random.below(30) as i64;
+        let reading = |step| format!("{}:{}", START + STEP * step, random.below(1_000_000) as f64 / 64.0);
+        let readings: Vec<_> = (1..=steps).map(reading).collect();
+        rrdtool.run(&["update", "made.rrd", &readings.join(" ")]).unwrap();
+        let pdps = 2 + random.below(7) as i64;
+        if (START / STEP + steps) % pdps == 0 {
+            continue;
+        }
+        let words =
+            format!("RRA:{}:0.5:{pdps}:{}", random.pick(&["AVERAGE", "MAX", "LAST"]), 1 + random.below(5));
+        let [theirs, ours] = both(folder, &mut rrdtool, &mut latmon, &words);
+        assert_eq!((&ours.0, &theirs.0), (&Ok(()), &Ok(())), "{words}");
+        assert!(ours.1 == theirs.1, "case {case}: {words}: {:?}", differences(&ours.1, &theirs.1));
+    }
+}
+
 /// With a shorter step what is open is counted anew; the original leaves it, and the next rows are too low.
 #[test]
 fn a_shorter_step_changes_no_value() {
@@ -535,6 +562,73 @@ fn a_shorter_step_changes_no_value() {
             assert_eq!(wrong, None, "case {case}, step {step}, archive {rra}: {rows:?}");
         }
     }
+}
+
+/// A file of version 1 has no microseconds, and none after it was reshaped.
+#[test]
+fn an_old_version_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let archives = "RRA:AVERAGE:0.5:1:9 RRA:MAX:0.5:3:4";
+    make(
+        &mut Rrdtool::start(folder),
+        &mut Random::new(1, 1),
+        "DS:a:GAUGE:120:U:U DS:b:GAUGE:120:U:U",
+        archives,
+    );
+    let as_first = |bytes: Vec<u8>| {
+        let live = Parsed::new(bytes.clone()).pdp(0) - 16;
+        let mut first = bytes;
+        first[7] = b'1';
+        first.drain(live + 8..live + 16);
+        first
+    };
+    let old = as_first(fs::read(folder.join("made.rrd")).unwrap());
+    fs::write(folder.join("old.rrd"), old).unwrap();
+    for name in ["made.rrd", "old.rrd"] {
+        let words = ["tune", name, "DEL:a", "DS:c:GAUGE:5:0:1", "RRA#0:+3", "RRA:MIN:0.5:2:5"];
+        assert_eq!(latmon(folder, &words), Ok(vec![]));
+    }
+    let [made, old] = ["made.rrd", "old.rrd"].map(|name| fs::read(folder.join(name)).unwrap());
+    assert!(as_first(made) == old);
+}
+
+/// Whatever a header says, `tune` and `resize` answer, and what they write can be read.
+#[test]
+fn damaged_files_are_refused_or_stay_readable() {
+    let (seed, folder) = (seed(), tempfile::tempdir().unwrap());
+    let folder = folder.path();
+    let (mut rrdtool, mut latmon) = (Rrdtool::start(folder), Rrdtool::start_latmon(folder));
+    let archives = "RRA:AVERAGE:0.5:1:9 RRA:MAX:0.5:3:4 RRA:HWPREDICT:9:0.1:0.01:4";
+    let sources = "DS:a:GAUGE:120:U:U DS:b:GAUGE:120:U:U DS:c:COMPUTE:a,b,+";
+    make(&mut rrdtool, &mut Random::new(1, 1), sources, archives);
+    let made = fs::read(folder.join("made.rrd")).unwrap();
+    let mut done = 0;
+    for case in 0..cases(500) {
+        let mut random = Random::new(seed, case);
+        let mut bytes = made.clone();
+        for _ in 0..1 + random.below(3) {
+            let end = random.pick(&[60, 1400, 4000, made.len() as u64]);
+            let (at, any) = (random.below(end) as usize, random.next() as u8);
+            bytes[at] = random.pick(&[0, 1, 0x7f, 0xff, any]);
+        }
+        fs::write(folder.join("f.rrd"), bytes).unwrap();
+        let words = random.pick(&[
+            "tune f.rrd RRA#1:+3 DS:n:GAUGE:5:0:1 DEL:c",
+            "tune f.rrd RRA:MAX:0.5:7:9 RRA:AVERAGE:0.5:1000:2 DELRRA:0",
+            "tune f.rrd -t 5 DELRRA:2 DELRRA:3 DELRRA:4 DELRRA:5 DELRRA:6",
+            "tune f.rrd -b a -w 28 -s 0.1 -x 0.5",
+            "resize f.rrd 1 GROW 3",
+            "resize f.rrd 0 SHRINK 3",
+        ]);
+        if latmon.run(&[words]).is_ok() {
+            let written = if words.starts_with("resize") { "resize.rrd" } else { "f.rrd" };
+            let dumped = latmon.run(&["dump", written]);
+            assert!(dumped.is_ok(), "LATMON_TEST_SEED={seed}, case {case}: {words}: {dumped:?}");
+            done += 1;
+        }
+    }
+    assert!(done > cases(500) / 3, "{done}");
 }
 
 fn differences(ours: &[u8], theirs: &[u8]) -> Vec<usize> {
