@@ -280,8 +280,8 @@ fn update_by<A: AsRef<[u8]>>(
 }
 
 /// `rrdtool tune`: makes all of the changes, or none when one is refused. Settings are changed in place; where there are
-/// words about data sources and archives that come, go or change their length ([`TuneError`] tells which), the file is
-/// made anew, with a shorter step where one is wanted.
+/// words about data sources and archives that come, go or change their length (`DEL:name`, `DS:..`, `DELRRA:n`, `RRA:..`,
+/// `RRA#n:+k`), the file is made anew, with a shorter step where one is wanted.
 pub fn tune<A: AsRef<[u8]>>(
     path: &Path,
     changes: &[(Setting, A)],
@@ -294,8 +294,8 @@ pub fn tune<A: AsRef<[u8]>>(
     let layout = check(&before.bytes, before.file_len).map_err(|fault| refused(&file, path, fault))?;
     let changed = tune::change(&before.bytes, layout, changes)?;
     let shape = Shape::parse(words)?;
-    let forgotten = changed.forgotten.iter();
-    let forgotten = forgotten.flat_map(|ds| tune::forecast::seasons_of(&changed.header, layout, *ds));
+    let mut forgotten =
+        changed.forgotten.iter().flat_map(|ds| tune::forecast::seasons_of(&changed.header, layout, *ds));
     if words.is_empty() {
         let write = |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(system(Operation::Write, path));
         // Word by word: what did not change is not touched.
@@ -304,7 +304,7 @@ pub fn tune<A: AsRef<[u8]>>(
                 write(new, (number * WORD) as u64)?;
             }
         }
-        return forgotten.map(|at| write(&UNKNOWN.to_le_bytes(), at)).collect();
+        return forgotten.try_for_each(|at| write(&UNKNOWN.to_le_bytes(), at));
     }
     let too_large = || Error::Definition(DefinitionError::TooLarge(before.file_len));
     let mut bytes = Vec::new();

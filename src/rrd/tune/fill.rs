@@ -107,11 +107,11 @@ impl<'a> Sources<'a> {
         let last = (to - 1).div_euclid(source.row_secs) + 1;
         let oldest = source.newest - source.rows + 1;
         let rows = first.max(oldest)..=last.min(source.newest);
-        let known = rows.map(|row| self.at(source, ds, row)).filter(|value| !value.is_nan());
+        let mut known = rows.map(|row| self.at(source, ds, row)).filter(|value| !value.is_nan());
         match self.cf {
             Cf::Max => known.reduce(f64::max),
             Cf::Min => known.reduce(f64::min),
-            Cf::Last => known.last(),
+            Cf::Last => known.next_back(),
             _ => {
                 // Whole rows count, even those of which only a part is wanted; by seconds, which matters for the last bit.
                 let secs = source.row_secs as f64;
