@@ -69,7 +69,7 @@ const ENGINE: &[&[&str]] = &[
     &["number", "def", "layout", "rpn"],
     &["pdp", "cdp"],
     &["file"],
-    &["reading", "holt_winters"],
+    &["reading", "holt_winters", "abi"],
     &["create", "update", "fetch", "dump", "restore", "info", "tune", "resize", "xport"],
     &["map"],
 ];

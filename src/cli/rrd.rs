@@ -59,8 +59,9 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"dump" => verbs::dump(args, out),
         b"restore" => verbs::restore(args),
         b"tune" => verbs::tune(args),
+        b"resize" => verbs::resize(args),
         b"xport" => xport::xport(args, out),
-        b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => Err(Error::NotYet(lossy(verb))),
+        b"graph" | b"graphv" | b"list" | b"flushcached" => Err(Error::NotYet(lossy(verb))),
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
 }
@@ -94,7 +95,7 @@ fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Wr
 const VERSION: &str =
     concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
 
-const USAGES: [(&str, &str); 15] = [
+const USAGES: [(&str, &str); 16] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
@@ -110,8 +111,11 @@ const USAGES: [(&str, &str); 15] = [
     ("restore", "restore IN.xml|- OUT.rrd [-r] [-f]"),
     (
         "tune",
-        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] ..",
+        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] [-p|-n DELTA] \
+         [-w WINDOW] [-f THRESHOLD] [-x ALPHA] [-y BETA] [-z|-v GAMMA] [-s|-S SHARE] [-b name] [-t STEP] [DEL:name] \
+         [DS:..] [DELRRA:n] [RRA:..] [RRA#n:+|-|=ROWS] ..",
     ),
+    ("resize", "resize FILE n GROW|SHRINK ROWS  (makes ./resize.rrd)"),
     (
         "xport",
         "xport [-s START] [-e END] [-m ROWS] [--step SECONDS] [--enumds] [--json] [-t] \

@@ -3,6 +3,7 @@
 //! [`Error`]'s `Display` is what rrdtool prints behind `ERROR: `, so that scripts that look for its texts find them.
 //! Where the original has no text, because it crashes or goes on with nonsense, the text is our own.
 
+mod resize;
 mod restore;
 mod tune;
 mod xport;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+pub use resize::ResizeError;
 pub use restore::RestoreError;
 pub use tune::{ForecastSetting, ShapeError, TuneError};
 pub use xport::XportError;
@@ -36,6 +38,16 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         fault: Fault,
+    },
+    /// A file of a 32-bit machine is only read.
+    #[error(
+        "'{0}' was made on a 32-bit machine and can only be read: latmon rrd dump {0} | latmon rrd restore - NEW.rrd \
+         moves it over",
+        path.display()
+    )]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
     },
     /// Somebody else holds the file's lock, and kept it for as long as we wait.
     #[error("could not lock RRD")]
@@ -116,6 +128,9 @@ pub enum Error {
     /// A change of a data source was refused.
     #[error(transparent)]
     Tune(#[from] TuneError),
+    /// An archive was not resized.
+    #[error(transparent)]
+    Resize(#[from] ResizeError),
     /// XML makes no archive.
     #[error(transparent)]
     Restore(#[from] RestoreError),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::rrd::abi;
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::Layout;
@@ -24,7 +25,7 @@ use crate::rrd::update::{Options, Template, Updater};
 use crate::rrd::xport::{Exported, Xport};
 use crate::time::UnixTime;
 
-pub use once::{UpdateOptions, Written, tune, update, update_verbosely};
+pub use once::{UpdateOptions, Written, resize, tune, update, update_verbosely};
 pub use prepared::{Identity, Prepared};
 pub use set::{FileUpdate, Set};
 
@@ -47,6 +48,8 @@ pub enum Access {
 pub struct File {
     place: Place,
     map: Region,
+    /// Of a file of a 32-bit machine: what it would be here.
+    image: Option<Vec<u8>>,
     updater: Updater,
     /// While the lock is held from one update to the next: what was found when it was taken.
     held: Option<Layout>,
@@ -91,7 +94,9 @@ pub fn xport(xport: &Xport) -> Result<Exported, Error> {
     xport.evaluate(|def| {
         let mut file = File::open(OsStr::from_bytes(&def.file), Access::Read)?;
         let view = file.view()?;
-        def.read(&view)
+        let series = def.read(&view)?;
+        view.finish()?;
+        Ok(series)
     })
 }
 
@@ -110,15 +115,29 @@ impl File {
         // such device", an empty file an "Invalid argument".
         let map = Region::new(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
         let place = Place { path, file, device: metadata.dev(), inode: metadata.ino() };
-        let mut opened = Self { place, map, updater: Updater::default(), held: None };
-        let looked_at = opened.look();
+        let mut opened = Self { place, map, image: None, updater: Updater::default(), held: None };
+        let mut looked_at = opened.look();
+        if let Err(Error::Fault { .. }) = looked_at
+            && let Some(image) = abi::image(opened.map.bytes())
+        {
+            opened.image = Some(image);
+            looked_at = opened.look();
+        }
         drop(Lock::of_holder(&opened.place.file));
+        if opened.image.is_some() && access == Access::Write {
+            return Err(Error::Foreign { path: opened.place.path });
+        }
         looked_at.map(|_| opened)
     }
 
     /// Checks the header as it is now; it was copied first, so that what was checked is what is used.
     fn look(&mut self) -> Result<Layout, Error> {
-        let Self { place, map, .. } = self;
+        let Self { place, map, image, .. } = self;
+        if let Some(image) = image {
+            *image = abi::image(map.bytes()).ok_or_else(|| place.fault(Fault::ForeignArchitecture))?;
+            place.whole(map)?;
+            return check(image, image.len() as u64).map_err(|fault| place.fault(fault));
+        }
         let len = map.len() as u64;
         let wanted = header_len(map.bytes(), len).map_err(|fault| place.fault(fault))?;
         map.save(wanted);
@@ -137,7 +156,7 @@ impl File {
         self.place.lock(Kind::Read, Wait::Moment, &self.map)?.keep();
         let looked_at = self.look();
         let lock = Lock::of_holder(&self.place.file);
-        let rrd = Rrd::from_parts(self.map.bytes(), looked_at?);
+        let rrd = Rrd::from_parts(self.image.as_deref().unwrap_or(self.map.bytes()), looked_at?);
         Ok(View { rrd, place: &self.place, map: &self.map, _lock: lock })
     }
 

@@ -118,6 +118,18 @@ impl TrimAsciiStartC for [u8] {
     }
 }
 
+/// The whole number that a text begins with, as C reads it: one that is too large becomes the largest.
+pub fn leading_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text.trim_ascii_start_c() {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
+    };
+    let digits = &digits[..digits.iter().take_while(|b| b.is_ascii_digit()).count()];
+    let digit = |b: &u8| i64::from(b - b'0') * if negative { -1 } else { 1 };
+    (!digits.is_empty())
+        .then(|| digits.iter().fold(0_i64, |sum, b| sum.saturating_mul(10).saturating_add(digit(b))))
+}
+
 /// Reads a count, or a duration with one of the units `s m h d w M y`, as a count of `unit_secs` seconds each. What
 /// follows the unit is ignored, as the original does.
 pub fn parse_count(text: &[u8], unit_secs: u64) -> Result<u64, DurationError> {

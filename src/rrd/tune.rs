@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::rrd::def::DsType;
 use crate::rrd::error::TuneError;
 use crate::rrd::layout::{Layout, NAME_LEN, ds_def, pdp_prep, put, put_f64};
-use crate::rrd::number::{UNKNOWN, parse_number};
+use crate::rrd::number::{UNKNOWN, leading_integer, parse_number};
 
 /// What `rrdtool tune` changes in place. The first five are of a data source, and their argument is the source's name, a
 /// colon and the new value; the others are of the first archive that has it. What stands behind a value is ignored, as in
@@ -200,19 +200,6 @@ fn limit(text: &[u8]) -> Option<f64> {
         b"U" => Some(UNKNOWN),
         number => parse_number(number).ok(),
     }
-}
-
-/// The whole number that a text begins with, as C reads it: one that is too large becomes the largest.
-fn leading_integer(text: &[u8]) -> Option<i64> {
-    let blanks = text.iter().take_while(|b| matches!(b, b' ' | b'\t'..=b'\r')).count();
-    let (negative, digits) = match &text[blanks..] {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] | rest => (false, rest),
-    };
-    let (digits, _) = take_while(digits, digits.len(), |b| b.is_ascii_digit());
-    let digit = |b: &u8| i64::from(b - b'0') * if negative { -1 } else { 1 };
-    (!digits.is_empty())
-        .then(|| digits.iter().fold(0_i64, |sum, b| sum.saturating_mul(10).saturating_add(digit(b))))
 }
 
 /// Splits behind the first bytes that are `wanted`, of which there may be `most`.

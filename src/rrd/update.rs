@@ -233,11 +233,6 @@ impl Updater {
         self.runs.iter().map(|(offset, range)| (*offset, &self.rows[range.clone()]))
     }
 
-    /// Whether some archives forecast, which takes the rows of the file too.
-    pub(super) fn forecasts_any(&self) -> bool {
-        self.has_forecasts
-    }
-
     /// Stores what changed: the rows, then the live part of the header.
     pub(super) fn apply<E>(
         &mut self,

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use latmon::rrd::{
     self, Access, Cf, Definition, DefinitionError, DurationError, EARLIEST, FetchError, Header, Overwrite,
-    RestoreOptions, Setting, UpdateOptions, Written, at,
-    number::{Printf, PrintfNaN, parse_count},
+    Resize, RestoreOptions, Setting, UpdateOptions, Written, at,
+    number::{Printf, PrintfNaN, leading_integer, parse_count},
 };
 use latmon::time::{Step, UnixTime};
 
@@ -396,6 +396,26 @@ pub(super) fn tune(args: &[&[u8]]) -> Result<(), Error> {
         }
     }
     Ok(rrd::tune(path(file), &changes, arguments, step)?)
+}
+
+/// `resize FILE n GROW|SHRINK rows`; it knows no options.
+pub(super) fn resize(args: &[&[u8]]) -> Result<(), Error> {
+    let [file, rra, operation, rows] = args else {
+        return Err(Error::Usage("wrong number of parameters"));
+    };
+    if *file == b"resize.rrd" {
+        return Err(Error::Usage("resize.rrd is a reserved name"));
+    }
+    let change = match *operation {
+        b"GROW" => Resize::Grow,
+        b"SHRINK" => Resize::Shrink,
+        _ => return Err(Error::Usage("I can only GROW or SHRINK")),
+    };
+    let rows = u64::try_from(leading_integer(rows).unwrap_or_default()).ok().filter(|rows| *rows > 0);
+    let rows = rows.ok_or(Error::Usage("Please grow or shrink with at least 1 row"))?;
+    // None has the index of a negative number.
+    let rra = usize::try_from(leading_integer(rra).unwrap_or_default()).unwrap_or(usize::MAX);
+    Ok(rrd::resize(path(file), rra, change(rows))?)
 }
 
 /// The one word of a verb that takes nothing but a file.

@@ -2,21 +2,24 @@
 //!
 //! It is not mapped: its header is read, and what changed is written, which takes half the time of a map.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
+use crate::rrd::abi;
 use crate::rrd::create::{Overwrite, write_new};
 use crate::rrd::error::{DefinitionError, Error, Fault, Operation};
 use crate::rrd::file::{Rrd, check};
 use crate::rrd::layout::{COOKIE, Layout, MICROSECONDS_SINCE, WORD, put_f64, stat_head, u64_at};
 use crate::rrd::map::lock::{Kind, Lock, Wait};
+use crate::rrd::map::region::Region;
 use crate::rrd::map::{Access, File, open, system};
 use crate::rrd::number::UNKNOWN;
-use crate::rrd::tune::reshape::Shape;
+use crate::rrd::resize::{Resize, Resized};
+use crate::rrd::tune::reshape::{Plan, Shape};
 use crate::rrd::tune::{self, Setting};
 use crate::rrd::update::{Options, Template, Updater, WrittenRow};
 use crate::time::{Step, UnixTime};
@@ -77,7 +80,7 @@ pub(super) fn update_by<A: AsRef<[u8]>>(
     let lock = Lock::take(&file, Kind::Write, wait, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
-        .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+        .map_err(|fault| refused(&file, path, fault))?;
     look(&rrd);
     if rrd.archives().any(|archive| archive.forecast.is_some()) {
         // Forecasts read the rows of their seasons.
@@ -106,8 +109,8 @@ pub(super) fn update_by<A: AsRef<[u8]>>(
 }
 
 /// `rrdtool tune`: makes all of the changes, or none when one is refused. Settings are changed in place; where there are
-/// words about data sources and archives that come, go or change their length ([`TuneError`] tells which), the file is
-/// made anew, with a shorter step where one is wanted.
+/// words about data sources and archives that come, go or change their length (`DEL:name`, `DS:..`, `DELRRA:n`, `RRA:..`,
+/// `RRA#n:+k`), the file is made anew, with a shorter step where one is wanted.
 pub fn tune<A: AsRef<[u8]>>(
     path: &Path,
     changes: &[(Setting, A)],
@@ -117,12 +120,11 @@ pub fn tune<A: AsRef<[u8]>>(
     let file = open(path, Access::Write)?;
     let _lock = Lock::take(&file, Kind::Write, Wait::Moment, path)?;
     let before = read_header(&file, path)?;
-    let layout = check(&before.bytes, before.file_len)
-        .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
+    let layout = check(&before.bytes, before.file_len).map_err(|fault| refused(&file, path, fault))?;
     let changed = tune::change(&before.bytes, layout, changes)?;
     let shape = Shape::parse(words)?;
-    let forgotten = changed.forgotten.iter();
-    let forgotten = forgotten.flat_map(|ds| tune::forecast::seasons_of(&changed.header, layout, *ds));
+    let mut forgotten =
+        changed.forgotten.iter().flat_map(|ds| tune::forecast::seasons_of(&changed.header, layout, *ds));
     if words.is_empty() {
         let write = |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(system(Operation::Write, path));
         // Word by word: what did not change is not touched.
@@ -131,7 +133,7 @@ pub fn tune<A: AsRef<[u8]>>(
                 write(new, (number * WORD) as u64)?;
             }
         }
-        return forgotten.map(|at| write(&UNKNOWN.to_le_bytes(), at)).collect();
+        return forgotten.try_for_each(|at| write(&UNKNOWN.to_le_bytes(), at));
     }
     let too_large = || Error::Definition(DefinitionError::TooLarge(before.file_len));
     let mut bytes = Vec::new();
@@ -142,8 +144,33 @@ pub fn tune<A: AsRef<[u8]>>(
     bytes[..layout.header_len()].copy_from_slice(&changed.header[..layout.header_len()]);
     forgotten.for_each(|at| put_f64(&mut bytes, at as usize, UNKNOWN));
     let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
-    let new = tune::reshape::reshaped(&rrd, &shape, step, path.as_os_str().as_bytes())?;
-    write_new(path, Overwrite::Yes, new.len() as u64, |mut file| file.write_all(&new))
+    let plan = Plan::new(&rrd, &shape, step)?;
+    write_new(path, Overwrite::Yes, plan.len(), |file| {
+        let mut out = BufWriter::new(file);
+        plan.write(path.as_os_str().as_bytes(), &mut out)?;
+        out.flush()
+    })
+}
+
+/// `rrdtool resize`: a copy of the file whose archive `rra` is resized, which becomes `resize.rrd` in the working folder.
+pub fn resize(path: &Path, rra: usize, resize: Resize) -> Result<(), Error> {
+    let mut file = File::open(path, Access::Read)?;
+    let view = file.view()?;
+    let resized = Resized::new(&view, rra, resize)?;
+    write_new(Path::new("resize.rrd"), Overwrite::Yes, resized.len(), |file| {
+        let mut out = BufWriter::new(file);
+        resized.write(&mut out)?;
+        out.flush()
+    })
+}
+
+/// Why a file that is to be changed is none that can be: it is damaged, or another machine's.
+fn refused(file: &std::fs::File, path: &Path, fault: Fault) -> Error {
+    let map = file.metadata().and_then(|metadata| Region::new(file, Access::Read, metadata.len()));
+    match map.is_ok_and(|map| abi::image(map.bytes()).is_some()) {
+        true => Error::Foreign { path: path.to_owned() },
+        false => Error::Fault { path: path.to_owned(), fault },
+    }
 }
 
 /// As much of a file as its header takes.

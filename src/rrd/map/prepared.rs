@@ -118,7 +118,7 @@ impl<'a> Prepared<'a> {
         let updater = Updater::default();
         let mut prepared = Self { path, file, identity, layout, stored, updater, forecasts: None, before };
         prepared.updater.begin(&prepared.stored, layout);
-        if prepared.updater.forecasts_any() {
+        if prepared.updater.has_forecasts() {
             prepared.copy_whole()?;
         }
         Ok(prepared)

@@ -107,14 +107,16 @@ impl<'a> Sources<'a> {
         let last = (to - 1).div_euclid(source.row_secs) + 1;
         let oldest = source.newest - source.rows + 1;
         let rows = first.max(oldest)..=last.min(source.newest);
-        let known = rows.map(|row| self.at(source, ds, row)).filter(|value| !value.is_nan());
+        let mut known = rows.map(|row| self.at(source, ds, row)).filter(|value| !value.is_nan());
         match self.cf {
             Cf::Max => known.reduce(f64::max),
             Cf::Min => known.reduce(f64::min),
-            Cf::Last => known.last(),
+            Cf::Last => known.next_back(),
             _ => {
-                let (sum, count) = known.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-                (count > 0.0).then(|| sum / count)
+                // Whole rows count, even those of which only a part is wanted; by seconds, which matters for the last bit.
+                let secs = source.row_secs as f64;
+                let (sum, all) = known.fold((0.0, 0.0), |(sum, all), value| (sum + value * secs, all + secs));
+                (all > 0.0).then(|| sum / all)
             }
         }
     }

@@ -6,9 +6,9 @@ use crate::rrd::file::{archive_def, rows_start, version};
 use crate::rrd::layout::{
     Layout, MICROSECONDS_SINCE, WORD, cdp_prep, put, put_f64, rra_def, stat_head, u64_at,
 };
-use crate::rrd::number::{UNKNOWN, number_prefix, parse_number, special};
+use crate::rrd::number::{UNKNOWN, leading_integer, number_prefix, parse_number, special};
 
-use super::{Setting, leading_integer};
+use super::Setting;
 
 /// Changes one parameter of the first archive that has it.
 pub(super) fn change(

@@ -2,16 +2,17 @@
 //! in the order of their times, and those that it had not before are filled from other archives where they can be.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use super::fill::Sources;
-use super::{leading_integer, name_of};
+use super::name_of;
 use crate::rrd::cdp::{Cdp, Due};
 use crate::rrd::create::{put_ds, put_rra, put_state, put_text};
 use crate::rrd::def::{ArchiveDef, Cf, DataSource, Definition, DsType, forecast, span_secs};
 use crate::rrd::error::{DefinitionError, Error, ShapeError, TuneError};
 use crate::rrd::file::{Rrd, archive_def, rows_start, version};
 use crate::rrd::layout::{Layout, WORD, cdp_prep, ds_def, f64_at, pdp_prep, put, rra_def, stat_head, u64_at};
-use crate::rrd::number::UNKNOWN;
+use crate::rrd::number::{UNKNOWN, leading_integer};
 use crate::rrd::pdp::Pdp;
 use crate::time::Step;
 
@@ -81,27 +82,9 @@ fn whole(text: &[u8]) -> Option<usize> {
     leading_integer(digits).filter(|_| is_number).and_then(|number| usize::try_from(number).ok())
 }
 
-/// The bytes of a file of the new shape; `name` is that of the file, as it was typed.
-pub(in crate::rrd) fn reshaped(
-    old: &Rrd<&[u8]>,
-    shape: &Shape,
-    step: Option<Step>,
-    name: &[u8],
-) -> Result<Vec<u8>, Error> {
-    let plan = Plan::new(old, shape, step)?;
-    let len = plan.check_size()?;
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| DefinitionError::TooLarge(len as u64))?;
-    bytes.resize(plan.layout.header_len(), 0);
-    plan.put_header(&mut bytes, name);
-    for archive in 0..plan.archives.len() {
-        plan.push_rows(archive, &mut bytes);
-    }
-    Ok(bytes)
-}
-
 /// The new file: what each part of it is, and where in the old one it comes from.
-struct Plan<'a> {
+#[derive(Debug)]
+pub(in crate::rrd) struct Plan<'a> {
     old: &'a Rrd<&'a [u8]>,
     bytes: &'a [u8],
     layout: Layout,
@@ -111,7 +94,11 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(old: &'a Rrd<&'a [u8]>, shape: &Shape, step: Option<Step>) -> Result<Self, Error> {
+    pub(in crate::rrd) fn new(
+        old: &'a Rrd<&'a [u8]>,
+        shape: &Shape,
+        step: Option<Step>,
+    ) -> Result<Self, Error> {
         let (bytes, old_layout) = (old.bytes(), old.layout());
         let factor = factor(old, step)?;
         let step = step.unwrap_or(old.step());
@@ -155,18 +142,34 @@ impl<'a> Plan<'a> {
         let layout = Layout::new(counts[0], counts[1], version(bytes), isize::MAX as u64)
             .map_err(|_| DefinitionError::TooLarge(u64::MAX))?;
         let with_origin = |kept: Vec<usize>| kept.into_iter().map(Some).chain(std::iter::repeat(None));
-        Ok(Self {
+        let plan = Self {
             old,
             bytes,
             layout,
             step,
             sources: with_origin(kept).zip(definition.data_sources).collect(),
             archives: with_origin(kept_archives).zip(definition.archives).collect(),
-        })
+        };
+        plan.check_size()?;
+        Ok(plan)
     }
 
     /// The bytes of the whole file.
-    fn check_size(&self) -> Result<usize, Error> {
+    pub(in crate::rrd) fn len(&self) -> u64 {
+        let rows: u64 = self.archives.iter().map(|(_, archive)| archive.rows).sum();
+        self.layout.header_len() as u64 + rows * self.layout.row_len() as u64
+    }
+
+    /// Writes it; `name` is the file's, as it was typed.
+    pub(in crate::rrd) fn write(&self, name: &[u8], out: &mut impl Write) -> io::Result<()> {
+        let mut header = vec![0; self.layout.header_len()];
+        self.put_header(&mut header, name);
+        out.write_all(&header)?;
+        (0..self.archives.len()).try_for_each(|archive| self.write_rows(archive, out))
+    }
+
+    /// Whether the sum of all rows fits a file.
+    fn check_size(&self) -> Result<(), Error> {
         let step = u64::from(self.step.secs());
         let mut len = self.layout.header_len();
         for (_, archive) in &self.archives {
@@ -179,7 +182,7 @@ impl<'a> Plan<'a> {
                 .filter(|len| isize::try_from(*len).is_ok())
                 .ok_or(DefinitionError::TooLarge(u64::MAX))?;
         }
-        Ok(len)
+        Ok(())
     }
 
     fn put_header(&self, bytes: &mut [u8], name: &[u8]) {
@@ -312,7 +315,7 @@ impl<'a> Plan<'a> {
         cdp.consolidate(archive, due, cut.value, cut.ended)
     }
 
-    fn push_rows(&self, rra: usize, bytes: &mut Vec<u8>) {
+    fn write_rows(&self, rra: usize, out: &mut impl Write) -> io::Result<()> {
         let (origin, archive) = &self.archives[rra];
         let (old_layout, row_len) = (self.old.layout(), self.old.layout().row_len());
         let row_secs = i64::from(self.step.secs()) * archive.pdp_per_row as i64;
@@ -340,9 +343,10 @@ impl<'a> Plan<'a> {
                     (Some(ds), Some(row)) => f64_at(self.bytes, row + ds * WORD),
                     (Some(ds), None) => fill(ds, end),
                 };
-                bytes.extend_from_slice(&value.to_le_bytes());
+                out.write_all(&value.to_le_bytes())?;
             }
         }
+        Ok(())
     }
 }
 
