@@ -4,7 +4,7 @@
 
 use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, fchown};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -145,8 +145,13 @@ pub fn tune<A: AsRef<[u8]>>(
     forgotten.for_each(|at| put_f64(&mut bytes, at as usize, UNKNOWN));
     let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
     let plan = Plan::new(&rrd, &shape, step)?;
-    write_new(path, Overwrite::Yes, plan.len(), |file| {
-        let mut out = BufWriter::new(file);
+    let owner = file.metadata().map_err(system(Operation::Stat, path))?;
+    // A link stays one, to the new file.
+    let target = path.canonicalize().map_err(system(Operation::Stat, path))?;
+    write_new(&target, Overwrite::Yes, plan.len(), |new| {
+        // Whoever updates the file still may. Only root can give files away, and for others there is nothing to give.
+        let _ = fchown(new, Some(owner.uid()), Some(owner.gid()));
+        let mut out = BufWriter::new(new);
         plan.write(path.as_os_str().as_bytes(), &mut out)?;
         out.flush()
     })
