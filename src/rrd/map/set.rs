@@ -90,16 +90,24 @@ impl Set {
         options: &UpdateOptions<'_>,
         arguments: &[A],
     ) -> Result<(), Error> {
-        self.locking(|set, wait| {
-            if set.is_first_use(path.as_os_str()) {
-                return update_by(&mut set.updater, path, options, arguments, wait, |_| Ok(()));
+        let name = path.as_os_str();
+        let outcome = match self.files.get_mut(name).filter(|kept| kept.file.is_held()) {
+            Some(kept) => {
+                self.uses += 1;
+                kept.used = self.uses;
+                kept.file.update_as(options, arguments)
             }
-            let outcome = set.hold(path, wait)?.update_as(options, arguments);
-            if matches!(outcome, Err(Error::Torn { .. })) {
-                set.close(path);
-            }
-            outcome
-        })
+            None => self.locking(|set, wait| {
+                if set.is_first_use(name) {
+                    return update_by(&mut set.updater, path, options, arguments, wait, |_| Ok(()));
+                }
+                set.hold(path, wait)?.update_as(options, arguments)
+            }),
+        };
+        if matches!(outcome, Err(Error::Torn { .. })) {
+            self.close(path);
+        }
+        outcome
     }
 
     /// Updates many files, and gives all locks back. What went wrong with one stops no other.
