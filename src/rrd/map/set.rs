@@ -319,6 +319,22 @@ mod tests {
         update(&mut set, &path, 1).unwrap();
     }
 
+    /// A write to a map alone is noted only now and then.
+    #[test]
+    fn every_update_is_seen_in_the_time_of_the_last_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.rrd");
+        make(&path);
+        let mut set = Set::new();
+        for minute in 1..6 {
+            let long_ago = std::time::UNIX_EPOCH;
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+            update(&mut set, &path, minute).unwrap();
+            set.release();
+            assert!(path.metadata().unwrap().modified().unwrap() > long_ago, "{minute}");
+        }
+    }
+
     /// A second name is another open file, which our own lock would keep out.
     #[test]
     fn a_file_of_two_names_waits_for_nobody() {
