@@ -16,6 +16,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
 
 use crate::rrd::abi;
 use crate::rrd::error::{Error, Fault, Operation, UpdateError};
@@ -53,6 +55,8 @@ pub struct File {
     updater: Updater,
     /// While the lock is held from one update to the next: what was found when it was taken.
     held: Option<Layout>,
+    /// Whether it was written to since the lock was taken.
+    written: bool,
 }
 
 /// The open file, and how to know it again.
@@ -115,7 +119,8 @@ impl File {
         // such device", an empty file an "Invalid argument".
         let map = Region::new(&file, access, metadata.len()).map_err(system(Operation::Map, &path))?;
         let place = Place { path, file, device: metadata.dev(), inode: metadata.ino() };
-        let mut opened = Self { place, map, image: None, updater: Updater::default(), held: None };
+        let mut opened =
+            Self { place, map, image: None, updater: Updater::default(), held: None, written: false };
         let mut looked_at = opened.look();
         if let Err(Error::Fault { .. }) = looked_at
             && let Some(image) = abi::image(opened.map.bytes())
@@ -219,7 +224,8 @@ impl File {
         count: usize,
         take: impl Fn(usize, &mut Updater, &[u8], Layout) -> Result<(), UpdateError>,
     ) -> Result<(), Error> {
-        let Self { place, map, updater, .. } = self;
+        let Self { place, map, updater, written, .. } = self;
+        *written = true;
         let mut taken = Ok(());
         for index in 0..count {
             // Forecasts read rows too.
@@ -270,6 +276,11 @@ impl File {
 
     fn let_go(&mut self) {
         if self.held.take().is_some() {
+            if std::mem::take(&mut self.written) {
+                // The kernel notes the time of the first write to a page, and of the next only after it went to the disk;
+                // who copies changed files goes by that time. Where it cannot be set, the update is there all the same.
+                let _ = futimens(&self.place.file, &TimeSpec::UTIME_OMIT, &TimeSpec::UTIME_NOW);
+            }
             drop(Lock::of_holder(&self.place.file));
         }
     }

@@ -1,6 +1,7 @@
 //! Updates and changes of a file that is opened for this alone.
 //!
-//! It is not mapped: its header is read, and what changed is written, which takes half the time of a map.
+//! It is not mapped, unless there is much to do: its header is read, and what changed is written, which takes half the time
+//! of a map.
 
 use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -35,13 +36,18 @@ pub struct UpdateOptions<'a> {
     pub now: UnixTime,
 }
 
-/// `rrdtool update` of a file that is opened for this alone. It is not mapped: its header is read, and what changed is
-/// written, which takes half the time of a map.
+/// `rrdtool update` of a file that is opened for this alone. For a few arguments it is not mapped: its header is read, and
+/// what changed is written, which takes half the time of a map.
 pub fn update<A: AsRef<[u8]>>(
     path: &Path,
     options: &UpdateOptions<'_>,
     arguments: &[A],
 ) -> Result<(), Error> {
+    /// So many arguments write as many runs of rows as a map takes time.
+    const MANY: usize = 32;
+    if arguments.len() >= MANY {
+        return File::open(path, Access::Write)?.update_as(options, arguments);
+    }
     update_by(&mut Updater::default(), path, options, arguments, Wait::Moment, |_| {})
 }
 

@@ -90,16 +90,24 @@ impl Set {
         options: &UpdateOptions<'_>,
         arguments: &[A],
     ) -> Result<(), Error> {
-        self.locking(|set, wait| {
-            if set.is_first_use(path.as_os_str()) {
-                return update_by(&mut set.updater, path, options, arguments, wait, |_| {});
+        let name = path.as_os_str();
+        let outcome = match self.files.get_mut(name).filter(|kept| kept.file.is_held()) {
+            Some(kept) => {
+                self.uses += 1;
+                kept.used = self.uses;
+                kept.file.update_as(options, arguments)
             }
-            let outcome = set.hold(path, wait)?.update_as(options, arguments);
-            if matches!(outcome, Err(Error::Torn { .. })) {
-                set.close(path);
-            }
-            outcome
-        })
+            None => self.locking(|set, wait| {
+                if set.is_first_use(name) {
+                    return update_by(&mut set.updater, path, options, arguments, wait, |_| {});
+                }
+                set.hold(path, wait)?.update_as(options, arguments)
+            }),
+        };
+        if matches!(outcome, Err(Error::Torn { .. })) {
+            self.close(path);
+        }
+        outcome
     }
 
     /// Updates many files, and gives all locks back. What went wrong with one stops no other.
@@ -322,6 +330,22 @@ mod tests {
         assert!(error.to_string().ends_with("No such file or directory"), "{error}");
         make(&path);
         update(&mut set, &path, 1).unwrap();
+    }
+
+    /// A write to a map alone is noted only now and then.
+    #[test]
+    fn every_update_is_seen_in_the_time_of_the_last_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.rrd");
+        make(&path);
+        let mut set = Set::new();
+        for minute in 1..6 {
+            let long_ago = std::time::UNIX_EPOCH;
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+            update(&mut set, &path, minute).unwrap();
+            set.release();
+            assert!(path.metadata().unwrap().modified().unwrap() > long_ago, "{minute}");
+        }
     }
 
     /// A second name is another open file, which our own lock would keep out.
