@@ -214,6 +214,13 @@ impl<B: AsRef<[u8]>> Rrd<B> {
     }
 }
 
+impl<'a> Rrd<&'a [u8]> {
+    /// The bytes, for as long as they live, which may be longer than the view.
+    pub(super) fn borrowed(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
 impl Rra {
     /// The violations that a FAILURES archive remembers in a data source's state, the newest first, as digits.
     pub(super) fn history(&self, state: &[u8]) -> Vec<u8> {
