@@ -22,8 +22,8 @@ fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-/// Makes a source with readings, and returns its last update.
-fn make_source(rrdtool: &mut Rrdtool, random: &mut Random, name: &str, steps: &[u64]) -> u64 {
+/// Makes a source with readings, and returns its last update and how it was made.
+fn make_source(rrdtool: &mut Rrdtool, random: &mut Random, name: &str, steps: &[u64]) -> (u64, String) {
     let step = random.pick(steps);
     let mut time = 1_700_000_000 + random.below(300);
     let mut line = format!("create {name} -s {step} -b {time}");
@@ -63,7 +63,7 @@ fn make_source(rrdtool: &mut Rrdtool, random: &mut Random, name: &str, steps: &[
         }
     }
     rrdtool.run(&words(&readings)).unwrap();
-    time
+    (time, format!("{line}\n{readings}\n"))
 }
 
 /// A random command that takes something over, without the word `create` and the file.
@@ -119,13 +119,14 @@ fn random_sources_make_the_archive_that_rrdtool_makes() {
         let one = [random.pick(&STEPS)];
         let steps = if random.one_in(3) { &one[..] } else { &STEPS };
         let sources = 1 + random.below(3);
-        let lasts: Vec<u64> = (0..sources)
+        let made: Vec<(u64, String)> = (0..sources)
             .map(|index| make_source(&mut rrdtool, &mut random, &format!("s{index}.rrd"), steps))
             .collect();
         for _ in 0..3 {
-            let last = random.pick(&lasts);
+            let last = made[random.below(sources) as usize].0;
             let command = command(&mut random, sources, last, steps);
-            let told = format!("LATMON_TEST_SEED={seed}, case {case}: create{command}");
+            let how: String = made.iter().map(|(_, how)| how.as_str()).collect();
+            let told = format!("LATMON_TEST_SEED={seed}, case {case}:\n{how}create{command}");
             // One name for both: it decides when a season is smoothed.
             let [theirs, ours] = [&mut rrdtool, &mut latmon].map(|side| {
                 let made = side.run(&words(&format!("create f.rrd {command}")));

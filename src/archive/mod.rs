@@ -4,6 +4,7 @@
 //! rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
 //! a round.
 
+mod convert;
 mod folder;
 mod history;
 mod layout;
@@ -16,6 +17,7 @@ use crate::round::{Round, Target};
 use crate::rrd;
 use crate::time::{Step, UnixTime};
 
+pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
 pub use folder::{file_name, names, path, picture_name};
 pub use history::history;
 
@@ -128,7 +130,8 @@ pub enum Error {
     /// The archive has another step than was said outright.
     #[error(
         "{} has a step of {found}, the settings say {wanted}: leave the step out of the settings to go on with the \
-         archive's, or move the file away to begin a new one",
+         archive's, or reshape it: latmon convert {} --step {wanted}",
+        file.display(),
         file.display()
     )]
     OtherStep {
@@ -142,7 +145,8 @@ pub enum Error {
     /// The archive has room for another number of pings than was said outright.
     #[error(
         "{} holds {found} pings a round, the settings say {wanted}: leave the pings out of the settings to go on with \
-         the archive's, or move the file away to begin a new one",
+         the archive's, or reshape it: latmon convert {} --pings {wanted}",
+        file.display(),
         file.display()
     )]
     OtherPings {

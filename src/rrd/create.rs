@@ -6,7 +6,7 @@ mod source;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -38,21 +38,24 @@ pub enum Overwrite {
 /// Makes a new archive, all of whose rows are unknown.
 ///
 /// It grows beside `path` under another name and is renamed when it is whole, so that nobody ever sees half of it. Its
-/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk. Its mode is 0644, or that of the
-/// file it replaces.
+/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk; and it is on the disk before it has
+/// its name, so that a power cut does not leave it empty. Its mode is 0644; a file that it replaces leaves it mode and, where
+/// the system lets it, owner.
 pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Result<(), Error> {
-    create_from(path, definition, Inheritance::default(), overwrite)
+    create_from(path, definition, Inheritance::default(), overwrite, |_, _| {})
 }
 
-/// Makes a new archive as [`create()`] does, and takes over what others hold.
+/// Makes a new archive as [`create()`] does, and takes over what others hold. `progress` is told how many bytes of how
+/// many are written.
 pub fn create_from(
     path: &Path,
     definition: &Definition,
     inheritance: Inheritance<'_>,
     overwrite: Overwrite,
+    mut progress: impl FnMut(u64, u64),
 ) -> Result<(), Error> {
     let new = New::of(definition, inheritance, path.as_os_str().as_bytes())?;
-    write_new(path, overwrite, new.len(), |file| new.write(&mut BufWriter::new(file)))
+    write_new(path, overwrite, new.len(), |file| new.write(&mut BufWriter::new(file), &mut progress))
 }
 
 /// Makes a file of `len` bytes, which `write` writes, beside `path`, and gives it that name when it is whole.
@@ -65,7 +68,7 @@ pub(super) fn write_new(
     if overwrite == Overwrite::No && path.symlink_metadata().is_ok() {
         return Err(Error::Exists { path: path.to_owned() });
     }
-    let mode = path.metadata().map_or(MODE, |there| there.permissions().mode() & 0o7777);
+    let there = path.metadata().ok();
     let temporary = Temporary::beside(path)?;
     let failed = |operation| {
         move |error: io::Error| Error::System {
@@ -76,8 +79,22 @@ pub(super) fn write_new(
     };
     allocate(&temporary.file, len).map_err(failed(Operation::Allocate))?;
     write(&temporary.file).map_err(failed(Operation::Write))?;
-    temporary.file.set_permissions(Permissions::from_mode(mode)).map_err(failed(Operation::Write))?;
-    temporary.persist(path, overwrite)
+    if let Some(there) = &there {
+        // Not everybody may give files away.
+        let _ = fchown(&temporary.file, Some(there.uid()), Some(there.gid()));
+    }
+    let mode = there.map_or(MODE, |there| there.permissions().mode() & 0o7777);
+    let mode = Permissions::from_mode(mode);
+    temporary
+        .file
+        .set_permissions(mode)
+        .and_then(|()| temporary.file.sync_all())
+        .map_err(failed(Operation::Write))?;
+    temporary.persist(path, overwrite)?;
+    // The file has its name by now: a folder that cannot be synced is no reason to say that it was not made.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
 }
 
 /// The bytes of a new archive; an error when they do not fit the memory.
@@ -92,7 +109,7 @@ pub fn image_from(definition: &Definition, inheritance: Inheritance<'_>) -> Resu
     let len = usize::try_from(new.len()).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
     len.ok_or(DefinitionError::TooLarge(new.len()))?;
     // Writing to a Vec does not fail.
-    let _ = new.write(&mut bytes);
+    let _ = new.write(&mut bytes, &mut |_, _| {});
     Ok(bytes)
 }
 
@@ -127,17 +144,23 @@ impl<'a> New<'a> {
         self.header.len() as u64 + rows * self.layout.row_len() as u64
     }
 
-    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    fn write(&self, out: &mut impl Write, progress: &mut impl FnMut(u64, u64)) -> io::Result<()> {
         out.write_all(&self.header)?;
         match &self.filler {
             None => write_unknown(self.len() - self.header.len() as u64, out)?,
-            Some(filler) => self.write_rows(filler, out)?,
+            Some(filler) => self.write_rows(filler, out, progress)?,
         }
         out.flush()
     }
 
-    fn write_rows(&self, filler: &Filler<'_>, out: &mut impl Write) -> io::Result<()> {
+    fn write_rows(
+        &self,
+        filler: &Filler<'_>,
+        out: &mut impl Write,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> io::Result<()> {
         let mut row = vec![0; self.layout.row_len()];
+        let (mut written, len) = (self.header.len() as u64, self.len());
         for (rra, archive) in self.definition.archives.iter().enumerate() {
             let newest = u64_at(&self.header, self.layout.rra_ptr(rra));
             for index in 0..archive.rows {
@@ -145,6 +168,8 @@ impl<'a> New<'a> {
                 let age = if index <= newest { newest - index } else { newest + archive.rows - index };
                 filler.fill_row(rra, age, &mut row);
                 out.write_all(&row)?;
+                written += row.len() as u64;
+                progress(written, len);
             }
         }
         Ok(())

@@ -54,7 +54,7 @@ pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> 
     if *file == b"-" {
         return out.write_all(&rrd::image_from(&definition, inheritance)?).map_err(Error::Output);
     }
-    Ok(rrd::create_from(path(file), &definition, inheritance, options.overwrite)?)
+    Ok(rrd::create_from(path(file), &definition, inheritance, options.overwrite, |_, _| {})?)
 }
 
 fn parse<'a>(args: &[&'a [u8]], now: UnixTime) -> Result<(Options<'a>, Vec<&'a [u8]>), Error> {

@@ -161,7 +161,7 @@ impl<'a> Filler<'a> {
             };
             for (rra, archive) in self.definition.archives.iter().enumerate() {
                 let prep = &mut header[layout.cdp_prep(rra, ds)..][..cdp_prep::LEN];
-                match self.copied_cdp(archive, ds) {
+                match self.copied_cdp(rra, ds) {
                     Some(copied) => prep.copy_from_slice(copied),
                     None => self.replay(archive, steps, steps_xff, prep),
                 }
@@ -174,9 +174,12 @@ impl<'a> Filler<'a> {
     fn steps(&self) -> (Option<usize>, f64) {
         let archives = &self.definition.archives;
         let longest = archives.iter().map(|archive| archive.pdp_per_row).max().unwrap_or(1);
-        let kept = archives.iter().position(|archive| {
+        let enough = |archive: &ArchiveDef| {
             (archive.cf, archive.pdp_per_row) == (Cf::Average, 1) && archive.rows >= longest.saturating_mul(2)
-        });
+        };
+        let kept = archives.iter().enumerate().filter(|(_, archive)| enough(archive));
+        // Of those with as many rows the first.
+        let kept = kept.rev().max_by_key(|(_, archive)| archive.rows).map(|(rra, _)| rra);
         (kept, kept.map_or(STEP_XFF, |rra| archives[rra].xff))
     }
 
@@ -226,21 +229,17 @@ impl<'a> Filler<'a> {
         Some((Pdp { unknown_secs, value }, best.data_source.last_ds))
     }
 
-    /// The open consolidated data point of the first source that has just this archive and the same step open.
-    fn copied_cdp(&self, archive: &ArchiveDef, ds: usize) -> Option<&'a [u8]> {
-        let step = i64::from(self.definition.step.secs());
-        self.inheritance.sources.iter().enumerate().find_map(|(index, source)| {
-            let rrd = &source.rrd;
-            let same_step = rrd.step() == self.definition.step
-                && rrd.last_update().secs() / step == self.definition.start.secs() / step;
-            if source.open == Open::Summed || !same_step {
-                return None;
-            }
-            let (ds, _) = find(&self.inheritance, self.definition, ds, index)?;
-            let same =
-                |rra: &crate::rrd::file::Rra| (rra.cf, rra.pdp_per_row) == (archive.cf, archive.pdp_per_row);
-            let rra = rrd.archives().position(|rra| same(&rra))?;
-            Some(&rrd.borrowed()[rrd.layout().cdp_prep(rra, ds)..][..cdp_prep::LEN])
+    /// The open consolidated data point of the best source that has just this archive and the same step open.
+    fn copied_cdp(&self, rra: usize, ds: usize) -> Option<&'a [u8]> {
+        let (archive, step) = (&self.definition.archives[rra], i64::from(self.definition.step.secs()));
+        self.candidates[rra][ds].iter().find_map(|candidate| {
+            let rrd = &candidate.source.rrd;
+            let fits = candidate.source.open == Open::Copied
+                && rrd.step() == self.definition.step
+                && rrd.last_update().secs() / step == self.definition.start.secs() / step
+                && candidate.cf == archive.cf
+                && candidate.row_secs == row_secs(self.definition, archive.pdp_per_row);
+            fits.then_some(candidate.prep)
         })
     }
 
@@ -278,6 +277,9 @@ impl<'a> Filler<'a> {
 struct Candidate<'a> {
     source: Source<'a>,
     data_source: Ds<'a>,
+    cf: Cf,
+    /// The open consolidated data point.
+    prep: &'a [u8],
     /// The file's bytes.
     bytes: &'a [u8],
     /// Where the data source's value in the first row stands.
@@ -293,15 +295,17 @@ struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn new(source: &Source<'a>, rra: usize, ds: usize, data_source: Ds<'a>) -> Option<(Cf, Self)> {
+    fn new(source: &Source<'a>, rra: usize, ds: usize, data_source: Ds<'a>) -> Option<Self> {
         let rrd = &source.rrd;
         let archive = rrd.archives().nth(rra)?;
         let (bytes, layout) = (rrd.borrowed(), rrd.layout());
         let (row_secs, end) = (rrd.row_secs(&archive), rrd.newest_row_end(&archive));
         let rows = archive.rows as i64;
-        let candidate = Self {
+        Some(Self {
             source: *source,
             data_source,
+            cf: archive.cf,
+            prep: &bytes[layout.cdp_prep(rra, ds)..][..cdp_prep::LEN],
             bytes,
             at: rows_start(bytes, layout, rra) + ds * WORD,
             row_len: layout.row_len(),
@@ -310,8 +314,7 @@ impl<'a> Candidate<'a> {
             row_secs,
             start: end - rows * row_secs,
             end,
-        };
-        Some((archive.cf, candidate))
+        })
     }
 
     /// The value of a row, the oldest being number 0.
@@ -334,13 +337,13 @@ fn candidates<'a>(
         let Some((ds, data_source)) = find(inheritance, definition, ds, index) else { continue };
         let first = found.len();
         let all = (0..source.rrd.rra_count()).filter_map(|rra| Candidate::new(source, rra, ds, data_source));
-        found.extend(all.filter(|(own, _)| *own == cf || *own == Cf::Average));
-        found[first..].sort_by_key(|(own, candidate): &(Cf, Candidate<'_>)| {
-            let exact = *own == cf && candidate.row_secs == row_secs;
-            (!exact, *own != Cf::Average, candidate.row_secs, Reverse(candidate.rows))
+        found.extend(all.filter(|found| found.cf == cf || found.cf == Cf::Average));
+        found[first..].sort_by_key(|found: &Candidate<'_>| {
+            let exact = found.cf == cf && found.row_secs == row_secs;
+            (!exact, found.cf != Cf::Average, found.row_secs, Reverse(found.rows))
         });
     }
-    found.into_iter().map(|(_, candidate)| candidate).collect()
+    found
 }
 
 /// The data source of a source that is taken over into data source `ds` of the new file.
