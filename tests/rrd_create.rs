@@ -113,7 +113,7 @@ fn command(random: &mut Random, sources: u64, last: u64, steps: &[u64]) -> Strin
 fn random_sources_make_the_archive_that_rrdtool_makes() {
     let (seed, folder) = (seed(), tempfile::tempdir().unwrap());
     let (mut rrdtool, mut latmon) = (Rrdtool::start(folder.path()), Rrdtool::start_latmon(folder.path()));
-    for case in 0..cases(250) {
+    for case in 0..cases(120) {
         let mut random = Random::new(seed, case);
         // With one step for all, open data points can be taken over.
         let one = [random.pick(&STEPS)];

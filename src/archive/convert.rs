@@ -1,7 +1,7 @@
 //! An archive in another shape, with all of its history: another step, other pings of a round, other archives.
 //!
 //! Where the pings differ, every row of the file is first written anew with the other number of ranks, in memory; what that
-//! makes is resampled as `create --source` does, into a new file beside the old one. The old one is kept under another name
+//! makes is resampled into a new file beside the old one. The old one is kept under another name
 //! before the new one takes its place, so that at every moment the file is there, the whole old or the whole new one.
 
 mod error;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::folder::Lock;
 use super::layout::{self, Columns};
 use super::{Error, Rhythm};
-use crate::rrd::{self, Access, ArchiveDef, Definition, Inheritance, Open, Overwrite, Rrd, Source};
+use crate::rrd::{self, Access, ArchiveDef, Definition, Inheritance, Manner, Overwrite, Rrd, Source};
 use crate::time::{Step, UnixTime};
 
 pub use error::ConvertError;
@@ -95,10 +95,9 @@ pub fn convert(
     let source = match &other_columns {
         Some(bytes) => {
             let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| failed(fault_of(&real, fault)))?;
-            Source { rrd, open: Open::Summed }
+            Source { rrd, manner: Manner::RowsOnly }
         }
-        None if old.step() == plan.rhythm.step => Source { rrd: *old, open: Open::Copied },
-        None => Source { rrd: *old, open: Open::Summed },
+        None => Source { rrd: *old, manner: Manner::Faithful },
     };
     keep(&real, &before)?;
     let inheritance = Inheritance { sources: &[source], ..Inheritance::default() };

@@ -22,7 +22,7 @@ use crate::rrd::layout::{
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::Pdp;
 
-pub use source::{Inheritance, Open, Origin, Source};
+pub use source::{Inheritance, Manner, Origin, Source};
 
 use source::Filler;
 

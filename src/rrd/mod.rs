@@ -74,7 +74,7 @@ mod tune;
 mod update;
 
 pub use cdp::Cdp;
-pub use create::{Inheritance, Open, Origin, Overwrite, Source, create, create_from, image, image_from};
+pub use create::{Inheritance, Manner, Origin, Overwrite, Source, create, create_from, image, image_from};
 pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST, Forecast};
 pub use dump::{Header, dump};
 pub use error::{

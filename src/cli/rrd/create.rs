@@ -4,8 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use latmon::rrd::{
-    self, Access, Definition, DefinitionError, DurationError, EARLIEST, Inheritance, Open, Origin, Overwrite,
-    Source, number::parse_count,
+    self, Access, Definition, DefinitionError, DurationError, EARLIEST, Inheritance, Manner, Origin,
+    Overwrite, Source, number::parse_count,
 };
 use latmon::time::{Step, UnixTime};
 
@@ -44,7 +44,7 @@ pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> 
     // They stay locked until the new file has its name.
     let views = files.iter_mut().map(rrd::File::view).collect::<Result<Vec<_>, _>>()?;
     let sources: Vec<Source<'_>> =
-        views.iter().map(|view| Source { rrd: **view, open: Open::Copied }).collect();
+        views.iter().map(|view| Source { rrd: **view, manner: Manner::Original }).collect();
     if options.start.is_none()
         && let Some(last) = sources.iter().map(|source| source.rrd.last_update().secs()).max()
     {

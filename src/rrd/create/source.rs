@@ -37,18 +37,21 @@ pub struct Inheritance<'a> {
 pub struct Source<'a> {
     /// The file.
     pub rrd: Rrd<&'a [u8]>,
-    /// What becomes of its open data points.
-    pub open: Open,
+    /// How it is taken over.
+    pub manner: Manner,
 }
 
-/// What becomes of the data points of a source that are still open.
+/// How the history of a source is taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Open {
-    /// They are copied where they end within those of the new file, as the original does. Of a longer step, what lies
-    /// before them is then lost, and the next reading is too small.
-    Copied,
-    /// Those of the new file are summed up from rows, and from the open primary data point.
-    Summed,
+pub enum Manner {
+    /// As the original does: what an archive does not know, a coarser one fills in; and an open data point is copied where
+    /// it ends within that of the new file, of which what lies before is then lost.
+    Original,
+    /// What is unknown stays so: from its first known row on, an archive has the say over the coarser ones. Open data
+    /// points are copied where they are the same in both files, and summed up elsewhere.
+    Faithful,
+    /// The same, but all open data points are summed up: the source is made of rows.
+    RowsOnly,
 }
 
 /// Where the rows of a data source come from.
@@ -112,20 +115,26 @@ const MOST_STEPS: i64 = 1 << 24;
 pub(super) struct Filler<'a> {
     definition: &'a Definition,
     inheritance: Inheritance<'a>,
+    /// For each source, and in it for each archive, when its first known row begins.
+    known_since: Vec<Vec<i64>>,
     /// For each archive of the definition, and in it for each data source, what its rows can be taken from.
     candidates: Vec<Vec<Vec<Candidate<'a>>>>,
 }
 
 impl<'a> Filler<'a> {
     pub(super) fn new(definition: &'a Definition, inheritance: Inheritance<'a>) -> Self {
+        let known_since = |source: &Source<'_>| {
+            (0..source.rrd.rra_count()).map(|rra| known_since(&source.rrd, rra)).collect()
+        };
+        let known_since = inheritance.sources.iter().map(known_since).collect();
+        let mut filler = Self { definition, inheritance, known_since, candidates: Vec::new() };
         let of_archive = |archive: &ArchiveDef| {
             let row_secs = row_secs(definition, archive.pdp_per_row);
-            (0..definition.data_sources.len())
-                .map(|ds| candidates(definition, &inheritance, archive.cf, row_secs, ds))
-                .collect()
+            let sources = 0..definition.data_sources.len();
+            sources.map(|ds| filler.find_candidates(archive.cf, row_secs, ds)).collect()
         };
-        let candidates = definition.archives.iter().map(of_archive).collect();
-        Self { definition, inheritance, candidates }
+        filler.candidates = definition.archives.iter().map(of_archive).collect();
+        filler
     }
 
     /// Writes the values of one row of an archive: the one that ends so many rows before the newest.
@@ -155,7 +164,7 @@ impl<'a> Filler<'a> {
                 Some(rra) => &self.candidates[rra][ds],
                 None => {
                     let step = row_secs(self.definition, 1);
-                    own_steps = candidates(self.definition, &self.inheritance, Cf::Average, step, ds);
+                    own_steps = self.find_candidates(Cf::Average, step, ds);
                     &own_steps
                 }
             };
@@ -167,6 +176,23 @@ impl<'a> Filler<'a> {
                 }
             }
         }
+    }
+
+    /// What the rows of a data source in an archive of this function and resolution can be taken from, the best first.
+    fn find_candidates(&self, cf: Cf, row_secs: i64, ds: usize) -> Vec<Candidate<'a>> {
+        let mut found = Vec::new();
+        for (index, source) in self.inheritance.sources.iter().enumerate() {
+            let Some(ds) = find(&self.inheritance, self.definition, ds, index) else { continue };
+            let first = found.len();
+            let known_since = self.known_since[index].iter().enumerate();
+            let all = known_since.filter_map(|(rra, since)| Candidate::new(source, rra, ds, *since));
+            found.extend(all.filter(|found| found.cf == cf || found.cf == Cf::Average));
+            found[first..].sort_by_key(|found: &Candidate<'_>| {
+                let exact = found.cf == cf && found.row_secs == row_secs;
+                (!exact, found.cf != Cf::Average, found.row_secs, Reverse(found.rows))
+            });
+        }
+        found
     }
 
     /// What stands for single steps: an archive of the new file that has enough of them for the longest row, or none, and
@@ -186,16 +212,20 @@ impl<'a> Filler<'a> {
     /// The open data point, and the last reading, of the first source whose open data point ends within that of the new
     /// file, and which has had a reading.
     fn copied_pdp(&self, ds: usize) -> Option<(Pdp, &'a [u8])> {
-        let (last, step) = (self.definition.start.secs(), i64::from(self.definition.step.secs()));
-        let open_since = last - last % step;
+        let (last, own_step) = (self.definition.start.secs(), i64::from(self.definition.step.secs()));
+        let open_since = last - last % own_step;
         let wanted = self.definition.data_sources[ds].ds_type;
         self.candidates.iter().flat_map(|archive| &archive[ds]).find_map(|candidate| {
             let (rrd, found) = (&candidate.source.rrd, &candidate.data_source);
             let (last, step) = (rrd.last_update().secs(), i64::from(rrd.step().secs()));
             let end = last - last % step + step;
-            let fits = open_since < end && end <= open_since + i64::from(self.definition.step.secs());
+            let fits = match candidate.source.manner {
+                Manner::Original => open_since < end && end <= open_since + own_step,
+                Manner::Faithful => step == own_step && end == open_since + own_step,
+                Manner::RowsOnly => false,
+            };
             let has_read = found.ds_type == wanted && found.last_ds != b"U";
-            (candidate.source.open == Open::Copied && fits && has_read).then_some((found.pdp, found.last_ds))
+            (fits && has_read).then_some((found.pdp, found.last_ds))
         })
     }
 
@@ -203,8 +233,8 @@ impl<'a> Filler<'a> {
     fn summed_pdp(&self, ds: usize) -> Option<(Pdp, &'a [u8])> {
         let (last, step) = (self.definition.start.secs(), i64::from(self.definition.step.secs()));
         let open_since = last - last % step;
-        let steps = candidates(self.definition, &self.inheritance, Cf::Average, step, ds);
-        let best = steps.first().filter(|best| best.source.open == Open::Summed)?;
+        let steps = self.find_candidates(Cf::Average, step, ds);
+        let best = steps.first().filter(|best| best.source.manner != Manner::Original)?;
         let rrd = &best.source.rrd;
         let source_step = i64::from(rrd.step().secs());
         let rows_end = last.min(rrd.last_update().secs() / source_step * source_step);
@@ -234,7 +264,7 @@ impl<'a> Filler<'a> {
         let (archive, step) = (&self.definition.archives[rra], i64::from(self.definition.step.secs()));
         self.candidates[rra][ds].iter().find_map(|candidate| {
             let rrd = &candidate.source.rrd;
-            let fits = candidate.source.open == Open::Copied
+            let fits = candidate.source.manner != Manner::RowsOnly
                 && rrd.step() == self.definition.step
                 && rrd.last_update().secs() / step == self.definition.start.secs() / step
                 && candidate.cf == archive.cf
@@ -288,14 +318,16 @@ struct Candidate<'a> {
     rows: i64,
     cur_row: i64,
     row_secs: i64,
-    /// When the oldest row begins.
+    /// When the oldest row begins, or the first that has a say.
     start: i64,
+    oldest: i64,
     /// When the newest row ends.
     end: i64,
 }
 
 impl<'a> Candidate<'a> {
-    fn new(source: &Source<'a>, rra: usize, ds: usize, data_source: Ds<'a>) -> Option<Self> {
+    fn new(source: &Source<'a>, rra: usize, ds: (usize, Ds<'a>), known_since: i64) -> Option<Self> {
+        let (ds, data_source) = ds;
         let rrd = &source.rrd;
         let archive = rrd.archives().nth(rra)?;
         let (bytes, layout) = (rrd.borrowed(), rrd.layout());
@@ -312,7 +344,11 @@ impl<'a> Candidate<'a> {
             rows,
             cur_row: archive.cur_row as i64,
             row_secs,
-            start: end - rows * row_secs,
+            start: match source.manner {
+                Manner::Original => end - rows * row_secs,
+                Manner::Faithful | Manner::RowsOnly => known_since,
+            },
+            oldest: end - rows * row_secs,
             end,
         })
     }
@@ -322,28 +358,6 @@ impl<'a> Candidate<'a> {
         let index = (self.cur_row + 1 + row) % self.rows;
         f64_at(self.bytes, self.at + index as usize * self.row_len)
     }
-}
-
-/// What the rows of a data source in an archive of this function and resolution can be taken from, the best first.
-fn candidates<'a>(
-    definition: &Definition,
-    inheritance: &Inheritance<'a>,
-    cf: Cf,
-    row_secs: i64,
-    ds: usize,
-) -> Vec<Candidate<'a>> {
-    let mut found = Vec::new();
-    for (index, source) in inheritance.sources.iter().enumerate() {
-        let Some((ds, data_source)) = find(inheritance, definition, ds, index) else { continue };
-        let first = found.len();
-        let all = (0..source.rrd.rra_count()).filter_map(|rra| Candidate::new(source, rra, ds, data_source));
-        found.extend(all.filter(|found| found.cf == cf || found.cf == Cf::Average));
-        found[first..].sort_by_key(|found: &Candidate<'_>| {
-            let exact = found.cf == cf && found.row_secs == row_secs;
-            (!exact, found.cf != Cf::Average, found.row_secs, Reverse(found.rows))
-        });
-    }
-    found
 }
 
 /// The data source of a source that is taken over into data source `ds` of the new file.
@@ -387,7 +401,8 @@ struct Collected {
 
 impl Collected {
     fn new(cf: Cf, candidates: &[Candidate<'_>], start: i64, end: i64) -> Self {
-        let (secs, mut covered, mut sum, mut pick) = (end - start, Coverage::default(), 0.0, UNKNOWN);
+        let (secs, mut covered, mut known) = (end - start, Coverage::default(), 0);
+        let (mut sum, mut pick) = (0.0, UNKNOWN);
         for candidate in candidates {
             if covered.secs() == secs {
                 break;
@@ -396,15 +411,19 @@ impl Collected {
             if start < candidate.start || candidate.end < end {
                 continue;
             }
-            let row_at = |time: i64| (time - candidate.start) / candidate.row_secs;
+            let row_at = |time: i64| (time - candidate.oldest) / candidate.row_secs;
             for row in row_at(start)..=row_at(end - 1) {
                 let value = candidate.value(row);
-                let row_start = candidate.start + row * candidate.row_secs;
+                let row_start = candidate.oldest + row * candidate.row_secs;
                 let piece = (row_start.max(start), (row_start + candidate.row_secs).min(end));
-                let new = if value.is_nan() { 0 } else { covered.add(piece.0, piece.1) };
-                if new == 0 {
+                if value.is_nan() && candidate.source.manner == Manner::Original {
                     continue;
                 }
+                let new = covered.add(piece.0, piece.1);
+                if new == 0 || value.is_nan() {
+                    continue;
+                }
+                known += new;
                 sum += value / secs as f64 * new as f64;
                 pick = match cf {
                     Cf::Min if pick <= value => pick,
@@ -414,11 +433,21 @@ impl Collected {
             }
         }
         let value = if matches!(cf, Cf::Min | Cf::Max | Cf::Last) { pick } else { sum };
-        Self { value, known: covered.secs() }
+        Self { value, known }
     }
 }
 
 fn row_secs(definition: &Definition, pdp_per_row: u64) -> i64 {
     // The definition's check bounds the span of all rows.
     (u64::from(definition.step.secs()) * pdp_per_row) as i64
+}
+
+/// When the first row of an archive begins that knows anything; its end where none does.
+fn known_since(rrd: &Rrd<&[u8]>, rra: usize) -> i64 {
+    let Some(archive) = rrd.archives().nth(rra) else { return i64::MAX };
+    let (row_secs, end) = (rrd.row_secs(&archive), rrd.newest_row_end(&archive));
+    let row = |age: &u64| rrd.row(rra, (archive.cur_row + archive.rows - age) % archive.rows);
+    let is_known = |age: &u64| row(age).is_some_and(|row| row.values().any(|value| !value.is_nan()));
+    let age = (0..archive.rows).rev().find(is_known);
+    end - age.map_or(0, |age| (age as i64 + 1) * row_secs)
 }
