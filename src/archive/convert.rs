@@ -80,12 +80,14 @@ pub fn convert(
 ) -> Result<Converted, ConvertError> {
     let failed = Error::of_file(file);
     let mut opened = rrd::File::open(file, Access::Read).map_err(failed)?;
-    // Through links: the file itself is replaced, not the link.
-    let real =
-        fs::canonicalize(file).map_err(|source| ConvertError::Keep { file: file.to_owned(), source })?;
+    let keep_failed = |source| ConvertError::Keep { file: file.to_owned(), source };
+    let real = fs::canonicalize(file).map_err(keep_failed)?;
     let _folder = lock_above(&real)?;
-    let before = before(&real);
-    check_before(&real, &before)?;
+    // The file itself is replaced, not a link to it.
+    let is_link = file.symlink_metadata().map_err(keep_failed)?.is_symlink();
+    let place = if is_link { real.as_path() } else { file };
+    let before = before(place);
+    check_before(place, &before)?;
     let old = opened.view().map_err(failed)?;
     let plan = Plan::new(&old, shape, file)?;
     if plan.changes_nothing(&old) {
@@ -94,14 +96,14 @@ pub fn convert(
     let other_columns = plan.other_columns(&old, file)?;
     let source = match &other_columns {
         Some(bytes) => {
-            let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| failed(fault_of(&real, fault)))?;
+            let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| failed(fault_of(file, fault)))?;
             Source { rrd, manner: Manner::RowsOnly }
         }
         None => Source { rrd: *old, manner: Manner::Faithful },
     };
-    keep(&real, &before)?;
+    keep(place, &before)?;
     let inheritance = Inheritance { sources: &[source], ..Inheritance::default() };
-    rrd::create_from(&real, &plan.definition, inheritance, Overwrite::Yes, progress).map_err(|error| {
+    rrd::create_from(place, &plan.definition, inheritance, Overwrite::Yes, progress).map_err(|error| {
         // The old file has its own name still; a second one would only be in the way.
         let _ = fs::remove_file(&before);
         failed(error)

@@ -228,6 +228,7 @@ fn update_by<A: AsRef<[u8]>>(
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let lock = Lock::take(&file, Kind::Write, path)?;
+    check_name(&file, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
@@ -259,6 +260,7 @@ fn update_by<A: AsRef<[u8]>>(
 pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let _lock = Lock::take(&file, Kind::Write, path)?;
+    check_name(&file, path)?;
     let before = read_header(&file, path)?;
     let layout = check(&before.bytes, before.file_len)
         .map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
@@ -332,6 +334,15 @@ fn open(path: &Path, access: Access) -> Result<std::fs::File, Error> {
         .write(access == Access::Write)
         .open(path)
         .map_err(system(Operation::Open, path))
+}
+
+/// Whoever held the lock until now may have given the name to another file; what is written here would be lost.
+fn check_name(file: &std::fs::File, path: &Path) -> Result<(), Error> {
+    let (own, named) = (file.metadata(), path.metadata());
+    match (own.map_err(system(Operation::Stat, path))?, named) {
+        (own, Ok(named)) if (own.dev(), own.ino()) == (named.dev(), named.ino()) => Ok(()),
+        _ => Err(Error::Replaced { path: path.to_owned() }),
+    }
 }
 
 fn map(file: &std::fs::File, access: Access, len: u64) -> io::Result<Map> {
