@@ -348,6 +348,27 @@ fn killed_at_any_moment_it_leaves_the_whole_old_file_or_the_whole_new_one() {
     assert!(fs::read(desk.path("line.rrd.before")).unwrap() == original);
 }
 
+/// Who asks for another shape outright is told the command that makes it.
+#[test]
+fn the_command_to_type_is_named() {
+    let desk = Desk::new();
+    record(&desk);
+    let target = Arc::new(Target { name: "line".into(), host: "192.0.2.1".into() });
+    let open = |step, pings| {
+        let target_settings = TargetSettings { target: target.clone(), step, pings };
+        let settings = Settings { data_dir: desk.path(""), targets: vec![target_settings] };
+        Archives::open(&settings, UnixTime::from_secs(START)).map(drop).map_err(|error| error.to_string())
+    };
+    let step = |secs| Wanted::Outright(Step::new(secs).unwrap());
+    for (step, pings) in [(step(300), Wanted::Default(20)), (step(300), Wanted::Outright(10))] {
+        let error = open(step, pings).unwrap_err();
+        let (_, command) = error.split_once("or reshape it: latmon ").unwrap();
+        done(&desk, command);
+        fs::remove_file(desk.path("line.rrd.before")).unwrap();
+    }
+    assert_eq!(open(step(300), Wanted::Outright(10)), Ok(()));
+}
+
 #[test]
 fn what_cannot_be_converted_stays_as_it_is() {
     let desk = Desk::new();

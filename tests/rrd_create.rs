@@ -12,6 +12,8 @@ mod support {
 use std::fs;
 use std::path::Path;
 
+use latmon::rrd;
+use latmon::time::Step;
 use support::rrdtool::{Random, Rrdtool, cases, seed};
 
 const STEPS: [u64; 4] = [10, 20, 14, 30];
@@ -142,13 +144,13 @@ fn random_sources_make_the_archive_that_rrdtool_makes() {
 /// What is in the file, as exactly as the XML has it, and the bits of what the XML leaves out.
 fn rrdtool_dump(folder: &Path) -> String {
     let bytes = fs::read(folder.join("made.rrd")).unwrap_or_default();
-    let Ok(rrd) = latmon::rrd::Rrd::new_checked(bytes) else { return "no archive".to_owned() };
+    let Ok(rrd) = rrd::Rrd::new_checked(bytes) else { return "no archive".to_owned() };
     let mut text = format!("{} {} {:?}\n", rrd.version(), rrd.step(), rrd.last_update());
     for ds in rrd.data_sources() {
         text += &format!("{ds:?} {:x}\n", ds.pdp.value.to_bits());
     }
     for (index, rra) in rrd.archives().enumerate() {
-        let rra = latmon::rrd::Rra { cur_row: 0, ..rra };
+        let rra = rrd::Rra { cur_row: 0, ..rra };
         text += &format!("{rra:?}\n");
         for ds in 0..rrd.ds_count() {
             let cdp = rrd.cdp(index, ds).unwrap();
@@ -233,4 +235,40 @@ fn commands_are_answered_as_rrdtool_answers_them() {
         done += u64::from(ours.0.is_ok());
     }
     assert!(done > 10, "{done}");
+}
+
+/// Whatever a source's bytes are, it is refused or taken over: nothing panics, and nothing takes long.
+#[test]
+fn damaged_sources_do_no_harm() {
+    let (seed, folder) = (seed(), tempfile::tempdir().unwrap());
+    let mut rrdtool = Rrdtool::start(folder.path());
+    let mut taken = 0;
+    for case in 0..cases(400) {
+        let mut random = Random::new(seed, case);
+        if case % 20 == 0 {
+            make_source(&mut rrdtool, &mut random, "s.rrd", &STEPS);
+        }
+        let mut bytes = fs::read(folder.path().join("s.rrd")).unwrap();
+        for _ in 0..1 + random.below(3) {
+            // A word of the header becomes small, huge, or the next power of two.
+            let at = 16 + 8 * random.below(60) as usize;
+            let word = random.pick(&[0, 1, 7, u64::MAX, 1 << 42, 1 << 31, i64::MAX as u64, 1 << 63]);
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        let Ok(rrd) = rrd::Rrd::new_checked(&bytes[..]) else { continue };
+        taken += 1;
+        let mut definition = rrd::Definition::like(&rrd);
+        definition.archives.iter_mut().for_each(|archive| archive.rows = archive.rows.min(50));
+        for manner in [rrd::Manner::Original, rrd::Manner::Faithful, rrd::Manner::RowsOnly] {
+            let sources = [rrd::Source { rrd, manner }];
+            let inheritance = rrd::Inheritance { sources: &sources, ..rrd::Inheritance::default() };
+            for _ in 0..2 {
+                if let Ok(image) = rrd::image_from(&definition, inheritance) {
+                    rrd::Rrd::new_checked(image).unwrap();
+                }
+                definition.step = Step::new(1 + random.below(50) as u32).unwrap();
+            }
+        }
+    }
+    assert!(taken > 50, "{taken}");
 }

@@ -107,8 +107,8 @@ impl Definition {
 /// The share of a step that may be unknown where the new file keeps no steps of its own.
 const STEP_XFF: f64 = 0.5;
 
-/// More steps than any open row is summed up from: years of them. Those before are unknown.
-const MOST_STEPS: i64 = 1 << 24;
+/// More steps than any open row is summed up from: years of minutes. Those before are unknown.
+const MOST_STEPS: i64 = 1 << 22;
 
 /// Puts a new archive together.
 #[derive(Debug)]
@@ -245,7 +245,7 @@ impl<'a> Filler<'a> {
             sum = rows.value * (rows_end - open_since) as f64;
         }
         let open = best.data_source.pdp;
-        let open_secs = last - rows_end - open.unknown_secs as i64;
+        let open_secs = i64::try_from(open.unknown_secs).map_or(-1, |unknown| last - rows_end - unknown);
         if rrd.last_update().secs() == last
             && !open.value.is_nan()
             && open_secs >= 0
@@ -280,7 +280,8 @@ impl<'a> Filler<'a> {
         let end = self.definition.start.secs() / step;
         // From the end of the row before the last one that ended.
         let begin = ((end / pdps - 1) * pdps).max(0);
-        let first = begin.max(end - MOST_STEPS);
+        let known_since = steps.iter().map(|candidate| candidate.start).min().unwrap_or(i64::MAX);
+        let first = begin.max(end - MOST_STEPS).max((known_since / step).min(end));
         let mut cdp = Cdp::new(0);
         let add = |cdp: &mut Cdp, at: i64, count: i64, pdp: f64| {
             if count > 0 {
