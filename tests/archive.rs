@@ -252,8 +252,8 @@ fn more_targets_than_descriptors_are_recorded_all_the_same() {
         for target in &targets {
             let pings = vec![Ping::Lost; 4];
             let round = Round::new(target.clone(), None, end.minus(Duration::from_secs(60)), end, pings);
-            let recorded = archives.record(&round);
-            assert!(matches!(recorded, Recorded::Stored), "{}: {recorded:?}", target.name);
+            let recorded = archives.record(&[round]);
+            assert!(matches!(recorded[..], [Recorded::Stored]), "{}: {recorded:?}", target.name);
         }
     }
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count();

@@ -32,7 +32,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
     (&["quick_xml"], &["rrd/restore.rs"]),
     (&["socket2", "etherparse"], &["probe"]),
     (&["toml"], &["config"]),
-    (&["clap", "clap_complete", "clap_mangen"], &["cli"]),
+    (&["clap", "clap_complete", "clap_mangen", "indicatif"], &["cli"]),
     (&["axum"], &["web"]),
     (&["serde", "serde_json"], &["config", "alert", "cli", "web"]),
 ];

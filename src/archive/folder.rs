@@ -12,6 +12,11 @@ pub fn file_name(name: &str) -> PathBuf {
     PathBuf::from(format!("{}.rrd", name.replace(':', "_")))
 }
 
+/// Where a monitor of the data folder keeps its journal.
+pub(super) fn journal(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
 /// The archive of the target called `name`.
 pub fn path(data_dir: &Path, name: &str) -> PathBuf {
     data_dir.join(file_name(name))
@@ -55,6 +60,13 @@ pub(super) struct Lock {
 }
 
 impl Lock {
+    const NAME: &str = "latmon.lock";
+
+    /// Whether a monitor has ever recorded in the folder.
+    pub(super) fn is_in(dir: &Path) -> bool {
+        dir.join(Self::NAME).is_file()
+    }
+
     /// Locks the folder, which is made where it is missing.
     pub(super) fn take(dir: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Folder { dir: dir.to_owned(), source };
@@ -64,7 +76,7 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(dir.join("latmon.lock"))
+            .open(dir.join(Self::NAME))
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}

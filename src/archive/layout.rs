@@ -22,9 +22,15 @@ const KEPT: [(Cf, Option<Duration>, Duration); 5] = [
 /// The share of unknown rounds that a consolidated row may have.
 const XFF: f64 = 0.5;
 
-/// A new archive: `uptime` (always unknown here), `loss` (lost pings, a count), `median` (seconds) and `ping1` ..
-/// `pingN` (seconds), all GAUGE with a heartbeat of two steps and the minimum 0.
+/// A new archive.
 pub(super) fn definition(rhythm: Rhythm, start: UnixTime) -> rrd::Definition {
+    let (data_sources, archives) = (data_sources(rhythm), archives(rhythm.step));
+    rrd::Definition { step: rhythm.step, start, data_sources, archives }
+}
+
+/// What is recorded: `uptime` (always unknown here), `loss` (lost pings, a count), `median` (seconds) and `ping1` ..
+/// `pingN` (seconds), all GAUGE with a heartbeat of two steps and the minimum 0.
+pub(super) fn data_sources(rhythm: Rhythm) -> Vec<DataSource> {
     let gauge = |name: &str, max: f64| DataSource {
         name: name.to_owned(),
         ds_type: DsType::Gauge,
@@ -35,15 +41,17 @@ pub(super) fn definition(rhythm: Rhythm, start: UnixTime) -> rrd::Definition {
     let mut data_sources =
         vec![gauge("uptime", f64::NAN), gauge("loss", f64::from(rhythm.pings)), gauge("median", f64::NAN)];
     data_sources.extend((1..=rhythm.pings).map(|rank| gauge(&format!("ping{rank}"), f64::NAN)));
-    let archives = KEPT
-        .iter()
-        .map(|(cf, row, span)| {
-            let pdps = pdps_per_row(rhythm.step, *row);
-            let rows = span.as_secs().div_ceil(pdps * u64::from(rhythm.step.secs()));
-            ArchiveDef { cf: *cf, xff: XFF, pdp_per_row: pdps, rows, forecast: None }
-        })
-        .collect();
-    rrd::Definition { step: rhythm.step, start, data_sources, archives }
+    data_sources
+}
+
+/// The rows that a new archive keeps.
+pub(super) fn archives(step: Step) -> Vec<ArchiveDef> {
+    let archive = |(cf, row, span): &(Cf, Option<Duration>, Duration)| {
+        let pdp_per_row = pdps_per_row(step, *row);
+        let rows = span.as_secs().div_ceil(pdp_per_row * u64::from(step.secs()));
+        ArchiveDef { cf: *cf, xff: XFF, pdp_per_row, rows, forecast: None }
+    };
+    KEPT.iter().map(archive).collect()
 }
 
 /// How many rounds a row has: the whole number whose length is nearest to `row`, one at least.

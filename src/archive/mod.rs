@@ -4,6 +4,7 @@
 //! rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
 //! a round. What is stored goes through the [`journal`] in `DATA_DIR/journal`, so that no crash loses or tears it.
 
+mod convert;
 mod folder;
 mod history;
 pub mod journal;
@@ -17,6 +18,7 @@ use crate::round::{Round, Target};
 use crate::rrd::{self, Prepared};
 use crate::time::{Step, UnixTime};
 
+pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
 pub use folder::{file_name, names, path, picture_name};
 pub use history::history;
 
@@ -133,7 +135,8 @@ pub enum Error {
     /// The archive has another step than was said outright.
     #[error(
         "{} has a step of {found}, the settings say {wanted}: leave the step out of the settings to go on with the \
-         archive's, or move the file away to begin a new one",
+         archive's, or reshape it: latmon convert {} --step {wanted}",
+        file.display(),
         file.display()
     )]
     OtherStep {
@@ -147,7 +150,8 @@ pub enum Error {
     /// The archive has room for another number of pings than was said outright.
     #[error(
         "{} holds {found} pings a round, the settings say {wanted}: leave the pings out of the settings to go on with \
-         the archive's, or move the file away to begin a new one",
+         the archive's, or reshape it: latmon convert {} --pings {wanted}",
+        file.display(),
         file.display()
     )]
     OtherPings {
@@ -251,7 +255,7 @@ impl Archives {
     /// other can be opened either; else its rounds are missed and [`Archives::record`] says why.
     pub fn open(settings: &Settings, now: UnixTime) -> Result<Self, Error> {
         let lock = Lock::take(&settings.data_dir)?;
-        let (mut journal, recovered) = Journal::open(&settings.data_dir.join("journal"))?;
+        let (mut journal, recovered) = Journal::open(&folder::journal(&settings.data_dir))?;
         let mut targets = HashMap::with_capacity(settings.targets.len());
         let (mut files, mut first_error) = (rrd::Set::new(), None);
         for target in &settings.targets {

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand turns what was typed into what is decided.
 
 mod check;
+mod convert;
 mod graph;
 mod log;
 mod output;
@@ -77,6 +78,8 @@ enum Command {
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
     Check(check::Args),
+    /// Give an archive another step, other pings or other rows, with all of its history
+    Convert(convert::Args),
     /// Work on archives with rrdtool's verbs: latmon rrd fetch FILE AVERAGE
     #[command(disable_help_flag = true)]
     Rrd {
@@ -99,6 +102,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Rrd { arguments } => return rrd_verb(&arguments),
     };
     match done {

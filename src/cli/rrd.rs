@@ -1,5 +1,6 @@
 //! `latmon rrd VERB ..`: what `rrdtool VERB ..` takes, prints and answers, to the byte.
 
+mod create;
 mod journaled;
 mod options;
 mod pipe;
@@ -48,7 +49,7 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         _ => {}
     }
     match *verb {
-        b"create" => verbs::create(args, out),
+        b"create" => create::create(args, out),
         b"update" => verbs::update(args),
         b"updatev" => verbs::updatev(args, out),
         b"fetch" => verbs::fetch(args, out),
@@ -98,7 +99,7 @@ const VERSION: &str =
 const USAGES: [(&str, &str); 16] = [
     (
         "create",
-        "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
+        "create FILE [-b START] [-s STEP] [-t TEMPLATE] [-r SOURCE].. [-O] DS:name[=source-name[index]]:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
     ),
     ("update", "update FILE [-t name:name:..] [-s] TIME|N:value[:value..] | AT-TIME@value[:value..] .."),
     ("updatev", "updatev FILE [-t name:name:..] [-s] TIME|N:value[:value..] .."),
@@ -162,6 +163,14 @@ enum Error {
     Input(io::Error),
     #[error("the line is longer than {0} bytes")]
     LongLine(u64),
+    #[error("error checking for source RRD {path}: {}", told(error))]
+    SourceCheck { path: String, error: io::Error },
+    #[error("Not a regular file: {0}")]
+    NotRegular(String),
+    #[error("Cannot open source RRD {0}")]
+    Source(String),
+    #[error("Cannot open template RRD {0}")]
+    Template(String),
     #[error("Could not create xml reader for: {0}")]
     XmlFile(String),
     #[error("standard input has the commands: restore from a file")]

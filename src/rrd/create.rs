@@ -1,23 +1,31 @@
 //! New archives.
 
+mod coverage;
+mod source;
+
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::fstatvfs;
 
 use crate::rrd::cdp::Cdp;
 use crate::rrd::def::{ArchiveDef, Cf, DataSource, Definition, DsType, Forecast};
 use crate::rrd::error::{DefinitionError, Error, Operation};
 use crate::rrd::layout::{
     COOKIE, FLOAT_COOKIE, Layout, MICROSECONDS_SINCE, WORD, cdp_prep, ds_def, live_head, pdp_prep, put,
-    rra_def, stat_head,
+    rra_def, stat_head, u64_at,
 };
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::Pdp;
+
+pub use source::{Inheritance, Manner, Origin, Source};
+
+use source::Filler;
 
 /// What happens to a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +39,24 @@ pub enum Overwrite {
 /// Makes a new archive, all of whose rows are unknown.
 ///
 /// It grows beside `path` under another name and is renamed when it is whole, so that nobody ever sees half of it. Its
-/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk. Its mode is 0644, or that of the
-/// file it replaces.
+/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk; and it is on the disk before it has
+/// its name, so that a power cut does not leave it empty. Its mode is 0644; a file that it replaces leaves it mode and, where
+/// the system lets it, owner.
 pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Result<(), Error> {
-    let header = header(definition, path.as_os_str().as_bytes())?;
-    write_new(path, overwrite, header.len() as u64 + rows_len(definition), |file| {
-        write_image(file, &header, definition)
-    })
+    create_from(path, definition, Inheritance::default(), overwrite, |_, _| {})
+}
+
+/// Makes a new archive as [`create()`] does, and takes over what others hold. `progress` is told how many bytes of how
+/// many are written.
+pub fn create_from(
+    path: &Path,
+    definition: &Definition,
+    inheritance: Inheritance<'_>,
+    overwrite: Overwrite,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<(), Error> {
+    let new = New::of(definition, inheritance, path.as_os_str().as_bytes())?;
+    write_new(path, overwrite, new.len(), |file| new.write(&mut BufWriter::new(file), &mut progress))
 }
 
 /// Makes a file of `len` bytes, which `write` writes, beside `path`, and gives it that name when it is whole.
@@ -50,7 +69,7 @@ pub(super) fn write_new(
     if overwrite == Overwrite::No && path.symlink_metadata().is_ok() {
         return Err(Error::Exists { path: path.to_owned() });
     }
-    let mode = path.metadata().map_or(MODE, |there| there.permissions().mode() & 0o7777);
+    let there = path.metadata().ok();
     let temporary = Temporary::beside(path)?;
     let failed = |operation| {
         move |error: io::Error| Error::System {
@@ -61,26 +80,110 @@ pub(super) fn write_new(
     };
     allocate(&temporary.file, len).map_err(failed(Operation::Allocate))?;
     write(&temporary.file).map_err(failed(Operation::Write))?;
-    temporary.file.set_permissions(Permissions::from_mode(mode)).map_err(failed(Operation::Write))?;
-    temporary.persist(path, overwrite)
+    if let Some(there) = &there {
+        // Not everybody may give files away.
+        let _ = fchown(&temporary.file, Some(there.uid()), Some(there.gid()));
+    }
+    let mode = there.map_or(MODE, |there| there.permissions().mode() & 0o7777);
+    let mode = Permissions::from_mode(mode);
+    temporary
+        .file
+        .set_permissions(mode)
+        .and_then(|()| temporary.file.sync_all())
+        .map_err(failed(Operation::Write))?;
+    temporary.persist(path, overwrite)?;
+    // The file has its name by now: a folder that cannot be synced is no reason to say that it was not made.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
 }
 
 /// The bytes of a new archive; an error when they do not fit the memory.
 pub fn image(definition: &Definition) -> Result<Vec<u8>, Error> {
-    let mut bytes = header(definition, b"-")?;
-    let len = rows_len(definition);
-    let rows = usize::try_from(len).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
-    let rows = rows.ok_or(DefinitionError::TooLarge(len))? / WORD;
-    bytes.extend(std::iter::repeat_n(UNKNOWN.to_le_bytes(), rows).flatten());
+    image_from(definition, Inheritance::default())
+}
+
+/// The bytes of a new archive that takes over what others hold.
+pub fn image_from(definition: &Definition, inheritance: Inheritance<'_>) -> Result<Vec<u8>, Error> {
+    let new = New::of(definition, inheritance, b"-")?;
+    let mut bytes = Vec::new();
+    let len = usize::try_from(new.len()).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
+    len.ok_or(DefinitionError::TooLarge(new.len()))?;
+    // Writing to a Vec does not fail.
+    let _ = new.write(&mut bytes, &mut |_, _| {});
     Ok(bytes)
 }
 
 /// Whatever the umask says, as in the original.
 const MODE: u32 = 0o644;
 
+/// A new archive that is about to be written.
+struct New<'a> {
+    definition: &'a Definition,
+    header: Vec<u8>,
+    layout: Layout,
+    filler: Option<Filler<'a>>,
+}
+
+impl<'a> New<'a> {
+    fn of(
+        definition: &'a Definition,
+        inheritance: Inheritance<'a>,
+        name: &[u8],
+    ) -> Result<Self, DefinitionError> {
+        let (mut header, layout) = header(definition, inheritance.kept_archives, name)?;
+        let filler = (!inheritance.sources.is_empty()).then(|| Filler::new(definition, inheritance));
+        if let Some(filler) = &filler {
+            filler.fill_header(&mut header, layout);
+        }
+        Ok(Self { definition, header, layout, filler })
+    }
+
+    fn len(&self) -> u64 {
+        // The header's check has added them up without overflow.
+        let rows: u64 = self.definition.archives.iter().map(|archive| archive.rows).sum();
+        self.header.len() as u64 + rows * self.layout.row_len() as u64
+    }
+
+    fn write(&self, out: &mut impl Write, progress: &mut impl FnMut(u64, u64)) -> io::Result<()> {
+        out.write_all(&self.header)?;
+        match &self.filler {
+            None => write_unknown(self.len() - self.header.len() as u64, out)?,
+            Some(filler) => self.write_rows(filler, out, progress)?,
+        }
+        out.flush()
+    }
+
+    fn write_rows(
+        &self,
+        filler: &Filler<'_>,
+        out: &mut impl Write,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> io::Result<()> {
+        let mut row = vec![0; self.layout.row_len()];
+        let (mut written, len) = (self.header.len() as u64, self.len());
+        for (rra, archive) in self.definition.archives.iter().enumerate() {
+            let newest = u64_at(&self.header, self.layout.rra_ptr(rra));
+            for index in 0..archive.rows {
+                // The row behind the newest is the oldest.
+                let age = if index <= newest { newest - index } else { newest + archive.rows - index };
+                filler.fill_row(rra, age, &mut row);
+                out.write_all(&row)?;
+                written += row.len() as u64;
+                progress(written, len);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The header of a new archive. The current rows are random, as the original's are: archives of many files that are
 /// updated together then do not all reach the end of a page at once.
-fn header(definition: &Definition, name: &[u8]) -> Result<Vec<u8>, DefinitionError> {
+fn header(
+    definition: &Definition,
+    kept_archives: usize,
+    name: &[u8],
+) -> Result<(Vec<u8>, Layout), DefinitionError> {
     definition.check()?;
     let (ds_count, rra_count) = (definition.data_sources.len() as u64, definition.archives.len() as u64);
     let layout = Layout::new(ds_count, rra_count, MICROSECONDS_SINCE, isize::MAX as u64)
@@ -103,6 +206,7 @@ fn header(definition: &Definition, name: &[u8]) -> Result<Vec<u8>, DefinitionErr
     put(&mut bytes, live + live_head::SECS, definition.start.secs().to_le_bytes());
     put(&mut bytes, live + live_head::MICROS, i64::from(definition.start.subsec_micros()).to_le_bytes());
     for (index, archive) in definition.archives.iter().enumerate() {
+        let name = (index >= kept_archives).then_some(name);
         put_rra(&mut bytes[layout.rra_def(index)..], archive, name);
         let cdp = Cdp::new(unknown_pdps(definition, archive, &pdp));
         for ds in 0..layout.ds_count {
@@ -117,7 +221,7 @@ fn header(definition: &Definition, name: &[u8]) -> Result<Vec<u8>, DefinitionErr
         }
         put(&mut bytes, layout.rra_ptr(index), (random() % archive.rows).to_le_bytes());
     }
-    Ok(bytes)
+    Ok((bytes, layout))
 }
 
 /// The lowest version that has everything in the definition.
@@ -149,12 +253,6 @@ fn check_size(definition: &Definition, layout: Layout) -> Result<(), DefinitionE
     Ok(())
 }
 
-/// The bytes of all rows; the header's check has added them up without overflow.
-fn rows_len(definition: &Definition) -> u64 {
-    let rows: u64 = definition.archives.iter().map(|archive| archive.rows).sum();
-    rows * (definition.data_sources.len() * WORD) as u64
-}
-
 /// The data points of the open row that lie before the start.
 fn unknown_pdps(definition: &Definition, archive: &ArchiveDef, pdp: &Pdp) -> u64 {
     let step = u64::from(definition.step.secs());
@@ -175,14 +273,15 @@ pub(super) fn put_ds(def: &mut [u8], source: &DataSource) {
     put(def, ds_def::MAX, source.max.to_le_bytes());
 }
 
-pub(super) fn put_rra(def: &mut [u8], archive: &ArchiveDef, name: &[u8]) {
+/// Without a name, what is smoothed keeps the row at which it is.
+pub(super) fn put_rra(def: &mut [u8], archive: &ArchiveDef, name: Option<&[u8]>) {
     put_text(&mut def[rra_def::CF..], archive.cf.name());
     put(def, rra_def::ROWS, archive.rows.to_le_bytes());
     put(def, rra_def::PDP_PER_ROW, archive.pdp_per_row.to_le_bytes());
     match archive.forecast {
         None => put(def, rra_def::XFF, archive.xff.to_le_bytes()),
         Some(mut forecast) => {
-            if let Forecast::Seasonal { smooth_index, .. } = &mut forecast {
+            if let (Forecast::Seasonal { smooth_index, .. }, Some(name)) = (&mut forecast, name) {
                 // So that many files are not all smoothed at once.
                 *smooth_index = hash(name) % archive.rows;
             }
@@ -215,6 +314,13 @@ pub(super) fn random() -> u64 {
 }
 
 fn allocate(file: &File, len: u64) -> io::Result<()> {
+    // Asked for more than there is, a file system can take all that is left before it says so, and for that moment nobody
+    // else has any.
+    if let Ok(free) = fstatvfs(file)
+        && len > free.blocks_free().saturating_mul(free.fragment_size())
+    {
+        return Err(Errno::ENOSPC.into());
+    }
     let len = i64::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     match fallocate(file, FallocateFlags::empty(), 0, len) {
         // Where the file system cannot allocate ahead, writing every byte, which comes next, does it.
@@ -223,15 +329,13 @@ fn allocate(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-fn write_image(mut file: &File, header: &[u8], definition: &Definition) -> io::Result<()> {
+fn write_unknown(mut len: u64, out: &mut impl Write) -> io::Result<()> {
     const WORDS: usize = 8192;
-    file.write_all(header)?;
     let unknown = UNKNOWN.to_le_bytes().repeat(WORDS);
-    let mut left = rows_len(definition);
-    while left > 0 {
-        let len = left.min(unknown.len() as u64);
-        file.write_all(&unknown[..len as usize])?;
-        left -= len;
+    while len > 0 {
+        let part = len.min(unknown.len() as u64);
+        out.write_all(&unknown[..part as usize])?;
+        len -= part;
     }
     Ok(())
 }

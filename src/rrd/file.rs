@@ -8,7 +8,7 @@ use crate::rrd::def::{ArchiveDef, Cf, DsType, Forecast, LATEST_SECS, forecast, s
 use crate::rrd::error::{Fault, Section};
 use crate::rrd::layout::{
     COOKIE, FLOAT_COOKIE, HIGHEST_VERSION, LAST_DS_LEN, Layout, NAME_LEN, WORD, bytes_at, cdp_prep, ds_def,
-    f64_at, i64_at, live_head, pdp_prep, rra_def, stat_head, u64_at,
+    f64_at, i64_at, live_head, pdp_prep, put_f64, rra_def, stat_head, u64_at,
 };
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::pdp::Pdp;
@@ -131,6 +131,22 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         Some(Row::Known(&self.bytes()[start + index * len..][..len]))
     }
 
+    /// Stores the values of one row of an archive, counted as in the file; where there is no such row, or it has another
+    /// number of values, nothing.
+    pub fn set_row(&mut self, rra: usize, row: u64, values: &[f64])
+    where
+        B: AsMut<[u8]>,
+    {
+        let layout = self.layout;
+        if rra >= layout.rra_count || row >= self.archive(rra).rows || values.len() != layout.ds_count {
+            return;
+        }
+        let at = self.rows_start(rra) + row as usize * layout.row_len();
+        for (word, value) in self.bytes_mut()[at..at + layout.row_len()].chunks_exact_mut(WORD).zip(values) {
+            put_f64(word, 0, *value);
+        }
+    }
+
     /// The end of the newest row of an archive, whole rows counted from the epoch.
     pub(super) fn newest_row_end(&self, archive: &Rra) -> i64 {
         let row_secs = self.row_secs(archive);
@@ -211,6 +227,13 @@ impl<B: AsRef<[u8]>> Rrd<B> {
     /// Where the rows of the archive begin.
     fn rows_start(&self, rra: usize) -> usize {
         rows_start(self.bytes(), self.layout, rra)
+    }
+}
+
+impl<'a> Rrd<&'a [u8]> {
+    /// The bytes, for as long as they live, which may be longer than the view.
+    pub(super) fn borrowed(&self) -> &'a [u8] {
+        self.bytes
     }
 }
 

@@ -78,7 +78,7 @@ mod update;
 mod xport;
 
 pub use cdp::Cdp;
-pub use create::{Overwrite, create, image};
+pub use create::{Inheritance, Manner, Origin, Overwrite, Source, create, create_from, image, image_from};
 pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST, Forecast};
 pub use dump::{Header, dump};
 pub use error::{

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use latmon::rrd::{
-    self, Access, Cf, Definition, DefinitionError, DurationError, EARLIEST, FetchError, Header, Overwrite,
-    Resize, RestoreOptions, Setting, UpdateOptions, Written, at,
+    self, Access, Cf, EARLIEST, FetchError, Header, Overwrite, Resize, RestoreOptions, Setting,
+    UpdateOptions, Written, at,
     number::{Printf, PrintfNaN, leading_integer, parse_count},
 };
-use latmon::time::{Step, UnixTime};
+use latmon::time::UnixTime;
 
 use super::options::{self, Known, Parsed, Typed, flag, value};
 use super::{Error, lossy};
@@ -19,67 +19,6 @@ use super::{Error, lossy};
 pub(super) const DAEMON: Known = value('d', "daemon");
 
 const UPDATE: &[Known] = &[value('t', "template"), flag('s', "skip-past-updates"), DAEMON];
-
-/// `create FILE ..`
-pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
-    const DEFAULT_STEP: Step = Step::new(300).expect("300 is not 0");
-    let now = now();
-    let (mut start, mut step, mut overwrite) =
-        (now.minus(std::time::Duration::from_secs(10)), DEFAULT_STEP, Overwrite::Yes);
-    let parsed = options::parse(
-        args,
-        &[
-            value('b', "start"),
-            value('s', "step"),
-            value('t', "template"),
-            value('r', "source"),
-            flag('O', "no-overwrite"),
-            DAEMON,
-        ],
-    );
-    for option in parsed.options {
-        let Typed { long, value } = option?;
-        match long {
-            "start" => start = create_start(value, now)?,
-            "step" => step = parse_step(value)?,
-            "no-overwrite" => overwrite = Overwrite::No,
-            "daemon" => refuse_daemon(value)?,
-            other => return Err(Error::OptionNotYet(other)),
-        }
-    }
-    let Some((file, definitions)) = parsed.words.split_first() else {
-        return Err(Error::Usage("need name of an rrd file to create"));
-    };
-    // Told before anything is said about the definitions, as in the original.
-    if overwrite == Overwrite::No && path(file).symlink_metadata().is_ok() {
-        return Err(rrd::Error::Exists { path: path(file).to_owned() }.into());
-    }
-    let definition = define(step, UnixTime::from_secs(start.secs()), definitions)?;
-    if *file == b"-" {
-        return out.write_all(&rrd::image(&definition)?).map_err(Error::Output);
-    }
-    Ok(rrd::create(path(file), &definition, overwrite)?)
-}
-
-fn create_start(text: &[u8], now: UnixTime) -> Result<UnixTime, Error> {
-    let start = parse_time("start time", text, now)?.absolute().ok_or(Error::RelativeTime)?;
-    if start < EARLIEST { Err(DefinitionError::Start.into()) } else { Ok(start) }
-}
-
-fn parse_step(text: &[u8]) -> Result<Step, Error> {
-    let error = |error| Error::Duration { what: "step size", error };
-    let secs = parse_count(text, 1).map_err(error)?;
-    u32::try_from(secs).ok().and_then(Step::new).ok_or_else(|| error(DurationError::TooLarge))
-}
-
-fn define(step: Step, start: UnixTime, definitions: &[&[u8]]) -> Result<Definition, Error> {
-    let mut definition = Definition { step, start, data_sources: Vec::new(), archives: Vec::new() };
-    for text in definitions {
-        let text = std::str::from_utf8(text).map_err(|_| DefinitionError::Argument(lossy(text)))?;
-        definition.add(text)?;
-    }
-    Ok(definition)
-}
 
 /// `update FILE ..`
 pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
@@ -392,7 +331,7 @@ pub(super) fn tune(args: &[&[u8]]) -> Result<(), Error> {
         match SETTINGS.iter().find(|(known, _)| known.long == long) {
             Some((_, setting)) => changes.push((*setting, value)),
             None if long == "daemon" => refuse_daemon(value)?,
-            None => step = Some(parse_step(value)?),
+            None => step = Some(super::create::parse_step(value)?),
         }
     }
     Ok(rrd::tune(path(file), &changes, arguments, step)?)
@@ -441,7 +380,7 @@ pub(super) fn parse_time(what: &'static str, text: &[u8], now: UnixTime) -> Resu
     at::parse(&lossy(text), now).map_err(|error| Error::Time { what, error })
 }
 
-fn path(name: &[u8]) -> &Path {
+pub(super) fn path(name: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(name))
 }
 

@@ -5,7 +5,7 @@
 
 use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -84,6 +84,7 @@ pub(super) fn update_by<A: AsRef<[u8]>>(
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let lock = Lock::take(&file, Kind::Write, wait, path)?;
+    check_name(&file, path)?;
     let header = read_header(&file, path)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
         .map_err(|fault| refused(&file, path, fault))?;
@@ -125,6 +126,7 @@ pub fn tune<A: AsRef<[u8]>>(
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let _lock = Lock::take(&file, Kind::Write, Wait::Moment, path)?;
+    check_name(&file, path)?;
     let before = read_header(&file, path)?;
     let layout = check(&before.bytes, before.file_len).map_err(|fault| refused(&file, path, fault))?;
     let changed = tune::change(&before.bytes, layout, changes)?;
@@ -151,12 +153,9 @@ pub fn tune<A: AsRef<[u8]>>(
     forgotten.for_each(|at| put_f64(&mut bytes, at as usize, UNKNOWN));
     let rrd = Rrd::new_checked(&bytes[..]).map_err(|fault| Error::Fault { path: path.to_owned(), fault })?;
     let plan = Plan::new(&rrd, &shape, step)?;
-    let owner = file.metadata().map_err(system(Operation::Stat, path))?;
     // A link stays one, to the new file.
     let target = path.canonicalize().map_err(system(Operation::Stat, path))?;
     write_new(&target, Overwrite::Yes, plan.len(), |new| {
-        // Whoever updates the file still may. Only root can give files away, and for others there is nothing to give.
-        let _ = fchown(new, Some(owner.uid()), Some(owner.gid()));
         let mut out = BufWriter::new(new);
         plan.write(path.as_os_str().as_bytes(), &mut out)?;
         out.flush()
@@ -181,6 +180,15 @@ fn refused(file: &std::fs::File, path: &Path, fault: Fault) -> Error {
     match map.is_ok_and(|map| abi::image(map.bytes()).is_some()) {
         true => Error::Foreign { path: path.to_owned() },
         false => Error::Fault { path: path.to_owned(), fault },
+    }
+}
+
+/// Whoever held the lock until now may have given the name to another file; what is written here would be lost.
+pub(super) fn check_name(file: &std::fs::File, path: &Path) -> Result<(), Error> {
+    let (own, named) = (file.metadata(), path.metadata());
+    match (own.map_err(system(Operation::Stat, path))?, named) {
+        (own, Ok(named)) if (own.dev(), own.ino()) == (named.dev(), named.ino()) => Ok(()),
+        _ => Err(Error::Replaced { path: path.to_owned() }),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::rrd::error::{Error, Fault, Operation};
 use crate::rrd::file::{Rrd, check, last_update_at};
 use crate::rrd::layout::{Layout, NAME_LEN, WORD, ds_def, live_head, rra_def, stat_head};
 use crate::rrd::map::lock::{Kind, Lock, Wait};
-use crate::rrd::map::once::{UpdateOptions, Written, read_header};
+use crate::rrd::map::once::{UpdateOptions, Written, check_name, read_header};
 use crate::rrd::map::{Access, File, open, system};
 use crate::rrd::update::{Options, Template, Updater, store_in};
 use crate::time::UnixTime;
@@ -92,6 +92,7 @@ impl Prepared<'static> {
         let file = open(&path, Access::Write)?;
         // The lock stays with the file, which gives it back when it is closed.
         Lock::take(&file, Kind::Write, Wait::Moment, &path)?.keep();
+        check_name(&file, &path)?;
         let header = read_header(&file, &path)?;
         let metadata = file.metadata().map_err(system(Operation::Stat, &path))?;
         let identity =

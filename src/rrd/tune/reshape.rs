@@ -218,7 +218,7 @@ impl<'a> Plan<'a> {
             let def = &mut bytes[layout.rra_def(rra)..][..rra_def::LEN];
             match *origin {
                 Some(origin) => self.put_kept_archive(def, origin, archive),
-                None => put_rra(def, archive, name),
+                None => put_rra(def, archive, Some(name)),
             }
             for ds in 0..self.sources.len() {
                 let prep = &mut bytes[layout.cdp_prep(rra, ds)..][..cdp_prep::LEN];
