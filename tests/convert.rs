@@ -449,3 +449,61 @@ fn a_link_is_followed() {
     let nothing = "link.rrd: nothing to do, its step is 60s with 4 pings\n";
     assert_eq!(done(&desk, "convert link.rrd --pings 4"), nothing);
 }
+
+/// An update that says it is done is in the file, whenever it came; one that comes in between is refused.
+#[test]
+fn no_update_is_lost_while_it_runs() {
+    let desk = Desk::new();
+    done(
+        &desk,
+        "rrd create line.rrd --step 60 --start 1700000100 DS:loss:GAUGE:120:0:1 DS:median:GAUGE:120:0:U \
+         DS:ping1:GAUGE:120:0:U RRA:AVERAGE:0.5:1:150000",
+    );
+    let mut child = desk.latmon("convert line.rrd --pings 2").stdout(Stdio::null()).spawn().unwrap();
+    let (mut stored, mut refused) = (Vec::new(), 0);
+    for minute in 1.. {
+        let ended = child.try_wait().unwrap();
+        let argument = format!("{}:0:0.0{minute}", START + 60 * minute);
+        let update = Command::new("rrdtool")
+            .args(["update", "line.rrd", "--template", "loss:median", &argument])
+            .current_dir(desk.path(""))
+            .output()
+            .expect("rrdtool runs (apt-get install rrdtool)");
+        if update.status.success() {
+            stored.push(START + 60 * minute);
+        } else {
+            assert_eq!(text(&update.stderr), "ERROR: could not lock RRD\n");
+            refused += 1;
+        }
+        if let Some(status) = ended {
+            assert!(status.success());
+            break;
+        }
+    }
+    assert!(refused > 0, "the conversion was too fast for this test");
+    let archive = rrd::Rrd::new_checked(fs::read(desk.path("line.rrd")).unwrap()).unwrap();
+    assert_eq!(Some(&archive.last_update().secs()), stored.last());
+    let kept = rrd::Rrd::new_checked(fs::read(desk.path("line.rrd.before")).unwrap()).unwrap();
+    let in_old = stored.iter().filter(|end| **end <= kept.last_update().secs()).count();
+    let fetched =
+        archive.fetch(rrd::Cf::Average, UnixTime::from_secs(START), archive.last_update(), 60).unwrap();
+    let medians: Vec<i64> = fetched
+        .rows()
+        .filter(|(_, row)| row.values().nth(2).is_some_and(|v| !v.is_nan()))
+        .map(|(end, _)| end.secs())
+        .collect();
+    assert_eq!(medians[..in_old], stored[..in_old]);
+}
+
+/// Converted by root, a file is still its user's. Needs root.
+#[test]
+fn the_owner_stays() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let desk = Desk::new();
+    record(&desk);
+    let file = desk.path("line.rrd");
+    chown(&file, Some(12_345), Some(54_321)).expect("this test needs root");
+    done(&desk, "convert line.rrd --pings 4");
+    let metadata = file.metadata().unwrap();
+    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (12_345, 54_321, 0o644));
+}

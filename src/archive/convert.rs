@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::folder::Lock;
 use super::layout::{self, Columns};
@@ -71,6 +72,10 @@ pub enum Converted {
 /// Pings of a round where the old file tells none.
 const PINGS: u16 = 20;
 
+/// The old file stays locked for so long after it has lost its name. Whoever opened it just before finds it locked, and does
+/// not write where nobody reads.
+const GRACE: Duration = Duration::from_millis(20);
+
 /// Converts an archive. `progress` is told how many bytes of how many are written. The file is locked until its name is the
 /// new one's, so that no update is lost.
 pub fn convert(
@@ -108,6 +113,7 @@ pub fn convert(
         let _ = fs::remove_file(&before);
         failed(error)
     })?;
+    std::thread::sleep(GRACE);
     Ok(Converted::Done { before, rhythm: plan.rhythm })
 }
 
