@@ -211,6 +211,36 @@ fn an_open_row_goes_on_as_if_nothing_had_been() {
     }
 }
 
+/// Beyond the reach of the rounds, maxima are made of maxima, not of means.
+#[test]
+fn maxima_stay_maxima() {
+    let desk = Desk::new();
+    let start = 1_700_000_400;
+    done(
+        &desk,
+        &format!(
+            "rrd create a.rrd --step 60 --start {start} DS:loss:GAUGE:120:0:1 DS:median:GAUGE:120:0:U \
+             DS:ping1:GAUGE:120:0:U RRA:AVERAGE:0.5:1:20 RRA:AVERAGE:0.5:10:50 RRA:MAX:0.5:10:50"
+        ),
+    );
+    let reading = |minute: i64| format!(" {}:0:{minute}:{minute}", start + 60 * minute);
+    done(&desk, &format!("rrd update a.rrd{}", (1..=205).map(reading).collect::<String>()));
+    done(&desk, "convert a.rrd --step 120s --archives AVERAGE:0.5:2m:20m,MAX:0.5:20m:4h");
+    done(
+        &desk,
+        &format!(
+            "rrd update a.rrd{}",
+            (206..=220).map(|m| format!(" {}:U:0:{m}:{m}", start + 60 * m)).collect::<String>()
+        ),
+    );
+    let fetched = desk.done(&format!("rrd fetch a.rrd MAX -r 1200 -s {start} -e {}", start + 220 * 60 - 1));
+    let maxima = text(&fetched.stdout);
+    let maxima = maxima.lines().filter_map(|line| line.split_once(": ")?.1.split(' ').nth(2)?.parse().ok());
+    // The last row has steps of two minutes in its later part.
+    let wanted: Vec<f64> = (1..=10).map(|row| f64::from(20 * row)).chain([219.5]).collect();
+    assert_eq!(maxima.collect::<Vec<f64>>(), wanted);
+}
+
 #[test]
 fn a_file_of_smokeping_converts_and_is_drawn() {
     let desk = Desk::new();
