@@ -1,8 +1,9 @@
 //! An archive in another shape, with all of its history: another step, other pings of a round, other archives.
 //!
 //! Where the pings differ, every row of the file is first written anew with the other number of ranks, in memory; what that
-//! makes is resampled into a new file beside the old one. The old one is kept under another name
-//! before the new one takes its place, so that at every moment the file is there, the whole old or the whole new one.
+//! makes is resampled into a new file beside the old one, the finest rows first, and what is unknown stays unknown: an
+//! outage must not be filled in from the mean of the hours around it. The old file gets another name before the new one
+//! takes its place, so that at every moment the file is there, the whole old or the whole new one.
 
 mod error;
 
@@ -110,7 +111,9 @@ pub fn convert(
     let inheritance = Inheritance { sources: &[source], ..Inheritance::default() };
     rrd::create_from(place, &plan.definition, inheritance, Overwrite::Yes, progress).map_err(|error| {
         // The old file has its own name still; a second one would only be in the way.
-        let _ = fs::remove_file(&before);
+        if is_second_name(place, &before) {
+            let _ = fs::remove_file(&before);
+        }
         failed(error)
     })?;
     std::thread::sleep(GRACE);
@@ -318,10 +321,17 @@ fn before(file: &Path) -> PathBuf {
 
 /// A file that is kept there already is not replaced; a second name of the file itself is what a killed conversion left.
 fn check_before(file: &Path, before: &Path) -> Result<(), ConvertError> {
-    let Ok(kept) = before.symlink_metadata() else { return Ok(()) };
-    match file.metadata() {
-        Ok(file) if (file.dev(), file.ino()) == (kept.dev(), kept.ino()) => Ok(()),
-        _ => Err(ConvertError::BeforeExists { before: before.to_owned() }),
+    if before.symlink_metadata().is_err() || is_second_name(file, before) {
+        return Ok(());
+    }
+    Err(ConvertError::BeforeExists { before: before.to_owned() })
+}
+
+fn is_second_name(file: &Path, before: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), before.symlink_metadata()) {
+        (Ok(file), Ok(before)) => identity(file) == identity(before),
+        _ => false,
     }
 }
 
