@@ -538,3 +538,38 @@ fn the_owner_stays() {
     let metadata = file.metadata().unwrap();
     assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (12_345, 54_321, 0o644));
 }
+
+/// A folder with room for three megabytes, until it is dropped. Needs root.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: std::path::PathBuf) -> Self {
+        use nix::mount::{MsFlags, mount};
+        fs::create_dir(&at).unwrap();
+        mount(Some("none"), &at, Some("tmpfs"), MsFlags::empty(), Some("size=3m"))
+            .expect("this test needs root");
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.0);
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_changed_and_nothing_left() {
+    let desk = Desk::new();
+    let disk = SmallDisk::mount(desk.path("small"));
+    done(
+        &desk,
+        "rrd create small/line.rrd --step 60 DS:loss:GAUGE:120:0:1 DS:median:GAUGE:120:0:U DS:ping1:GAUGE:120:0:U \
+         RRA:AVERAGE:0.5:1:80000",
+    );
+    let original = fs::read(disk.0.join("line.rrd")).unwrap();
+    let line = "allocating the blocks of 'small/line.rrd': No space left on device";
+    refused(&desk, "convert small/line.rrd --step 30s", 1, line);
+    assert!(fs::read(disk.0.join("line.rrd")).unwrap() == original);
+    assert_eq!(fs::read_dir(&disk.0).unwrap().count(), 1);
+}
