@@ -211,6 +211,36 @@ fn an_open_row_goes_on_as_if_nothing_had_been() {
     }
 }
 
+/// Beyond the reach of the rounds, maxima are made of maxima, not of means.
+#[test]
+fn maxima_stay_maxima() {
+    let desk = Desk::new();
+    let start = 1_700_000_400;
+    done(
+        &desk,
+        &format!(
+            "rrd create a.rrd --step 60 --start {start} DS:loss:GAUGE:120:0:1 DS:median:GAUGE:120:0:U \
+             DS:ping1:GAUGE:120:0:U RRA:AVERAGE:0.5:1:20 RRA:AVERAGE:0.5:10:50 RRA:MAX:0.5:10:50"
+        ),
+    );
+    let reading = |minute: i64| format!(" {}:0:{minute}:{minute}", start + 60 * minute);
+    done(&desk, &format!("rrd update a.rrd{}", (1..=205).map(reading).collect::<String>()));
+    done(&desk, "convert a.rrd --step 120s --archives AVERAGE:0.5:2m:20m,MAX:0.5:20m:4h");
+    done(
+        &desk,
+        &format!(
+            "rrd update a.rrd{}",
+            (206..=220).map(|m| format!(" {}:U:0:{m}:{m}", start + 60 * m)).collect::<String>()
+        ),
+    );
+    let fetched = desk.done(&format!("rrd fetch a.rrd MAX -r 1200 -s {start} -e {}", start + 220 * 60 - 1));
+    let maxima = text(&fetched.stdout);
+    let maxima = maxima.lines().filter_map(|line| line.split_once(": ")?.1.split(' ').nth(2)?.parse().ok());
+    // The last row has steps of two minutes in its later part.
+    let wanted: Vec<f64> = (1..=10).map(|row| f64::from(20 * row)).chain([219.5]).collect();
+    assert_eq!(maxima.collect::<Vec<f64>>(), wanted);
+}
+
 #[test]
 fn a_file_of_smokeping_converts_and_is_drawn() {
     let desk = Desk::new();
@@ -342,7 +372,8 @@ fn killed_at_any_moment_it_leaves_the_whole_old_file_or_the_whole_new_one() {
         }
     }
     assert!(killed >= 50, "killed {killed} times, finished {finished} times");
-    // What the killed ones left behind is in nobody's way.
+    // What the killed ones left behind is in nobody's way: not a second name of the file either.
+    let _ = fs::hard_link(&file, desk.path("line.rrd.before"));
     assert!(convert().wait().unwrap().success());
     assert!(content(fs::read(&file).unwrap()) == converted);
     assert!(fs::read(desk.path("line.rrd.before")).unwrap() == original);
@@ -448,4 +479,97 @@ fn a_link_is_followed() {
     fs::remove_file(desk.path("far/line.rrd.before")).unwrap();
     let nothing = "link.rrd: nothing to do, its step is 60s with 4 pings\n";
     assert_eq!(done(&desk, "convert link.rrd --pings 4"), nothing);
+}
+
+/// An update that says it is done is in the file, whenever it came; one that comes in between is refused.
+#[test]
+fn no_update_is_lost_while_it_runs() {
+    let desk = Desk::new();
+    done(
+        &desk,
+        "rrd create line.rrd --step 60 --start 1700000100 DS:loss:GAUGE:120:0:1 DS:median:GAUGE:120:0:U \
+         DS:ping1:GAUGE:120:0:U RRA:AVERAGE:0.5:1:150000",
+    );
+    let mut child = desk.latmon("convert line.rrd --pings 2").stdout(Stdio::null()).spawn().unwrap();
+    let (mut stored, mut refused) = (Vec::new(), 0);
+    for minute in 1.. {
+        let ended = child.try_wait().unwrap();
+        let argument = format!("{}:0:0.0{minute}", START + 60 * minute);
+        let update = Command::new("rrdtool")
+            .args(["update", "line.rrd", "--template", "loss:median", &argument])
+            .current_dir(desk.path(""))
+            .output()
+            .expect("rrdtool runs (apt-get install rrdtool)");
+        if update.status.success() {
+            stored.push(START + 60 * minute);
+        } else {
+            assert_eq!(text(&update.stderr), "ERROR: could not lock RRD\n");
+            refused += 1;
+        }
+        if let Some(status) = ended {
+            assert!(status.success());
+            break;
+        }
+    }
+    assert!(refused > 0, "the conversion was too fast for this test");
+    let archive = rrd::Rrd::new_checked(fs::read(desk.path("line.rrd")).unwrap()).unwrap();
+    assert_eq!(Some(&archive.last_update().secs()), stored.last());
+    let kept = rrd::Rrd::new_checked(fs::read(desk.path("line.rrd.before")).unwrap()).unwrap();
+    let in_old = stored.iter().filter(|end| **end <= kept.last_update().secs()).count();
+    let fetched =
+        archive.fetch(rrd::Cf::Average, UnixTime::from_secs(START), archive.last_update(), 60).unwrap();
+    let medians: Vec<i64> = fetched
+        .rows()
+        .filter(|(_, row)| row.values().nth(2).is_some_and(|v| !v.is_nan()))
+        .map(|(end, _)| end.secs())
+        .collect();
+    assert_eq!(medians[..in_old], stored[..in_old]);
+}
+
+/// Converted by root, a file is still its user's. Needs root.
+#[test]
+fn the_owner_stays() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let desk = Desk::new();
+    record(&desk);
+    let file = desk.path("line.rrd");
+    chown(&file, Some(12_345), Some(54_321)).expect("this test needs root");
+    done(&desk, "convert line.rrd --pings 4");
+    let metadata = file.metadata().unwrap();
+    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (12_345, 54_321, 0o644));
+}
+
+/// A folder with room for three megabytes, until it is dropped. Needs root.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: std::path::PathBuf) -> Self {
+        use nix::mount::{MsFlags, mount};
+        fs::create_dir(&at).unwrap();
+        mount(Some("none"), &at, Some("tmpfs"), MsFlags::empty(), Some("size=3m"))
+            .expect("this test needs root");
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.0);
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_changed_and_nothing_left() {
+    let desk = Desk::new();
+    let disk = SmallDisk::mount(desk.path("small"));
+    done(
+        &desk,
+        "rrd create small/line.rrd --step 60 DS:loss:GAUGE:120:0:1 DS:median:GAUGE:120:0:U DS:ping1:GAUGE:120:0:U \
+         RRA:AVERAGE:0.5:1:80000",
+    );
+    let original = fs::read(disk.0.join("line.rrd")).unwrap();
+    let line = "allocating the blocks of 'small/line.rrd': No space left on device";
+    refused(&desk, "convert small/line.rrd --step 30s", 1, line);
+    assert!(fs::read(disk.0.join("line.rrd")).unwrap() == original);
+    assert_eq!(fs::read_dir(&disk.0).unwrap().count(), 1);
 }

@@ -272,3 +272,22 @@ fn damaged_sources_do_no_harm() {
     }
     assert!(taken > 50, "{taken}");
 }
+
+/// Where the original loses what there is: steps of one second, and an archive of which a row needs every row.
+#[test]
+fn nothing_is_lost_of_short_steps_and_of_short_archives() {
+    let folder = tempfile::tempdir().unwrap();
+    let latmon = |line: &str| support::rrdtool::latmon(folder.path(), &words(line)).unwrap();
+    let secs = 1..=40;
+    latmon("create s.rrd -s 1 -b 1700000000 DS:a:GAUGE:9:U:U RRA:AVERAGE:0:1:40 RRA:MAX:0:20:2");
+    let readings: String = secs.map(|second| format!(" {}:{second}", 1_700_000_000 + second)).collect();
+    latmon(&format!("update s.rrd{readings}"));
+    latmon("create t.rrd -r s.rrd -s 10 DS:a:GAUGE:20:U:U RRA:AVERAGE:0.9:1:4 RRA:MAX:0:4:1 RRA:MIN:0.9:4:1");
+    let fetched = |cf: &str, resolution: u64| {
+        let rows = latmon(&format!("fetch t.rrd {cf} -r {resolution} -s 1700000000 -e 1700000039"));
+        let rows = String::from_utf8(rows).unwrap();
+        rows.lines().filter_map(|line| line.split_once(": ")?.1.parse().ok()).collect::<Vec<f64>>()
+    };
+    assert_eq!(fetched("AVERAGE", 10), [5.5, 15.5, 25.5, 35.5]);
+    assert_eq!((fetched("MAX", 40), fetched("MIN", 40)), (vec![40.0], vec![1.0]));
+}

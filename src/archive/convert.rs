@@ -1,8 +1,9 @@
 //! An archive in another shape, with all of its history: another step, other pings of a round, other archives.
 //!
 //! Where the pings differ, every row of the file is first written anew with the other number of ranks, in memory; what that
-//! makes is resampled into a new file beside the old one. The old one is kept under another name
-//! before the new one takes its place, so that at every moment the file is there, the whole old or the whole new one.
+//! makes is resampled into a new file beside the old one, the finest rows first, and what is unknown stays unknown: an
+//! outage must not be filled in from the mean of the hours around it. The old file gets another name before the new one
+//! takes its place, so that at every moment the file is there, the whole old or the whole new one.
 
 mod error;
 
@@ -10,6 +11,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::folder::{self, Lock};
 use super::journal::Journal;
@@ -72,6 +74,10 @@ pub enum Converted {
 /// Pings of a round where the old file tells none.
 const PINGS: u16 = 20;
 
+/// The old file stays locked for so long after it has lost its name. Whoever opened it just before finds it locked, and does
+/// not write where nobody reads.
+const GRACE: Duration = Duration::from_millis(20);
+
 /// Converts an archive. `progress` is told how many bytes of how many are written. The file is locked until its name is the
 /// new one's, so that no update is lost.
 pub fn convert(
@@ -106,9 +112,12 @@ pub fn convert(
     let inheritance = Inheritance { sources: &[source], ..Inheritance::default() };
     rrd::create_from(place, &plan.definition, inheritance, Overwrite::Yes, progress).map_err(|error| {
         // The old file has its own name still; a second one would only be in the way.
-        let _ = fs::remove_file(&before);
+        if is_second_name(place, &before) {
+            let _ = fs::remove_file(&before);
+        }
         failed(error)
     })?;
+    std::thread::sleep(GRACE);
     Ok(Converted::Done { before, rhythm: plan.rhythm })
 }
 
@@ -317,10 +326,17 @@ fn before(file: &Path) -> PathBuf {
 
 /// A file that is kept there already is not replaced; a second name of the file itself is what a killed conversion left.
 fn check_before(file: &Path, before: &Path) -> Result<(), ConvertError> {
-    let Ok(kept) = before.symlink_metadata() else { return Ok(()) };
-    match file.metadata() {
-        Ok(file) if (file.dev(), file.ino()) == (kept.dev(), kept.ino()) => Ok(()),
-        _ => Err(ConvertError::BeforeExists { before: before.to_owned() }),
+    if before.symlink_metadata().is_err() || is_second_name(file, before) {
+        return Ok(());
+    }
+    Err(ConvertError::BeforeExists { before: before.to_owned() })
+}
+
+fn is_second_name(file: &Path, before: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), before.symlink_metadata()) {
+        (Ok(file), Ok(before)) => identity(file) == identity(before),
+        _ => false,
     }
 }
 

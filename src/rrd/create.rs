@@ -108,7 +108,7 @@ pub fn image_from(definition: &Definition, inheritance: Inheritance<'_>) -> Resu
     let new = New::of(definition, inheritance, b"-")?;
     let mut bytes = Vec::new();
     let len = usize::try_from(new.len()).ok().filter(|len| bytes.try_reserve_exact(*len).is_ok());
-    len.ok_or(DefinitionError::TooLarge(new.len()))?;
+    len.ok_or(DefinitionError::TooLarge(new.len() - new.header.len() as u64))?;
     // Writing to a Vec does not fail.
     let _ = new.write(&mut bytes, &mut |_, _| {});
     Ok(bytes)

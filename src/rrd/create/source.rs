@@ -115,19 +115,18 @@ const MOST_STEPS: i64 = 1 << 22;
 pub(super) struct Filler<'a> {
     definition: &'a Definition,
     inheritance: Inheritance<'a>,
-    /// For each source, and in it for each archive, when its first known row begins.
-    known_since: Vec<Vec<i64>>,
+    /// For each source, and in it for each archive, since when it has a say.
+    since: Vec<Vec<i64>>,
     /// For each archive of the definition, and in it for each data source, what its rows can be taken from.
     candidates: Vec<Vec<Vec<Candidate<'a>>>>,
 }
 
 impl<'a> Filler<'a> {
     pub(super) fn new(definition: &'a Definition, inheritance: Inheritance<'a>) -> Self {
-        let known_since = |source: &Source<'_>| {
-            (0..source.rrd.rra_count()).map(|rra| known_since(&source.rrd, rra)).collect()
-        };
-        let known_since = inheritance.sources.iter().map(known_since).collect();
-        let mut filler = Self { definition, inheritance, known_since, candidates: Vec::new() };
+        let since =
+            |source: &Source<'_>| (0..source.rrd.rra_count()).map(|rra| has_say_since(source, rra)).collect();
+        let since = inheritance.sources.iter().map(since).collect();
+        let mut filler = Self { definition, inheritance, since, candidates: Vec::new() };
         let of_archive = |archive: &ArchiveDef| {
             let row_secs = row_secs(definition, archive.pdp_per_row);
             let sources = 0..definition.data_sources.len();
@@ -184,12 +183,18 @@ impl<'a> Filler<'a> {
         for (index, source) in self.inheritance.sources.iter().enumerate() {
             let Some(ds) = find(&self.inheritance, self.definition, ds, index) else { continue };
             let first = found.len();
-            let known_since = self.known_since[index].iter().enumerate();
-            let all = known_since.filter_map(|(rra, since)| Candidate::new(source, rra, ds, *since));
+            let since = self.since[index].iter().enumerate();
+            let all = since.filter_map(|(rra, since)| Candidate::new(source, rra, ds, *since));
             found.extend(all.filter(|found| found.cf == cf || found.cf == Cf::Average));
             found[first..].sort_by_key(|found: &Candidate<'_>| {
                 let exact = found.cf == cf && found.row_secs == row_secs;
-                (!exact, found.cf != Cf::Average, found.row_secs, Reverse(found.rows))
+                let second = match source.manner {
+                    Manner::Original => u8::from(found.cf != Cf::Average),
+                    // A single step is its own mean and its own extreme; of longer rows a mean tells no extreme.
+                    _ if found.is_of_steps() => 0,
+                    _ => 1 + u8::from(found.cf != cf),
+                };
+                (!exact, second, found.row_secs, Reverse(found.rows))
             });
         }
         found
@@ -280,8 +285,11 @@ impl<'a> Filler<'a> {
         let end = self.definition.start.secs() / step;
         // From the end of the row before the last one that ended.
         let begin = ((end / pdps - 1) * pdps).max(0);
-        let known_since = steps.iter().map(|candidate| candidate.start).min().unwrap_or(i64::MAX);
-        let first = begin.max(end - MOST_STEPS).max((known_since / step).min(end));
+        let since = steps.iter().map(|candidate| candidate.start).min().unwrap_or(i64::MAX);
+        let first = begin.max(end - MOST_STEPS).max((since / step).min(end));
+        // The extremes of a step's parts are those of the row; the original takes their mean for both.
+        let is_original = steps.first().is_none_or(|best| best.source.manner == Manner::Original);
+        let cf = if is_original { Cf::Average } else { archive.cf };
         let mut cdp = Cdp::new(0);
         let add = |cdp: &mut Cdp, at: i64, count: i64, pdp: f64| {
             if count > 0 {
@@ -291,7 +299,7 @@ impl<'a> Filler<'a> {
         };
         add(&mut cdp, begin, first - begin, UNKNOWN);
         for pdp in first..end {
-            let value = consolidate(Cf::Average, xff, steps, pdp * step, (pdp + 1) * step);
+            let value = consolidate(cf, xff, steps, pdp * step, (pdp + 1) * step);
             add(&mut cdp, pdp, 1, value);
         }
         if archive.pdp_per_row == 1 {
@@ -319,15 +327,15 @@ struct Candidate<'a> {
     rows: i64,
     cur_row: i64,
     row_secs: i64,
-    /// When the oldest row begins, or the first that has a say.
-    start: i64,
+    /// When the oldest row begins, and the first that has a say.
     oldest: i64,
+    start: i64,
     /// When the newest row ends.
     end: i64,
 }
 
 impl<'a> Candidate<'a> {
-    fn new(source: &Source<'a>, rra: usize, ds: (usize, Ds<'a>), known_since: i64) -> Option<Self> {
+    fn new(source: &Source<'a>, rra: usize, ds: (usize, Ds<'a>), since: i64) -> Option<Self> {
         let (ds, data_source) = ds;
         let rrd = &source.rrd;
         let archive = rrd.archives().nth(rra)?;
@@ -345,13 +353,15 @@ impl<'a> Candidate<'a> {
             rows,
             cur_row: archive.cur_row as i64,
             row_secs,
-            start: match source.manner {
-                Manner::Original => end - rows * row_secs,
-                Manner::Faithful | Manner::RowsOnly => known_since,
-            },
             oldest: end - rows * row_secs,
+            start: since,
             end,
         })
+    }
+
+    /// Whether its rows are single steps.
+    fn is_of_steps(&self) -> bool {
+        self.row_secs == i64::from(self.source.rrd.step().secs())
     }
 
     /// The value of a row, the oldest being number 0.
@@ -443,12 +453,16 @@ fn row_secs(definition: &Definition, pdp_per_row: u64) -> i64 {
     (u64::from(definition.step.secs()) * pdp_per_row) as i64
 }
 
-/// When the first row of an archive begins that knows anything; its end where none does.
-fn known_since(rrd: &Rrd<&[u8]>, rra: usize) -> i64 {
+/// Since when an archive has a say: since its oldest row, or in the other manners its first that knows anything.
+fn has_say_since(source: &Source<'_>, rra: usize) -> i64 {
+    let rrd = &source.rrd;
     let Some(archive) = rrd.archives().nth(rra) else { return i64::MAX };
     let (row_secs, end) = (rrd.row_secs(&archive), rrd.newest_row_end(&archive));
+    let start_of = |age: u64| end - (age as i64 + 1) * row_secs;
+    if source.manner == Manner::Original {
+        return start_of(archive.rows - 1);
+    }
     let row = |age: &u64| rrd.row(rra, (archive.cur_row + archive.rows - age) % archive.rows);
     let is_known = |age: &u64| row(age).is_some_and(|row| row.values().any(|value| !value.is_nan()));
-    let age = (0..archive.rows).rev().find(is_known);
-    end - age.map_or(0, |age| (age as i64 + 1) * row_secs)
+    (0..archive.rows).rev().find(is_known).map_or(end, start_of)
 }
