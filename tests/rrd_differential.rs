@@ -264,7 +264,7 @@ fn expression(random: &mut Random, before: usize) -> String {
 fn random_updates_are_those_of_rrdtool() {
     let (seed, mut pair) = (seed(), Pair::start());
     let mut told_rows = 0;
-    for number in 0..cases(300) {
+    for number in 0..cases(200) {
         let mut case = Case::new(seed, number);
         let definition = case.definition();
         let told = format!("LATMON_TEST_SEED={seed} case {number}: create f.rrd {}", definition.join(" "));
@@ -289,7 +289,7 @@ fn random_updates_are_those_of_rrdtool() {
             assert!(case.types.contains(&"COMPUTE"), "{told}");
         }
     }
-    assert!(told_rows > 1000 || cases(300) < 300, "{told_rows}");
+    assert!(told_rows > 1000 || cases(200) < 200, "{told_rows}");
 }
 
 /// What is outside of its data source's limits is dropped on the way. With ranges to check the original wipes what is

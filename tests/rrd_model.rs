@@ -10,7 +10,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_has_the_rows_of_a_naive_model(bytes in proptest::collection::vec(any::<u8>(), 0..1000)) {
+    fn the_engine_has_the_rows_of_a_naive_model(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         support::model::check(&bytes);
     }
 }

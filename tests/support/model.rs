@@ -13,19 +13,21 @@ use latmon::time::{Step, UnixTime};
 const CLOSE: f64 = 1e-9;
 
 /// No case lasts longer: the last archive has every data point.
-const MOST_STEPS: u64 = 1024;
+const MOST_STEPS: u64 = 256;
+
+const UPDATES: u64 = 64;
 
 const KINDS: [&str; 4] = ["GAUGE", "COUNTER", "DERIVE", "ABSOLUTE"];
 const CFS: [Cf; 4] = [Cf::Average, Cf::Min, Cf::Max, Cf::Last];
 
 /// Runs the case that the bytes describe on the engine and on the model, and panics where they differ.
 pub fn check(bytes: &[u8]) {
-    let mut choices = Choices(bytes);
+    let mut choices = Choices::new(bytes);
     let mut model = Model::new(&mut choices);
     let definition = model.definition();
     let mut bytes = rrd::image(&definition).expect("the definition holds");
     let mut rrd = Rrd::new_checked(&mut bytes[..]).expect("what was made passes the check");
-    while !choices.0.is_empty() {
+    for _ in 0..choices.below(UPDATES) {
         let stamp = model.last + choices.gap(model.step);
         if stamp / model.step - model.first_step > MOST_STEPS {
             break;
@@ -61,14 +63,25 @@ fn seconds(secs: u64) -> UnixTime {
     UnixTime::from_secs(i64::try_from(secs).expect("it is a time of our days"))
 }
 
-/// Bytes that decide; when there are none left, everything is the first choice.
-struct Choices<'a>(&'a [u8]);
+/// Bytes that decide; where there are none left, numbers that they are the seed of: a few bytes are a whole case.
+struct Choices<'a> {
+    bytes: &'a [u8],
+    seed: u64,
+}
 
-impl Choices<'_> {
+impl<'a> Choices<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let mix = |seed: u64, byte: &u8| (seed ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
+        Self { bytes, seed: bytes.iter().fold(0xCBF2_9CE4_8422_2325, mix) }
+    }
+
     fn byte(&mut self) -> u64 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        u64::from(*first)
+        if let Some((first, rest)) = self.bytes.split_first() {
+            self.bytes = rest;
+            return u64::from(*first);
+        }
+        self.seed = self.seed.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        self.seed >> 56
     }
 
     fn word(&mut self) -> u64 {
@@ -233,12 +246,13 @@ impl Model {
     }
 
     fn compare<B: AsRef<[u8]>>(&self, rrd: &Rrd<B>) {
-        let engine_points: Vec<Vec<f64>> = self.engine_rows(rrd, self.archives.len() - 1);
+        let rows: Vec<Vec<Vec<f64>>> =
+            (0..self.archives.len()).map(|place| rows_in_time(rrd, place)).collect();
         for (index, source) in self.sources.iter().enumerate() {
-            let points: Vec<f64> = engine_points.iter().map(|row| row[index]).collect();
-            assert!(points.len() >= source.points.len());
-            let (before, points) = points.split_at(points.len() - source.points.len());
-            assert!(before.iter().all(|value| value.is_nan()), "{}", self.told);
+            let column =
+                |place: usize| -> Vec<f64> { rows[place].iter().map(|row: &Vec<f64>| row[index]).collect() };
+            let every_point = column(self.archives.len() - 1);
+            let points = self.written_part(&every_point, source.points.len());
             for (number, (engine, own)) in points.iter().zip(&source.points).enumerate() {
                 same(*engine, *own, &|| format!("data point {number} of source {index}{}", self.told));
             }
@@ -246,30 +260,36 @@ impl Model {
             let known = |value: &f64| (!value.is_nan()).then_some(Known { value: *value, size: value.abs() });
             let points: Vec<Option<Known>> = points.iter().map(known).collect();
             for (place, archive) in self.archives.iter().enumerate() {
-                let rows = self.engine_rows(rrd, place);
-                let written = archive.written.len().min(rows.len());
-                let (before, rows) = rows.split_at(rows.len() - written);
-                assert!(before.iter().all(|row| row[index].is_nan()), "archive {place} {}", self.told);
-                for (row, number) in rows.iter().zip(&archive.written[archive.written.len() - written..]) {
+                let all = column(place);
+                let written = self.written_part(&all, archive.written.len());
+                let numbers = &archive.written[archive.written.len() - written.len()..];
+                for (engine, number) in written.iter().zip(numbers) {
                     let own = archive.row(*number, self.first_step, &points);
                     let told = || format!("row {number} of source {index} in archive {place}{}", self.told);
                     match (archive.cf, own) {
-                        (Cf::Average, _) | (_, None) => same(row[index], own, &told),
-                        (_, Some(own)) => assert_eq!(row[index], own.value, "{}", told()),
+                        (Cf::Average, _) | (_, None) => same(*engine, own, &told),
+                        (_, Some(own)) => assert_eq!(*engine, own.value, "{}", told()),
                     }
                 }
             }
         }
     }
 
-    /// An archive's rows in the order of time.
-    fn engine_rows<B: AsRef<[u8]>>(&self, rrd: &Rrd<B>, archive: usize) -> Vec<Vec<f64>> {
-        let Some(shape) = rrd.archives().nth(archive) else { return Vec::new() };
-        (1..=shape.rows)
-            .filter_map(|number| rrd.row(archive, (shape.cur_row + number) % shape.rows))
-            .map(|row| row.values().collect())
-            .collect()
+    /// The newest `count` rows, or all that there are; those before them are unknown.
+    fn written_part<'a>(&self, rows: &'a [f64], count: usize) -> &'a [f64] {
+        let (before, written) = rows.split_at(rows.len().saturating_sub(count));
+        assert!(before.iter().all(|value| value.is_nan()), "{}", self.told);
+        written
     }
+}
+
+/// An archive's rows in the order of time.
+fn rows_in_time<B: AsRef<[u8]>>(rrd: &Rrd<B>, archive: usize) -> Vec<Vec<f64>> {
+    let Some(shape) = rrd.archives().nth(archive) else { return Vec::new() };
+    (1..=shape.rows)
+        .filter_map(|number| rrd.row(archive, (shape.cur_row + number) % shape.rows))
+        .map(|row| row.values().collect())
+        .collect()
 }
 
 impl Source {
