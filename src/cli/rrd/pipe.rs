@@ -19,7 +19,7 @@ use latmon::rrd;
 use super::{Error, dispatch, lossy, verbs};
 
 /// More than any caller writes: an update of a hundred thousand readings, a graph of a thousand lines.
-const LONGEST_LINE: u64 = 16 << 20;
+pub(super) const LONGEST_LINE: u64 = 16 << 20;
 
 /// Makes `folder` the one that file names start from.
 pub(super) fn enter(folder: &[u8]) -> Result<(), Error> {
@@ -98,7 +98,8 @@ impl Session {
     }
 }
 
-enum Line {
+/// What was read.
+pub(super) enum Line {
     /// It has no newline at its end only where the input ends.
     Whole,
     TooLong,
@@ -106,7 +107,7 @@ enum Line {
 }
 
 /// Reads a line; one that is too long is skipped to its end, so that the next command is a command.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+pub(super) fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
     if input.take(LONGEST_LINE).read_until(b'\n', line)? == 0 {
         return Ok(Line::End);
@@ -121,7 +122,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
 
 /// The line without the blanks and control characters at its ends. The original cuts bytes beyond ASCII too, and so
 /// cannot reach a file whose name ends with one.
-fn trim(line: &[u8]) -> &[u8] {
+pub(super) fn trim(line: &[u8]) -> &[u8] {
     let is_text = |b: &u8| *b > b' ';
     let start = line.iter().position(is_text).unwrap_or(line.len());
     let end = line.iter().rposition(is_text).map_or(start, |last| last + 1);
@@ -130,14 +131,14 @@ fn trim(line: &[u8]) -> &[u8] {
 
 /// The words of a line; the memory is used again for the next.
 #[derive(Default)]
-struct Words {
+pub(super) struct Words {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Words {
     /// Splits at blanks, not at tabs; both kinds of quotes keep blanks, and each other, together.
-    fn split(&mut self, line: &[u8]) -> Result<(), Error> {
+    pub(super) fn split(&mut self, line: &[u8]) -> Result<(), Error> {
         self.bytes.clear();
         self.ends.clear();
         let (mut is_word, mut quote): (bool, Option<u8>) = (false, None);
@@ -162,19 +163,20 @@ impl Words {
         if quote.is_some() { Err(Error::Quotes) } else { Ok(()) }
     }
 
-    fn list(&self) -> Vec<&[u8]> {
+    pub(super) fn list(&self) -> Vec<&[u8]> {
         let starts = std::iter::once(&0).chain(&self.ends);
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[*start..*end]).collect()
     }
 }
 
-enum Next {
+/// What comes after a command.
+pub(super) enum Next {
     Go,
     Quit,
 }
 
 /// A command that exists in this mode only, or one of the verbs.
-fn command(words: &[&[u8]], out: &mut impl Write) -> Result<Next, Error> {
+pub(super) fn command(words: &[&[u8]], out: &mut impl Write) -> Result<Next, Error> {
     match *words {
         [b"quit"] => return Ok(Next::Quit),
         [b"cd", folder] => enter(folder)?,
@@ -217,7 +219,7 @@ fn list(out: &mut impl Write) -> Result<(), Error> {
 }
 
 /// What stands behind `OK`: seconds of processor time and of the clock.
-struct Clock {
+pub(super) struct Clock {
     began: Instant,
     /// When the times were asked for.
     asked: Option<Duration>,
@@ -229,12 +231,12 @@ impl Clock {
     /// update.
     const GOOD_FOR: Duration = Duration::from_millis(1);
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { began: Instant::now(), asked: None, line: Vec::new() }
     }
 
     /// `OK u:.. s:.. r:..`
-    fn ok(&mut self) -> &[u8] {
+    pub(super) fn ok(&mut self) -> &[u8] {
         let real = self.began.elapsed();
         if self.asked.is_none_or(|asked| real - asked >= Self::GOOD_FOR) {
             self.asked = Some(real);
