@@ -62,6 +62,7 @@ fn record(desk: &Desk) {
         let round = Round::new(target.clone(), None, start, end, (1..=20).map(ping).collect());
         assert!(matches!(archives.record(&[round])[..], [Recorded::Stored]));
     }
+    archives.close().unwrap();
 }
 
 /// Rows of `rrdtool fetch FILE AVERAGE` from one row after `START`: end and values.

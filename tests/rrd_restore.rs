@@ -173,3 +173,50 @@ fn xml_comes_from_standard_input() {
     let refused = latmon.run(&["restore", "-", "g.rrd"]).unwrap_err();
     assert_eq!(refused, "standard input has the commands: restore from a file");
 }
+
+/// Values that are written as `dump` writes them go a shorter way; it must lead to the same bits.
+#[test]
+fn values_written_in_another_way_are_read_the_same() {
+    let words = [
+        "1.2345678901e-03",
+        "NaN",
+        "nan",
+        "-1.5",
+        "inf",
+        "-inf",
+        "0",
+        " 7.25 ",
+        "1e308",
+        "12345678901234567890",
+    ];
+    let with_rows = |row: &dyn Fn(&str) -> String| {
+        let all: String = words.iter().map(|word| row(word)).collect();
+        let (start, end) =
+            (XML.find("<database>").unwrap() + "<database>".len(), XML.find("</database>").unwrap());
+        let xml = [&XML[..start], &all, &XML[end..]].concat();
+        rows(&rrd::restored_image(xml.as_bytes(), false).unwrap())
+            .iter()
+            .map(|value| value.to_bits())
+            .collect::<Vec<_>>()
+    };
+    let plain = with_rows(&|word| format!("<row><v>{word}</v></row>"));
+    assert_eq!(plain[3], (-1.5_f64).to_bits());
+    assert_eq!(plain[4], f64::INFINITY.to_bits());
+    for (before, after) in [
+        ("<V>", "</V>"),
+        ("<v >", "</v>"),
+        ("<v><!-- so -->", "</v>"),
+        ("\n <v>\n", "</v>\n"),
+        ("<v>", "</v >"),
+    ] {
+        assert_eq!(with_rows(&|word| format!("<row>{before}{word}{after}</row>")), plain, "{before}");
+    }
+    // Whatever is wrong is told as before.
+    for wrong in ["", "x", "1&lt;", "1.5x", "1</w>"] {
+        let refused = |open: &str| {
+            let changed = XML.replacen("<v>2</v>", &format!("{open}{wrong}</v>"), 1);
+            rrd::restored_image(changed.as_bytes(), false).map(drop).unwrap_err().to_string()
+        };
+        assert_eq!(refused("<v>"), refused("<v >"), "{wrong}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use chrono::{Datelike, Timelike};
+
 use crate::rrd::def::{Cf, DsType, Forecast};
 use crate::rrd::file::{Rra, Rrd};
 use crate::rrd::layout::{WORD, cdp_prep, f64_at, u64_at};
@@ -131,14 +133,19 @@ fn write_archive<B: AsRef<[u8]>>(
     }
     writeln!(out, "\t\t</cdp_prep>\n\t\t<database>")?;
     let oldest = rrd.newest_row_end(archive) - (archive.rows - 1) as i64 * row_secs;
+    let mut line = Vec::new();
     for number in 0..archive.rows {
+        line.clear();
         let secs = oldest + number as i64 * row_secs;
         let row = (archive.cur_row + 1 + number) % archive.rows;
-        write!(out, "\t\t\t<!-- {} / {secs} --> <row>", Local(UnixTime::from_secs(secs)))?;
+        write!(line, "\t\t\t<!-- {} / {secs} --> <row>", Local(UnixTime::from_secs(secs)))?;
         for value in rrd.row(index, row).into_iter().flat_map(|row| row.values()) {
-            write!(out, "<v>{}</v>", Own(value))?;
+            line.extend_from_slice(b"<v>");
+            line.extend_from_slice(Own(value).text().as_bytes());
+            line.extend_from_slice(b"</v>");
         }
-        writeln!(out, "</row>")?;
+        line.extend_from_slice(b"</row>\n");
+        out.write_all(&line)?;
     }
     writeln!(out, "\t\t</database>\n\t</rra>")
 }
@@ -213,6 +220,9 @@ struct Local(UnixTime);
 impl std::fmt::Display for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let local = self.0.local();
-        write!(f, "{} {}", local.civil.format("%Y-%m-%d %H:%M:%S"), local.zone)
+        let (date, time) = (local.civil.date_naive(), local.civil.time());
+        let (year, month, day) = (date.year(), date.month(), date.day());
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} {}", local.zone)
     }
 }

@@ -3,9 +3,13 @@
 //! The reader is not correctly rounded: it collects the digits in an `f64` and scales by repeated multiplication or
 //! division. Archives hold the bits that this arithmetic gives, so it is kept as it is, and [`str::parse`] will not do.
 
+mod text;
+
 use std::fmt;
 
 use crate::rrd::error::{DurationError, NumberError};
+
+pub use text::Text;
 
 /// The NaN that rrdtool writes on x86-64; every unknown in a file has these bits.
 pub const UNKNOWN: f64 = f64::from_bits(0xFFF8_0000_0000_0000);
@@ -166,23 +170,27 @@ pub fn parse_count(text: &[u8], unit_secs: u64) -> Result<u64, DurationError> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Printf(pub f64);
 
+impl Printf {
+    /// The text.
+    pub fn text(self) -> Text {
+        let Self(value) = self;
+        if value.is_finite() { Text::printf(value) } else { Text::word(special_word(value, ["-nan", "nan"])) }
+    }
+}
+
 impl fmt::Display for Printf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(value) = *self;
-        if value.is_nan() {
-            return f.write_str(if value.is_sign_negative() { "-nan" } else { "nan" });
-        }
-        if value.is_infinite() {
-            return f.write_str(if value < 0.0 { "-inf" } else { "inf" });
-        }
-        let mut text = Buffer::default();
-        fmt::Write::write_fmt(&mut text, format_args!("{value:.10e}"))?;
-        let (mantissa, exponent) = text.as_str().split_once('e').ok_or(fmt::Error)?;
-        let (sign, digits) = match exponent.strip_prefix('-') {
-            Some(digits) => ('-', digits),
-            None => ('+', exponent),
-        };
-        write!(f, "{mantissa}e{sign}{digits:0>2}")
+        f.write_str(self.text().as_str())
+    }
+}
+
+/// The word for what is no finite number; `nan` has those for a NaN with its sign and without.
+fn special_word(value: f64, nan: [&'static str; 2]) -> &'static str {
+    match (value.is_nan(), value.is_sign_negative()) {
+        (true, true) => nan[0],
+        (true, false) => nan[1],
+        (false, true) => "-inf",
+        (false, false) => "inf",
     }
 }
 
@@ -201,53 +209,22 @@ impl fmt::Display for PrintfNaN {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Own(pub f64);
 
-impl fmt::Display for Own {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut room = [0; Self::LONGEST];
-        f.write_str(std::str::from_utf8(self.text(&mut room)).unwrap_or_default())
+impl Own {
+    /// The text.
+    pub fn text(self) -> Text {
+        const WHOLE: u64 = 10_000_000_000;
+        let Self(value) = self;
+        if !value.is_finite() {
+            return Text::word(special_word(value, ["NaN", "NaN"]));
+        }
+        let (whole, decimals, exponent) = own_digits(value.abs());
+        Text::scientific(value < 0.0, whole * WHOLE + decimals, exponent)
     }
 }
 
-impl Own {
-    /// `-1.2345678901e+308`
-    pub(super) const LONGEST: usize = 18;
-
-    /// The text in `room`: for who prints millions of them, which the machinery of formatting would slow down.
-    pub(super) fn text(self, room: &mut [u8; Self::LONGEST]) -> &[u8] {
-        let Self(value) = self;
-        if value.is_nan() {
-            return b"NaN";
-        }
-        if value.is_infinite() {
-            return if value < 0.0 { b"-inf" } else { b"inf" };
-        }
-        let (whole, mut decimals, exponent) = own_digits(value.abs());
-        // From the right to the left.
-        let mut at = Self::LONGEST;
-        let mut put = |byte: u8| {
-            at -= 1;
-            room[at] = byte;
-        };
-        let digit = |number: u64| b'0' + (number % 10) as u8;
-        let mut rest = u64::from(exponent.unsigned_abs());
-        put(digit(rest));
-        rest /= 10;
-        put(digit(rest));
-        if rest >= 10 {
-            put(digit(rest / 10));
-        }
-        put(if exponent < 0 { b'-' } else { b'+' });
-        put(b'e');
-        for _ in 0..10 {
-            put(digit(decimals));
-            decimals /= 10;
-        }
-        put(b'.');
-        put(digit(whole));
-        if value < 0.0 {
-            put(b'-');
-        }
-        &room[at..]
+impl fmt::Display for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -268,10 +245,12 @@ fn own_digits(value: f64) -> (u64, u64, i32) {
         power *= 10.0;
         exponent += 1;
     }
+    // Cut off, which is `floor` here, and no call.
+    let floor = |number: f64| number as u64 as f64;
     let mantissa = value / power;
-    let mut whole = mantissa.floor();
+    let mut whole = floor(mantissa);
     let scaled = (mantissa - whole) * DECIMALS;
-    let mut decimals = scaled.floor();
+    let mut decimals = floor(scaled);
     if scaled - decimals >= 0.5 {
         decimals += 1.0;
     }
@@ -284,28 +263,6 @@ fn own_digits(value: f64) -> (u64, u64, i32) {
         exponent += 1;
     }
     (whole as u64, decimals as u64, exponent)
-}
-
-/// Room for one formatted number, so that printing millions of them does not allocate.
-#[derive(Default)]
-struct Buffer {
-    bytes: [u8; 32],
-    len: usize,
-}
-
-impl Buffer {
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-}
-
-impl fmt::Write for Buffer {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -316,11 +316,7 @@ impl<R: BufRead> Source<R> {
                 return Err(self.unknown("parse_tag_rra_database"));
             }
             let mut got = 0;
-            while self.open()? {
-                if self.name != "v" {
-                    return Err(self.unknown("parse_tag_rra_database_row"));
-                }
-                let value = self.number()?;
+            while let Some(value) = self.value()? {
                 let is_outside = |ds: &DsBytes| value < ds.min || value > ds.max;
                 let refused = range_check && sources.get(got).is_some_and(is_outside);
                 let value = if refused || value.is_nan() { UNKNOWN } else { value };
@@ -330,6 +326,36 @@ impl<R: BufRead> Source<R> {
             self.columns(sources.len(), got)?;
         }
         Ok(rows)
+    }
+
+    /// The next value of the open row; `None` where it ends.
+    fn value(&mut self) -> Result<Option<f64>, RestoreError> {
+        if let Some(value) = self.plain_value() {
+            return Ok(Some(value));
+        }
+        if !self.open()? {
+            return Ok(None);
+        }
+        if self.name != "v" {
+            return Err(self.unknown("parse_tag_rra_database_row"));
+        }
+        self.number().map(Some)
+    }
+
+    /// The same for an element that is as `dump` writes it, and whole in the reader's buffer. Nearly all of a file is such
+    /// elements, and the XML reader takes several times as long; everything else is left to it.
+    fn plain_value(&mut self) -> Option<f64> {
+        const TAG: &[u8] = b"<v>";
+        const END: &[u8] = b"</v>";
+        const LONGEST: usize = 64;
+        let input = self.xml.get_mut();
+        input.left = LONGEST_EVENT;
+        let rest = input.fill_buf().ok()?.strip_prefix(TAG)?;
+        let len = rest.iter().take(LONGEST).position(|b| *b == b'<')?;
+        let (word, rest) = rest.split_at(len);
+        let value = parse_number(word.trim_ascii()).ok().filter(|_| rest.starts_with(END))?;
+        input.consume(TAG.len() + len + END.len());
+        Some(value)
     }
 
     fn columns(&self, wanted: usize, got: usize) -> Result<(), RestoreError> {

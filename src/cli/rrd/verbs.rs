@@ -139,12 +139,16 @@ fn write_rows<B: AsRef<[u8]>>(fetched: &rrd::Fetched<'_, B>, out: &mut impl Writ
         write!(out, "{:>20}", ds.name)?;
     }
     write!(out, "\n\n")?;
+    let mut line = Vec::new();
     for (time, row) in fetched.rows() {
-        write!(out, "{:>10}:", time.secs())?;
+        line.clear();
+        write!(line, "{:>10}:", time.secs())?;
         for value in row.values() {
-            write!(out, " {}", Printf(value))?;
+            line.push(b' ');
+            line.extend_from_slice(Printf(value).text().as_bytes());
         }
-        writeln!(out)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
     }
     Ok(())
 }

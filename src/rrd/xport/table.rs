@@ -164,5 +164,5 @@ impl Exported {
 }
 
 fn put(value: f64, line: &mut Vec<u8>) {
-    line.extend(Own(value).text(&mut [0; Own::LONGEST]));
+    line.extend_from_slice(Own(value).text().as_str().as_bytes());
 }
