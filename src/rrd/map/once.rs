@@ -2,7 +2,7 @@
 //!
 //! It is not mapped: its header is read, and what changed is written, which takes half the time of a map.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -125,6 +125,8 @@ pub fn tune<A: AsRef<[u8]>>(path: &Path, changes: &[(Setting, A)]) -> Result<(),
 pub(super) struct Header {
     pub(super) bytes: Vec<u8>,
     pub(super) file_len: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
 }
 
 /// Reads as much of the file as its header takes, which nobody knows before having read its beginning.
@@ -154,7 +156,7 @@ pub(super) fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, E
         bytes.resize(layout.header_len(), 0);
         read(&mut bytes)?;
     }
-    Ok(Header { bytes, file_len })
+    Ok(Header { bytes, file_len, device: metadata.dev(), inode: metadata.ino() })
 }
 
 /// The layout of the header that begins so; `None` when it is none, or reaches beyond the file. Of the versions the third

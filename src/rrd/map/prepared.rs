@@ -87,9 +87,8 @@ impl Prepared<'static> {
         // The lock stays with the file, which gives it back when it is closed.
         std::mem::forget(Lock::take(&file, Kind::Write, &path)?);
         let header = read_header(&file, &path)?;
-        let metadata = file.metadata().map_err(system(Operation::Stat, &path))?;
         let identity =
-            Identity { device: metadata.dev(), inode: metadata.ino(), ..Identity::of_size(header.file_len) };
+            Identity { device: header.device, inode: header.inode, ..Identity::of_size(header.file_len) };
         Self::begin(Cow::Owned(path), Handle::Own(file), identity, Cow::Owned(header.bytes))
     }
 }
