@@ -252,3 +252,40 @@ fn an_archive_of_smokeping_is_read_as_rrdtool_reads_it() {
         assert_eq!(row.is_down(), values[1] == 20.0, "{line}");
     }
 }
+
+/// Files are kept open as far as the system allows; the others are opened for each round.
+#[test]
+fn more_targets_than_descriptors_are_recorded_all_the_same() {
+    const CHILD: &str = "LATMON_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "more_targets_than_descriptors_are_recorded_all_the_same";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name, "--test-threads=1"]).env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, 24, 24).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let targets: Vec<Arc<Target>> = (0..30)
+        .map(|number| Arc::new(Target { name: format!("line{number}"), host: "192.0.2.1".into() }))
+        .collect();
+    let wanted = |target: &Arc<Target>| TargetSettings {
+        target: target.clone(),
+        step: Wanted::Default(minute()),
+        pings: Wanted::Outright(4),
+    };
+    let settings =
+        Settings { data_dir: dir.path().to_owned(), targets: targets.iter().map(wanted).collect() };
+    let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
+    for minutes in 1..4 {
+        let end = UnixTime::from_secs(START + 60 * minutes);
+        for target in &targets {
+            let pings = vec![Ping::Lost; 4];
+            let round = Round::new(target.clone(), None, end.minus(Duration::from_secs(60)), end, pings);
+            let recorded = record(&mut archives, round);
+            assert!(matches!(recorded, Recorded::Stored), "{}: {recorded:?}", target.name);
+        }
+    }
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!((8..24).contains(&open), "{open} descriptors are open");
+}

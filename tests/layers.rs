@@ -58,6 +58,7 @@ const CLOCKS: &[&str] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("time.rs", "localtime_r, which knows the abbreviation of a zone"),
     ("rrd/map/region.rs", "the memory map of an archive"),
+    ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
     ("probe/socket.rs", "recvmmsg, sendmmsg and control messages, which no safe crate has"),
 ];
 
@@ -68,7 +69,7 @@ const ENGINE: &[&[&str]] = &[
     &["number", "def", "layout", "rpn"],
     &["pdp", "cdp"],
     &["file"],
-    &["reading", "holt_winters"],
+    &["reading", "holt_winters", "abi"],
     &["create", "update", "fetch", "dump", "restore", "info", "tune", "resize", "xport"],
     &["map"],
 ];

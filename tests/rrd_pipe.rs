@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use support::rrdtool::{Rrdtool, TZ};
+use support::rrdtool::{Random, Rrdtool, TZ, cases, seed};
 
 /// What each side is started with.
 const SIDES: [(&str, &[&str]); 2] = [(env!("CARGO_BIN_EXE_latmon"), &["rrd"]), ("rrdtool", &[])];
@@ -217,4 +217,80 @@ fn each_answer_is_flushed() {
     // Its input is still open: `quit` alone ends it.
     assert_eq!(answers.read_line(&mut line).unwrap(), 0);
     assert!(child.wait().unwrap().success());
+}
+
+/// Commands that are all there at once are taken together, with files that stay open and locked; the answers and the
+/// files must be those of one command after the other. Among the files are forecasts, which smooth their seasons.
+#[test]
+fn many_commands_at_once_are_answered_as_rrdtool_answers_them() {
+    const FILES: [&str; 3] = [
+        "DS:a:GAUGE:120:0:U DS:b:COUNTER:120:U:U RRA:AVERAGE:0.5:1:9 RRA:MAX:0.5:6:5",
+        "DS:a:GAUGE:120:0:U DS:b:DERIVE:120:U:U RRA:AVERAGE:0.5:1:30 RRA:HWPREDICT:20:0.1:0.0035:7",
+        "DS:a:GAUGE:120:-5:9 DS:b:ABSOLUTE:120:U:U DS:c:COMPUTE:a,b,/ RRA:LAST:0:1:9 RRA:MIN:0.5:2:5",
+    ];
+    let seed = seed();
+    let names: Vec<String> = (0..FILES.len()).map(|number| format!("f{number}.rrd")).collect();
+    for case in 0..cases(12) {
+        let mut random = Random::new(seed, case);
+        let folders = SIDES.map(|_| tempfile::tempdir().unwrap());
+        let create: String = (0..FILES.len())
+            .map(|n| format!("create {} -b 1700000000 -s 10 {}\n", names[n], FILES[n]))
+            .collect();
+        play(SIDES[1], folders[1].path(), &["-"], create.as_bytes());
+        for name in &names {
+            std::fs::copy(folders[1].path().join(name), folders[0].path().join(name)).unwrap();
+        }
+        let script = random_script(&mut random, &names);
+        let [ours, theirs] =
+            [0, 1].map(|side| answers(&play(SIDES[side], folders[side].path(), &["-"], script.as_bytes())));
+        for (number, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            assert_eq!(ours, theirs, "case {case}, answer {number}\n{script}");
+        }
+        assert_eq!(ours.len(), theirs.len());
+        for name in &names {
+            let [ours, theirs] =
+                folders.each_ref().map(|folder| std::fs::read(folder.path().join(name)).unwrap());
+            assert!(ours == theirs, "case {case}: {name} differs\n{script}");
+        }
+    }
+}
+
+fn random_script(random: &mut Random, names: &[String]) -> String {
+    let mut time = 1_700_000_000;
+    let mut script = String::new();
+    for _ in 0..400 {
+        let name = &names[random.below(names.len() as u64) as usize];
+        let mut line = match random.below(40) {
+            0 => format!("last {name}"),
+            1 => format!("tune {name} -h a:{}", 50 + random.below(100)),
+            2 => format!("fetch {name} AVERAGE -s {} -e {time}", time - 100),
+            3 => format!("lastupdate ./{name}"),
+            4 => format!("update ./{name}"),
+            5 => format!("update {name} -t b:a"),
+            6 => format!("update {name} -s"),
+            7 => format!("update {name} -t b:nobody"),
+            8 => format!("update {name}x"),
+            _ => format!("update {name}"),
+        };
+        if line.starts_with("update") {
+            for _ in 0..=random.below(3) {
+                // Rarely back in time, and rarely over a gap.
+                let step = match random.below(20) {
+                    0 => random.below(400) as i64,
+                    1 => -3,
+                    _ => random.below(15) as i64,
+                };
+                time += step;
+                let values = ["U", "1", "12", "4000000000", "0", "7"];
+                line.push_str(&format!(" {time}:{}:{}", random.pick(&values), random.pick(&values)));
+                // Of an argument that fails later the original leaves traces, on purpose we do not.
+                if random.one_in(60) {
+                    line.push_str(":1");
+                }
+            }
+        }
+        script.push_str(&line);
+        script.push('\n');
+    }
+    script
 }

@@ -19,8 +19,9 @@ pub fn history(file: &Path, target: &str, start: UnixTime, end: UnixTime) -> Res
     let mut archive = rrd::File::open(file, rrd::Access::Read).map_err(failed)?;
     let view = archive.view().map_err(failed)?;
     let columns = Columns::find(&view, file)?;
+    let step = view.step();
     let span = end.since(start).map_or(0, |span| span.as_secs());
-    let resolution = (span / ROWS).max(u64::from(view.step().secs()));
+    let resolution = (span / ROWS).max(u64::from(step.secs()));
     let fetched =
         view.fetch(Cf::Average, start, end, resolution).map_err(|error| failed(rrd::Error::Fetch(error)))?;
     let pings = columns.ranks.len();
@@ -37,13 +38,7 @@ pub fn history(file: &Path, target: &str, start: UnixTime, end: UnixTime) -> Res
             }
         })
         .collect();
-    Ok(History {
-        target: target.to_owned(),
-        row: fetched.step().unwrap_or(view.step()),
-        step: view.step(),
-        pings,
-        start,
-        end,
-        rows,
-    })
+    let row = fetched.step().unwrap_or(step);
+    view.finish().map_err(failed)?;
+    Ok(History { target: target.to_owned(), row, step, pings, start, end, rows })
 }

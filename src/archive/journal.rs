@@ -23,6 +23,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -148,6 +149,20 @@ impl Journal {
         Ok((journal, recovered))
     }
 
+    /// Syncs the file systems of these archives, each once. Without it the first group of archives does so, while it holds
+    /// their locks; and a busy disk takes seconds.
+    pub fn settle<'a>(&mut self, archives: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
+        let mut settled = BTreeSet::new();
+        for path in archives {
+            // What is not there has nothing to be synced.
+            let Ok(metadata) = path.metadata() else { continue };
+            if settled.insert(metadata.dev()) {
+                self.sync_device(metadata.dev(), path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Stores updates so that none is lost or there by half. Each is acknowledged, or refused and not stored, at its place
     /// in the answer. The archives' locks are given back.
     pub fn commit<'a>(&mut self, group: impl IntoIterator<Item = Prepared<'a>>) -> Vec<Result<(), Error>> {
@@ -216,14 +231,21 @@ impl Journal {
     }
 
     fn sync_file_system(&mut self, device: u64, group: &[Member<'_>]) -> Result<(), Error> {
+        let on_it = |(_, prepared): &(usize, &Prepared<'_>)| prepared.identity().device == device;
+        match waiting(group).find(on_it) {
+            Some((_, prepared)) => self.sync_device(device, prepared.path()),
+            None => Ok(()),
+        }
+    }
+
+    /// Syncs the file system of the device, on which there is a file of that name.
+    fn sync_device(&mut self, device: u64, path: &Path) -> Result<(), Error> {
         // Before the sync: what changes while it goes on is not known to be part of it.
         let now = self.folder.stamp()?;
         let file_system = match self.file_systems.entry(device) {
             Entry::Occupied(there) => there.into_mut(),
             Entry::Vacant(new) => {
-                let on_it = |(_, prepared): &(usize, &Prepared<'_>)| prepared.identity().device == device;
-                let Some((_, prepared)) = waiting(group).find(on_it) else { return Ok(()) };
-                let path = disk::absolute(prepared.path())?;
+                let path = disk::absolute(path)?;
                 new.insert(FileSystem { file: disk::open_on(device, &path)?, path, synced: Stamp::NEVER })
             }
         };

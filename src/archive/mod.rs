@@ -217,6 +217,8 @@ pub enum Recorded {
 #[derive(Debug)]
 pub struct Archives {
     targets: HashMap<String, Entry>,
+    /// The files, as many of them open as the system allows.
+    files: rrd::Set,
     journal: Journal,
     recovered: Recovered,
     _lock: Lock,
@@ -234,7 +236,6 @@ struct Entry {
 /// An archive that can be updated.
 #[derive(Debug)]
 struct Open {
-    rrd: rrd::File,
     rhythm: Rhythm,
     columns: Columns,
     /// One value per data source, kept between updates.
@@ -250,12 +251,12 @@ impl Archives {
     /// other can be opened either; else its rounds are missed and [`Archives::record`] says why.
     pub fn open(settings: &Settings, now: UnixTime) -> Result<Self, Error> {
         let lock = Lock::take(&settings.data_dir)?;
-        let (journal, recovered) = Journal::open(&settings.data_dir.join("journal"))?;
+        let (mut journal, recovered) = Journal::open(&settings.data_dir.join("journal"))?;
         let mut targets = HashMap::with_capacity(settings.targets.len());
-        let mut first_error = None;
+        let (mut files, mut first_error) = (rrd::Set::new(), None);
         for target in &settings.targets {
             let file = path(&settings.data_dir, &target.target.name);
-            let open = match Open::new(&file, target, now) {
+            let open = match Open::new(&mut files, &file, target, now) {
                 Ok(open) => Some(open),
                 Err(error) if error.is_about_settings() => return Err(error),
                 Err(error) => {
@@ -266,9 +267,10 @@ impl Archives {
             let entry = Entry { settings: target.clone(), file, open, missed: 0 };
             targets.insert(target.target.name.clone(), entry);
         }
+        journal.settle(targets.values().map(|entry| &*entry.file))?;
         match first_error {
-            Some(error) if targets.values().all(|entry| entry.open.is_none()) => Err(error),
-            _ => Ok(Self { targets, journal, recovered, _lock: lock }),
+            Some(error) if targets.values().all(|entry: &Entry| entry.open.is_none()) => Err(error),
+            _ => Ok(Self { targets, files, journal, recovered, _lock: lock }),
         }
     }
 
@@ -298,9 +300,12 @@ impl Archives {
         }
         commit(&mut self.journal, group, &mut outcomes);
         for turn in turns {
-            if let Some(entry) = self.targets.get_mut(turn.name) {
-                entry.open = turn.open_again(&outcomes);
+            let Some(entry) = self.targets.get_mut(turn.name) else { continue };
+            let (open, rrd) = turn.ended(&outcomes);
+            if open.is_some() {
+                self.files.put(rrd);
             }
+            entry.open = open;
         }
         let tell = |(round, outcome): (&Round, Outcome)| match self.targets.get_mut(&round.target().name) {
             Some(entry) => entry.tell(outcome),
@@ -325,10 +330,10 @@ impl Archives {
                 continue;
             }
             let Some(entry) = self.targets.get_mut(name) else { continue };
-            match entry.take_open(round.start()) {
-                Ok(open) => {
+            match entry.take_open(&mut self.files, round.start()) {
+                Ok((open, rrd)) => {
                     of_target.insert(name, turns.len());
-                    turns.push(Turn { name, open, before: None, places: vec![place] });
+                    turns.push(Turn { name, open, rrd, before: None, places: vec![place] });
                 }
                 Err(error) => outcomes[place] = Outcome::Failed(error),
             }
@@ -367,6 +372,7 @@ enum Outcome {
 struct Turn<'a> {
     name: &'a str,
     open: Open,
+    rrd: rrd::File,
     /// The archive's last update before the group.
     before: Option<UnixTime>,
     /// Which rounds are its own.
@@ -376,8 +382,8 @@ struct Turn<'a> {
 impl Turn<'_> {
     /// Locks the archive and computes what its rounds make of it.
     fn prepare(&mut self, rounds: &[Round], outcomes: &mut [Outcome]) -> Option<(Prepared<'_>, &[usize])> {
-        let Self { open, before, places, .. } = self;
-        match open.prepare(rounds, places, outcomes) {
+        let Self { open, rrd, before, places, .. } = self;
+        match open.prepare(rrd, rounds, places, outcomes) {
             Ok(prepared) => {
                 *before = Some(prepared.stored_last_update());
                 Some((prepared, places))
@@ -390,26 +396,27 @@ impl Turn<'_> {
     }
 
     /// The archive for the next group; nothing where it should be opened anew.
-    fn open_again(mut self, outcomes: &[Outcome]) -> Option<Open> {
+    fn ended(mut self, outcomes: &[Outcome]) -> (Option<Open>, rrd::File) {
         for place in &self.places {
             match &outcomes[*place] {
                 Outcome::Failed(Error::Journal(_)) => self.open.seen = self.before,
                 Outcome::Failed(Error::OtherWriter { .. }) => {}
-                Outcome::Failed(_) => return None,
+                Outcome::Failed(_) => return (None, self.rrd),
                 _ => {}
             }
         }
-        Some(self.open)
+        (Some(self.open), self.rrd)
     }
 }
 
 impl Entry {
-    /// The open archive; one that failed before is opened anew: it may have been put back, or made room for.
-    fn take_open(&mut self, now: UnixTime) -> Result<Open, Error> {
-        match self.open.take() {
-            Some(open) => Ok(open),
-            None => Open::new(&self.file, &self.settings, now),
-        }
+    /// The open archive and its file; one that failed before is opened anew: it may have been put back, or made room for.
+    fn take_open(&mut self, files: &mut rrd::Set, now: UnixTime) -> Result<(Open, rrd::File), Error> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => Open::new(files, &self.file, &self.settings, now)?,
+        };
+        Ok((open, files.take(&self.file).map_err(Error::of_file(&self.file))?))
     }
 
     fn tell(&mut self, outcome: Outcome) -> Recorded {
@@ -431,7 +438,12 @@ impl Entry {
 }
 
 impl Open {
-    fn new(file: &Path, settings: &TargetSettings, now: UnixTime) -> Result<Self, Error> {
+    fn new(
+        files: &mut rrd::Set,
+        file: &Path,
+        settings: &TargetSettings,
+        now: UnixTime,
+    ) -> Result<Self, Error> {
         if !file.exists() {
             folder::make_parent(file)?;
             let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
@@ -440,11 +452,11 @@ impl Open {
                 .map_err(Error::of_file(file))?;
         }
         let failed = Error::of_file(file);
-        let mut rrd = rrd::File::open(file, rrd::Access::Write).map_err(failed)?;
-        let view = rrd.view().map_err(failed)?;
+        files.close(file);
+        let view = files.file(file).and_then(rrd::File::view).map_err(failed)?;
         let columns = Columns::find(&view, file)?;
         let rhythm = Rhythm { step: view.step(), pings: columns.pings() };
-        drop(view);
+        view.finish().map_err(failed)?;
         if !settings.step.allows(rhythm.step) {
             let wanted = settings.step.value();
             return Err(Error::OtherStep { file: file.to_owned(), found: rhythm.step, wanted });
@@ -454,17 +466,18 @@ impl Open {
             return Err(Error::OtherPings { file: file.to_owned(), found: rhythm.pings, wanted });
         }
         let values = vec![f64::NAN; columns.data_sources()];
-        Ok(Self { rrd, rhythm, columns, values, seen: None })
+        Ok(Self { rhythm, columns, values, seen: None })
     }
 
     /// Locks the archive and begins to add rounds.
-    fn prepare(
+    fn prepare<'a>(
         &mut self,
+        rrd: &'a mut rrd::File,
         rounds: &[Round],
         places: &[usize],
         outcomes: &mut [Outcome],
-    ) -> Result<Prepared<'_>, Error> {
-        let Self { rrd, columns, values, seen, .. } = self;
+    ) -> Result<Prepared<'a>, Error> {
+        let Self { columns, values, seen, .. } = self;
         let file = rrd.path().to_owned();
         let failed = Error::of_file(&file);
         let mut prepared = rrd.prepare().map_err(failed)?;

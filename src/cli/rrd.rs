@@ -4,6 +4,7 @@ mod journaled;
 mod options;
 mod pipe;
 mod verbs;
+mod xport;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -18,8 +19,8 @@ pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write)
     let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
     let outcome = match args[..] {
         [b"--journal", folder, ref rest @ ..] => journaled::run(folder, rest, out),
-        [b"-"] => pipe::serve(&mut io::stdin().lock(), out),
-        [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(&mut io::stdin().lock(), out)),
+        [b"-"] => pipe::serve(io::stdin().lock(), out),
+        [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(io::stdin().lock(), out)),
         _ => dispatch(&args, out),
     }
     .and_then(|()| out.flush().map_err(Error::Output));
@@ -58,9 +59,9 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"dump" => verbs::dump(args, out),
         b"restore" => verbs::restore(args),
         b"tune" => verbs::tune(args),
-        b"xport" | b"resize" | b"graph" | b"graphv" | b"list" | b"flushcached" => {
-            Err(Error::NotYet(lossy(verb)))
-        }
+        b"resize" => verbs::resize(args),
+        b"xport" => xport::xport(args, out),
+        b"graph" | b"graphv" | b"list" | b"flushcached" => Err(Error::NotYet(lossy(verb))),
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
 }
@@ -94,7 +95,7 @@ fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Wr
 const VERSION: &str =
     concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
 
-const USAGES: [(&str, &str); 14] = [
+const USAGES: [(&str, &str); 16] = [
     (
         "create",
         "create FILE [-b START] [-s STEP] [-O] DS:name:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
@@ -110,7 +111,16 @@ const USAGES: [(&str, &str); 14] = [
     ("restore", "restore IN.xml|- OUT.rrd [-r] [-f]"),
     (
         "tune",
-        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] ..",
+        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] [-p|-n DELTA] \
+         [-w WINDOW] [-f THRESHOLD] [-x ALPHA] [-y BETA] [-z|-v GAMMA] [-s|-S SHARE] [-b name] [-t STEP] [DEL:name] \
+         [DS:..] [DELRRA:n] [RRA:..] [RRA#n:+|-|=ROWS] ..",
+    ),
+    ("resize", "resize FILE n GROW|SHRINK ROWS  (makes ./resize.rrd)"),
+    (
+        "xport",
+        "xport [-s START] [-e END] [-m ROWS] [--step SECONDS] [--enumds] [--json] [-t] \
+         DEF:vname=FILE:ds:CF[:step=..][:start=..][:end=..][:reduce=CF] .. \
+         CDEF:vname=rpn .. VDEF:vname=rpn .. SHIFT:vname:offset .. XPORT:vname[:legend] ..",
     ),
     ("help", "help [VERB]"),
     ("version", "version"),
@@ -156,8 +166,6 @@ enum Error {
     XmlFile(String),
     #[error("standard input has the commands: restore from a file")]
     InputTaken,
-    #[error("unparseable argument: {0}")]
-    TuneArgument(String),
     #[error("creating arguments")]
     Quotes,
     #[error("invalid parameter count for {0}")]

@@ -12,7 +12,7 @@ use super::origin::{Origin, Setting};
 use super::read::{Content, read};
 use super::said::{
     EMAIL_PASSWORD, EMAIL_PASSWORD_FILE, EMAIL_RECEIVER, EMAIL_SENDER, EMAIL_SMTP_PORT, EMAIL_SMTP_SERVER,
-    Said,
+    Said, VARIABLES,
 };
 use super::value;
 
@@ -146,15 +146,8 @@ pub(super) fn resolve(
 
 /// A mail setting that is there, if any is: its place and its key.
 fn something(said: &Said<'_>, section: Option<&MailSection>) -> Option<(Origin, &'static str)> {
-    let keys = [
-        EMAIL_SENDER,
-        EMAIL_PASSWORD,
-        EMAIL_PASSWORD_FILE,
-        EMAIL_RECEIVER,
-        EMAIL_SMTP_SERVER,
-        EMAIL_SMTP_PORT,
-    ];
-    let found = keys.into_iter().find_map(|key| Some((said.raw(key)?.origin, key)));
+    let mut keys = VARIABLES.into_iter().filter(|key| key.starts_with("EMAIL_"));
+    let found = keys.find_map(|key| Some((said.raw(key)?.origin, key)));
     found.or_else(|| section.map(|section| (section.at.clone(), "[mail]")))
 }
 

@@ -25,7 +25,7 @@ pub(super) const LATMON_DATA_DIR: &str = "LATMON_DATA_DIR";
 pub(super) const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// The variables people set.
-const KEYS: [&str; 11] = [
+pub(super) const VARIABLES: [&str; 11] = [
     PING_HOST,
     LATENCY_STEP,
     LATENCY_THRESHOLD,
@@ -53,7 +53,7 @@ impl<'a> Said<'a> {
         let shown = Path::new(".env");
         let content = read_if_there(&surroundings.working_dir.join(shown), shown, MOST_BYTES)?;
         let (dotenv, dotenv_world_readable) = match content {
-            Some(content) => (DotEnv::parse(&content.bytes, shown, &KEYS)?, content.world_readable),
+            Some(content) => (DotEnv::parse(&content.bytes, shown, &VARIABLES)?, content.world_readable),
             None => (DotEnv::empty(), false),
         };
         Ok(Self { surroundings, dotenv, dotenv_world_readable })
@@ -108,9 +108,9 @@ impl<'a> Said<'a> {
         let in_file =
             self.dotenv.strangers.iter().map(|(key, line)| (format!(".env:{line}: "), key.as_str()));
         let environment = self.surroundings.variables.keys().filter_map(|key| key.to_str());
-        let strangers = environment.filter(|key| !KEYS.contains(key)).map(|key| (String::new(), key));
+        let strangers = environment.filter(|key| !VARIABLES.contains(key)).map(|key| (String::new(), key));
         let slip = |(place, key): (String, &str)| {
-            let near = KEYS.iter().find(|ours| is_one_slip(key, ours))?;
+            let near = VARIABLES.iter().find(|ours| is_one_slip(key, ours))?;
             Some(format!("{place}{key} is no setting of latmon: did you mean {near}?"))
         };
         in_file.chain(strangers).filter_map(slip).collect()

@@ -82,6 +82,12 @@ pub fn span(start: &TimeSpec, end: &TimeSpec) -> Result<(UnixTime, UnixTime), Er
     }
 }
 
+impl From<UnixTime> for TimeSpec {
+    fn from(time: UnixTime) -> Self {
+        Self { base: Base::Civil(Civil::exactly(time)), offset: Offset::default() }
+    }
+}
+
 impl TimeSpec {
     /// The point in time; `None` when it is relative to `start` or `end`.
     pub fn absolute(&self) -> Option<UnixTime> {

@@ -162,7 +162,7 @@ fn unknown_pdps(definition: &Definition, archive: &ArchiveDef, pdp: &Pdp) -> u64
     open_since % (step * archive.pdp_per_row) / step
 }
 
-fn put_ds(def: &mut [u8], source: &DataSource) {
+pub(super) fn put_ds(def: &mut [u8], source: &DataSource) {
     put_text(&mut def[ds_def::NAME..], &source.name);
     put_text(&mut def[ds_def::TYPE..], source.ds_type.name());
     if let DsType::Compute(rpn) = &source.ds_type {
@@ -175,7 +175,7 @@ fn put_ds(def: &mut [u8], source: &DataSource) {
     put(def, ds_def::MAX, source.max.to_le_bytes());
 }
 
-fn put_rra(def: &mut [u8], archive: &ArchiveDef, name: &[u8]) {
+pub(super) fn put_rra(def: &mut [u8], archive: &ArchiveDef, name: &[u8]) {
     put_text(&mut def[rra_def::CF..], archive.cf.name());
     put(def, rra_def::ROWS, archive.rows.to_le_bytes());
     put(def, rra_def::PDP_PER_ROW, archive.pdp_per_row.to_le_bytes());
@@ -192,7 +192,7 @@ fn put_rra(def: &mut [u8], archive: &ArchiveDef, name: &[u8]) {
 }
 
 /// The state of a forecast that knows nothing yet.
-fn put_state(prep: &mut [u8], cf: Cf) {
+pub(super) fn put_state(prep: &mut [u8], cf: Cf) {
     let predicts = matches!(cf, Cf::HwPredict | Cf::MhwPredict);
     let (numbers, counts) = if predicts { (2..6, 6..8) } else { (2..4, 6..7) };
     numbers.for_each(|slot| put(prep, slot * WORD, UNKNOWN.to_le_bytes()));

@@ -3,16 +3,20 @@
 //! [`Error`]'s `Display` is what rrdtool prints behind `ERROR: `, so that scripts that look for its texts find them.
 //! Where the original has no text, because it crashes or goes on with nonsense, the text is our own.
 
+mod resize;
 mod restore;
 mod tune;
+mod xport;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+pub use resize::ResizeError;
 pub use restore::RestoreError;
-pub use tune::TuneError;
+pub use tune::{ForecastSetting, ShapeError, TuneError};
+pub use xport::XportError;
 
 /// Why an operation on an archive failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -34,6 +38,16 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         fault: Fault,
+    },
+    /// A file of a 32-bit machine is only read.
+    #[error(
+        "'{0}' was made on a 32-bit machine and can only be read: latmon rrd dump {0} | latmon rrd restore - NEW.rrd \
+         moves it over",
+        path.display()
+    )]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
     },
     /// Somebody else holds the file's lock, and kept it for as long as we wait.
     #[error("could not lock RRD")]
@@ -57,15 +71,18 @@ pub enum Error {
         /// Its size now.
         now: u64,
     },
-    /// A file opened for reading was to be updated.
-    #[error("'{}' was opened for reading only", path.display())]
-    ReadOnly {
+    /// A part of the file was not there when its map was touched. It is of no use any more: open the file anew.
+    #[error(
+        "'{}' could not be read or written whole: another program cut it short, or its disk is full or failing",
+        path.display()
+    )]
+    Torn {
         /// Which file.
         path: PathBuf,
     },
-    /// The rows that an update writes in forecasts cannot be told.
-    #[error("{}: updatev of archives with forecasts is not in latmon yet", path.display())]
-    ForecastRows {
+    /// A file opened for reading was to be updated.
+    #[error("'{}' was opened for reading only", path.display())]
+    ReadOnly {
         /// Which file.
         path: PathBuf,
     },
@@ -111,9 +128,15 @@ pub enum Error {
     /// A change of a data source was refused.
     #[error(transparent)]
     Tune(#[from] TuneError),
+    /// An archive was not resized.
+    #[error(transparent)]
+    Resize(#[from] ResizeError),
     /// XML makes no archive.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// Data was not exported.
+    #[error(transparent)]
+    Xport(#[from] XportError),
 }
 
 /// An operation that the system can refuse.

@@ -74,7 +74,7 @@ impl<B: AsRef<[u8]>> Rrd<B> {
 
     /// The version, 1 to 5.
     pub fn version(&self) -> u32 {
-        parse_version(self.bytes()).unwrap_or_default()
+        version(self.bytes())
     }
 
     /// When it was updated last.
@@ -292,7 +292,7 @@ pub(super) fn archive_def(header: &[u8], layout: Layout, index: usize) -> Archiv
     ArchiveDef {
         cf,
         forecast: if cf.is_forecast() {
-            Forecast::read(cf, &def[rra_def::PARAMETERS..], parse_version(header).unwrap_or_default())
+            Forecast::read(cf, &def[rra_def::PARAMETERS..], version(header))
         } else {
             None
         },
@@ -403,6 +403,11 @@ fn check_live_head(header: &[u8], layout: Layout) -> Result<(), Fault> {
     } else {
         Err(Fault::LastUpdate { secs, micros })
     }
+}
+
+/// The version of a header that was checked.
+pub(super) fn version(header: &[u8]) -> u32 {
+    parse_version(header).unwrap_or_default()
 }
 
 /// The version as a number, as the original reads it: leading digits, "0000" passes.

@@ -51,6 +51,8 @@ pub(super) mod rra_def {
     pub(in crate::rrd) const XFF: usize = PDP_PER_ROW + WORD;
     /// The parameters of a forecast, ten words whose first is [`XFF`].
     pub(in crate::rrd) const PARAMETERS: usize = XFF;
+    /// The archive that a forecast works with.
+    pub(in crate::rrd) const DEPENDENCY: usize = PARAMETERS + 3 * WORD;
     pub(in crate::rrd) const LEN: usize = XFF + WORDS;
 }
 

@@ -19,9 +19,10 @@
 //! error, number, layout, def     texts of errors; reading and printing numbers; offsets; definitions
 //! rpn, pdp, cdp                  the arithmetic, on small structs
 //! file                           Rrd: a checked view over bytes, any bytes
+//! abi                            files of 32-bit machines, laid out anew for the view
 //! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
-//! create, update, fetch, dump, restore, tune, info
-//! map                            File: open, lock, map; storing what an update changed
+//! create, update, fetch, dump, restore, tune, resize, info, xport
+//! map                            File, Set: open, lock, map; storing what an update changed
 //! ```
 //!
 //! # Example
@@ -53,6 +54,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod abi;
 pub mod at;
 mod cdp;
 mod create;
@@ -68,10 +70,12 @@ mod map;
 pub mod number;
 mod pdp;
 mod reading;
+mod resize;
 mod restore;
 mod rpn;
 mod tune;
 mod update;
+mod xport;
 
 pub use cdp::Cdp;
 pub use create::{Overwrite, create, image};
@@ -79,17 +83,20 @@ pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST, Forecast
 pub use dump::{Header, dump};
 pub use error::{
     DefinitionError, DsArgumentsError, DurationError, Error, ExpressionError, Fault, FetchError,
-    ForecastError, NumberError, Operation, RestoreError, RpnError, Section, TemplateError, TimeError,
-    TuneError, UpdateError,
+    ForecastError, ForecastSetting, NumberError, Operation, ResizeError, RestoreError, RpnError, Section,
+    ShapeError, TemplateError, TimeError, TuneError, UpdateError, XportError,
 };
 pub use fetch::Fetched;
 pub use file::{Ds, Row, Rra, Rrd};
 pub use info::{Value, info};
 pub use map::{
-    Access, File, Identity, Prepared, UpdateOptions, View, Written, tune, update, update_verbosely,
+    Access, File, FileUpdate, Identity, Prepared, Set, UpdateOptions, View, Written, resize, tune, update,
+    update_verbosely, xport,
 };
 pub use pdp::Pdp;
+pub use resize::Resize;
 pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;
 pub use tune::Setting;
 pub use update::WrittenRow;
+pub use xport::{Def, Exported, Format, Xport, XportOptions};

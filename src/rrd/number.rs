@@ -91,7 +91,7 @@ fn scaled(mut number: f64, exponent: i64) -> f64 {
 }
 
 /// The words that stand for a number, recognised by how a text begins: `nano` and `infinity` pass too.
-fn special(text: &[u8]) -> Option<f64> {
+pub(super) fn special(text: &[u8]) -> Option<f64> {
     let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
     if begins(b"-nan") {
         Some(UNKNOWN)
@@ -116,6 +116,18 @@ impl TrimAsciiStartC for [u8] {
         let blanks = self.iter().take_while(|b| matches!(b, b' ' | b'\t'..=b'\r')).count();
         &self[blanks..]
     }
+}
+
+/// The whole number that a text begins with, as C reads it: one that is too large becomes the largest.
+pub fn leading_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text.trim_ascii_start_c() {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
+    };
+    let digits = &digits[..digits.iter().take_while(|b| b.is_ascii_digit()).count()];
+    let digit = |b: &u8| i64::from(b - b'0') * if negative { -1 } else { 1 };
+    (!digits.is_empty())
+        .then(|| digits.iter().fold(0_i64, |sum, b| sum.saturating_mul(10).saturating_add(digit(b))))
 }
 
 /// Reads a count, or a duration with one of the units `s m h d w M y`, as a count of `unit_secs` seconds each. What
@@ -191,17 +203,51 @@ pub struct Own(pub f64);
 
 impl fmt::Display for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(value) = *self;
+        let mut room = [0; Self::LONGEST];
+        f.write_str(std::str::from_utf8(self.text(&mut room)).unwrap_or_default())
+    }
+}
+
+impl Own {
+    /// `-1.2345678901e+308`
+    pub(super) const LONGEST: usize = 18;
+
+    /// The text in `room`: for who prints millions of them, which the machinery of formatting would slow down.
+    pub(super) fn text(self, room: &mut [u8; Self::LONGEST]) -> &[u8] {
+        let Self(value) = self;
         if value.is_nan() {
-            return f.write_str("NaN");
+            return b"NaN";
         }
         if value.is_infinite() {
-            return f.write_str(if value < 0.0 { "-inf" } else { "inf" });
+            return if value < 0.0 { b"-inf" } else { b"inf" };
         }
-        let sign = if value < 0.0 { "-" } else { "" };
-        let (whole, decimals, exponent) = own_digits(value.abs());
-        let exponent_sign = if exponent < 0 { '-' } else { '+' };
-        write!(f, "{sign}{whole}.{decimals:010}e{exponent_sign}{:02}", exponent.unsigned_abs())
+        let (whole, mut decimals, exponent) = own_digits(value.abs());
+        // From the right to the left.
+        let mut at = Self::LONGEST;
+        let mut put = |byte: u8| {
+            at -= 1;
+            room[at] = byte;
+        };
+        let digit = |number: u64| b'0' + (number % 10) as u8;
+        let mut rest = u64::from(exponent.unsigned_abs());
+        put(digit(rest));
+        rest /= 10;
+        put(digit(rest));
+        if rest >= 10 {
+            put(digit(rest / 10));
+        }
+        put(if exponent < 0 { b'-' } else { b'+' });
+        put(b'e');
+        for _ in 0..10 {
+            put(digit(decimals));
+            decimals /= 10;
+        }
+        put(b'.');
+        put(digit(whole));
+        if value < 0.0 {
+            put(b'-');
+        }
+        &room[at..]
     }
 }
 

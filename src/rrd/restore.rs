@@ -4,6 +4,9 @@
 //! file is. Nothing is taken on trust: no element, text or comment may be longer than is sensible, and memory grows with
 //! what was read only.
 
+mod bounded;
+mod slots;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -21,6 +24,8 @@ use crate::rrd::layout::{
     live_head, pdp_prep, put, put_f64, rra_def, stat_head,
 };
 use crate::rrd::number::{UNKNOWN, parse_number};
+use crate::rrd::restore::bounded::{Bounded, TOO_LONG};
+use crate::rrd::restore::slots::Slot;
 use crate::rrd::rpn::Rpn;
 
 /// How an archive is restored.
@@ -248,15 +253,12 @@ impl<R: BufRead> Source<R> {
                     let name = self.word()?;
                     let cf =
                         Cf::from_name(name.as_bytes()).ok_or_else(|| RestoreError::Cf(name.to_owned()))?;
-                    if cf.is_forecast() {
-                        return Err(RestoreError::Forecast(name.to_owned()));
-                    }
                     put_text(&mut def[rra_def::CF..], cf.name());
                 }
                 "pdp_per_row" => put(&mut def, rra_def::PDP_PER_ROW, self.count()?.to_le_bytes()),
                 // Beside the parameters in the first version, among them since.
                 "xff" => put_f64(&mut def, rra_def::XFF, self.number()?),
-                "params" => self.params(&mut def)?,
+                "params" => self.params(&mut def[rra_def::PARAMETERS..])?,
                 "cdp_prep" => preps = self.cdp_preps(sources.len())?,
                 "database" => rows = self.rows(sources, range_check)?,
                 _ => return Err(self.unknown("parse_tag_rra")),
@@ -268,11 +270,11 @@ impl<R: BufRead> Source<R> {
         Ok(RraBytes { def, preps, rows })
     }
 
-    fn params(&mut self, def: &mut [u8]) -> Result<(), RestoreError> {
+    fn params(&mut self, parameters: &mut [u8]) -> Result<(), RestoreError> {
         while self.open()? {
-            match self.name.as_str() {
-                "xff" => put_f64(def, rra_def::XFF, self.number()?),
-                _ => return Err(self.unknown("parse_tag_rra_params")),
+            match slots::parameter(&self.name) {
+                Some(slot) => self.slot(parameters, slot)?,
+                None => return Err(self.unknown("parse_tag_rra_params")),
             }
         }
         Ok(())
@@ -286,20 +288,25 @@ impl<R: BufRead> Source<R> {
             }
             let mut prep = [0; cdp_prep::LEN];
             while self.open()? {
-                match self.name.as_str() {
-                    "primary_value" => put_f64(&mut prep, cdp_prep::PRIMARY, self.number()?),
-                    "secondary_value" => put_f64(&mut prep, cdp_prep::SECONDARY, self.number()?),
-                    "value" => put_f64(&mut prep, cdp_prep::VALUE, self.number()?),
-                    "unknown_datapoints" => {
-                        put(&mut prep, cdp_prep::UNKNOWN_PDPS, self.count()?.to_le_bytes());
-                    }
-                    _ => return Err(self.unknown("parse_tag_rra_cdp_prep")),
+                match slots::state(&self.name) {
+                    Some(slot) => self.slot(&mut prep, slot)?,
+                    None if self.name == "history" => slots::put_history(&mut prep, self.word()?),
+                    None => return Err(self.unknown("parse_tag_rra_cdp_prep")),
                 }
             }
             preps.extend_from_slice(&prep);
         }
         self.columns(wanted, preps.len() / cdp_prep::LEN)?;
         Ok(preps)
+    }
+
+    /// Reads the open element into the word that it is about.
+    fn slot(&mut self, words: &mut [u8], slot: Slot) -> Result<(), RestoreError> {
+        match slot {
+            Slot::Number(slot) => put_f64(words, slot * WORD, self.number()?),
+            Slot::Count(slot) => put(words, slot * WORD, self.count()?.to_le_bytes()),
+        }
+        Ok(())
     }
 
     fn rows(&mut self, sources: &[DsBytes], range_check: bool) -> Result<Vec<u8>, RestoreError> {
@@ -457,43 +464,5 @@ fn is_blank(text: &str) -> bool {
 /// A tag, a text or a comment of so many bytes is refused.
 const LONGEST_EVENT: usize = 1 << 20;
 
-const TOO_LONG: &str = "an element, a text or a comment is longer than a megabyte";
-
 /// No more of what was refused is shown.
 const SHOWN: usize = 60;
-
-/// A reader that gives `left` more bytes, and counts lines.
-struct Bounded<R> {
-    input: R,
-    left: usize,
-    line: u64,
-}
-
-impl<R: BufRead> BufRead for Bounded<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let bytes = self.input.fill_buf()?;
-        if self.left == 0 && !bytes.is_empty() {
-            return Err(io::Error::other(TOO_LONG));
-        }
-        Ok(&bytes[..bytes.len().min(self.left)])
-    }
-
-    fn consume(&mut self, count: usize) {
-        // What is consumed is in the buffer already.
-        let lines = self
-            .input
-            .fill_buf()
-            .map_or(0, |bytes| bytes.iter().take(count).filter(|byte| **byte == b'\n').count());
-        self.line += lines as u64;
-        self.left = self.left.saturating_sub(count);
-        self.input.consume(count);
-    }
-}
-
-impl<R: BufRead> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(buffer)?;
-        self.consume(count);
-        Ok(count)
-    }
-}

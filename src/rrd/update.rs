@@ -72,8 +72,10 @@ pub(super) struct Updater {
     /// The data sources that take readings.
     inputs: Vec<usize>,
     stack: Stack,
-    /// All archives, when some of them forecast.
+    /// The definitions: a header is begun with once for many updates.
+    data_sources: Vec<DsDef>,
     archives: Vec<ArchiveDef>,
+    has_forecasts: bool,
     smoothing_due: bool,
     /// The live part before an argument that can still fail while it is computed.
     before: Vec<u8>,
@@ -136,13 +138,17 @@ impl Updater {
         self.smoothing_due = false;
         self.archives.clear();
         self.archives.extend((0..layout.rra_count).map(|rra| archive_def(header, layout, rra)));
-        if !self.archives.iter().any(|archive| archive.forecast.is_some()) {
-            self.archives.clear();
-        }
+        self.has_forecasts = self.archives.iter().any(|archive| archive.forecast.is_some());
+        self.data_sources.clear();
+        self.data_sources.extend((0..layout.ds_count).map(|ds| DsDef::read(header, layout, ds)));
         self.inputs.clear();
-        let takes_readings =
-            |ds: &usize| !matches!(DsDef::read(header, layout, *ds).ds_type, DsType::Compute(_));
+        let takes_readings = |ds: &usize| !matches!(self.data_sources[*ds].ds_type, DsType::Compute(_));
         self.inputs.extend((0..layout.ds_count).filter(takes_readings));
+    }
+
+    /// Whether some archives are forecasts: what is then handed over as the header must be the whole file.
+    pub(super) fn has_forecasts(&self) -> bool {
+        self.has_forecasts
     }
 
     /// Takes one update with a value per data source that takes one, in the file's order; NaN is unknown.
@@ -227,11 +233,6 @@ impl Updater {
         self.runs.iter().map(|(offset, range)| (*offset, &self.rows[range.clone()]))
     }
 
-    /// Whether some archives forecast, which takes the rows of the file too.
-    pub(super) fn forecasts_any(&self) -> bool {
-        !self.archives.is_empty()
-    }
-
     /// Stores what changed: the rows, then the live part of the header.
     pub(super) fn apply<E>(
         &mut self,
@@ -309,7 +310,7 @@ impl Updater {
     ) -> Result<(), UpdateError> {
         let step = step_of(header);
         let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
-        self.read_growths(header, layout, &timing, values)?;
+        self.read_growths(layout, &timing, values)?;
         let can_fail = self.inputs.len() < layout.ds_count;
         if can_fail {
             self.before.clone_from(&self.live);
@@ -336,7 +337,6 @@ impl Updater {
 
     fn read_growths(
         &mut self,
-        header: &[u8],
         layout: Layout,
         timing: &Timing,
         values: Option<&[f64]>,
@@ -344,7 +344,6 @@ impl Updater {
         self.growths.clear();
         let mut inputs = 0;
         for ds in 0..layout.ds_count {
-            let def = DsDef::read(header, layout, ds);
             let is_input = self.inputs.get(inputs) == Some(&ds);
             let reading = Reading {
                 text: &self.texts[self.text_of[ds].clone()],
@@ -352,7 +351,7 @@ impl Updater {
                 last: last_ds_at(&self.live[self.prep_range(layout, ds)]),
             };
             inputs += usize::from(is_input);
-            self.growths.push(reading.growth(&def, timing.interval)?);
+            self.growths.push(reading.growth(&self.data_sources[ds], timing.interval)?);
         }
         Ok(())
     }
@@ -391,7 +390,7 @@ impl Updater {
         if let Some((secs, first, rest)) = timing.split(step) {
             let whole = timing.interval;
             let until = last_update_at(&self.live, layout).secs() as u64 + secs as u64;
-            self.close_points(header, layout, &first, step, now, |growth| {
+            self.close_points(layout, &first, step, now, |growth| {
                 let share = *growth * secs / whole;
                 *growth -= share;
                 share
@@ -400,7 +399,7 @@ impl Updater {
             timing = rest;
         }
         let until = (timing.first_pdp + timing.elapsed) * u64::from(step.secs());
-        self.close_points(header, layout, &timing, step, now, |growth| *growth)?;
+        self.close_points(layout, &timing, step, now, |growth| *growth)?;
         self.close_rows(header, layout, &timing, step, until);
         Ok(())
     }
@@ -408,7 +407,6 @@ impl Updater {
     /// Closes the steps of `timing`; `share` says how much of each data source's growth belongs to it.
     fn close_points(
         &mut self,
-        header: &[u8],
         layout: Layout,
         timing: &Timing,
         step: Step,
@@ -417,7 +415,7 @@ impl Updater {
     ) -> Result<(), UpdateError> {
         self.pdps.clear();
         for ds in 0..layout.ds_count {
-            let def = DsDef::read(header, layout, ds);
+            let def = &self.data_sources[ds];
             let range = self.prep_range(layout, ds);
             let prep = &mut self.live[range];
             let (pdp, open) =
@@ -437,41 +435,40 @@ impl Updater {
     fn close_rows(&mut self, header: &[u8], layout: Layout, timing: &Timing, step: Step, until: u64) {
         let mut rows_start = layout.header_len() as u64;
         for rra in 0..layout.rra_count {
-            let def = archive_def(header, layout, rra);
+            let def = self.archives[rra];
             if def.forecast.is_none() {
-                let first_new = self.rows.len();
-                self.consolidate(layout, rra, &def, timing, rows_start);
-                self.note_rows(first_new, layout, &def, until, step);
+                self.consolidate(layout, rra, &def, timing);
             } else {
                 self.begin_forecast(header, layout, rra, timing.elapsed, rows_start);
             }
             rows_start += def.rows * layout.row_len() as u64;
         }
-        if !self.archives.is_empty() {
+        if self.has_forecasts {
             self.forecast(header, layout, timing);
+        }
+        let mut rows_start = layout.header_len() as u64;
+        for rra in 0..layout.rra_count {
+            let def = self.archives[rra];
+            let first_new = self.rows.len();
+            let due = Due::new(&def, timing.first_pdp, timing.elapsed);
+            self.write_rows(layout, rra, &def, due, rows_start);
+            self.note_rows(first_new, layout, &def, until, step);
+            rows_start += def.rows * layout.row_len() as u64;
         }
     }
 
-    fn consolidate(
-        &mut self,
-        layout: Layout,
-        rra: usize,
-        def: &ArchiveDef,
-        timing: &Timing,
-        rows_start: u64,
-    ) {
+    fn consolidate(&mut self, layout: Layout, rra: usize, def: &ArchiveDef, timing: &Timing) {
         let due = Due::new(def, timing.first_pdp, timing.elapsed);
         let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
         for (prep, pdp) in self.live[first_prep..].chunks_exact_mut(cdp_prep::LEN).zip(&self.pdps) {
             Cdp::read(prep).consolidate(def, due, *pdp, timing.elapsed).write(prep);
         }
-        if due.rows == 0 {
-            return;
-        }
-        self.write_rows(layout, rra, def, due, rows_start);
     }
 
     fn write_rows(&mut self, layout: Layout, rra: usize, def: &ArchiveDef, due: Due, rows_start: u64) {
+        if due.rows == 0 {
+            return;
+        }
         let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
         let pointer = layout.rra_ptr(rra) - layout.live_head();
         let mut row = u64_at(&self.live, pointer);

@@ -41,6 +41,11 @@ impl Rrdtool {
         Self { child, stdin, stdout }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Runs one command; its words have no blanks.
     pub fn run(&mut self, words: &[&str]) -> Answer {
         let stdin = self.stdin.as_mut().expect("it runs until it is dropped");

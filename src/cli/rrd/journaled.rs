@@ -9,12 +9,11 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Instant;
 
 use latmon::archive::journal::{self, GROUP_BYTES, GROUP_FILES, Journal};
 use latmon::rrd::{Prepared, Written};
 
-use super::pipe::{self, Line, Next};
+use super::pipe::{self, Clock, Line, Next, Words};
 use super::verbs::{self, TypedUpdate};
 use super::{Error, dispatch};
 use crate::cli::log;
@@ -33,7 +32,7 @@ pub(super) fn run(folder: &[u8], args: &[&[u8]], out: &mut impl Write) -> Result
         bytes: 0,
         places: HashMap::new(),
         answers: Vec::new(),
-        began: Instant::now(),
+        clock: Clock::new(),
     };
     let done = match args {
         [b"-"] => session.serve_input(out),
@@ -53,7 +52,7 @@ struct Session {
     /// Where each stands, by its device and its number there: two names may be of one file.
     places: HashMap<(u64, u64), usize>,
     answers: Vec<Answer>,
-    began: Instant,
+    clock: Clock,
 }
 
 /// What will be said to a command once its group is stored.
@@ -83,17 +82,17 @@ impl Session {
 
     /// Answers the commands of `input` until it ends or one says `quit`.
     fn serve(&mut self, input: &mut BufReader<impl Read>, out: &mut impl Write) -> Result<(), Error> {
-        let mut line = Vec::new();
+        let (mut line, mut words) = (Vec::new(), Words::default());
         loop {
-            let words = match pipe::read_line(input, &mut line).map_err(Error::Input)? {
+            let split = match pipe::read_line(input, &mut line).map_err(Error::Input)? {
                 Line::End => return self.answer(out).map(drop),
                 Line::TooLong => Err(Error::LongLine(pipe::LONGEST_LINE)),
-                Line::Whole => pipe::split(pipe::trim(&line)),
+                Line::Whole => words.split(pipe::trim(&line)),
             };
+            let words = split.map(|()| words.list());
             match words.as_deref() {
-                Ok([verb, update @ ..]) if verb == b"update" && !update.is_empty() => {
-                    let update: Vec<&[u8]> = update.iter().map(Vec::as_slice).collect();
-                    let answer = self.update(&update, out)?;
+                Ok([b"update", update @ ..]) if !update.is_empty() => {
+                    let answer = self.update(update, out)?;
                     self.answers.push(answer);
                 }
                 _ => {
@@ -101,7 +100,7 @@ impl Session {
                     self.answer(out)?;
                     match words.and_then(|words| self.command(&words, out)) {
                         Ok(Next::Quit) => return Ok(()),
-                        Ok(Next::Go) => pipe::write_ok(self.began.elapsed(), out),
+                        Ok(Next::Go) => out.write_all(self.clock.ok()),
                         // Nobody is there to be told.
                         Err(Error::Output(error)) => Err(error),
                         Err(error) => writeln!(out, "ERROR: {error}"),
@@ -117,12 +116,9 @@ impl Session {
         }
     }
 
-    fn command(&mut self, words: &[Vec<u8>], out: &mut impl Write) -> Result<Next, Error> {
+    fn command(&mut self, words: &[&[u8]], out: &mut impl Write) -> Result<Next, Error> {
         match words {
-            [verb, update @ ..] if verb == b"updatev" && !update.is_empty() => {
-                let update: Vec<&[u8]> = update.iter().map(Vec::as_slice).collect();
-                self.updatev(&update, out).map(|()| Next::Go)
-            }
+            [b"updatev", update @ ..] if !update.is_empty() => self.updatev(update, out).map(|()| Next::Go),
             _ => pipe::command(words, out),
         }
     }
@@ -188,7 +184,7 @@ impl Session {
     ) -> Result<usize, Error> {
         let place = self.place(typed.file)?;
         let archive = &mut self.group[place];
-        archive.watch()?;
+        archive.watch();
         let taken = archive.update_text(&typed.options, rest);
         let mut told = archive.take_written();
         written.names = told.names;
@@ -219,7 +215,7 @@ impl Session {
         let stored = self.store();
         for answer in std::mem::take(&mut self.answers) {
             match answer.told(&stored) {
-                Ok(()) => pipe::write_ok(self.began.elapsed(), out),
+                Ok(()) => out.write_all(self.clock.ok()),
                 Err(error) => writeln!(out, "ERROR: {error}"),
             }
             .map_err(Error::Output)?;

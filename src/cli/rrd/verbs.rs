@@ -8,15 +8,17 @@ use std::time::SystemTime;
 
 use latmon::rrd::{
     self, Access, Cf, Definition, DefinitionError, DurationError, EARLIEST, FetchError, Header, Overwrite,
-    RestoreOptions, Setting, UpdateOptions, Written, at,
-    number::{Printf, PrintfNaN, parse_count},
+    Resize, RestoreOptions, Setting, UpdateOptions, Written, at,
+    number::{Printf, PrintfNaN, leading_integer, parse_count},
 };
 use latmon::time::{Step, UnixTime};
 
 use super::options::{self, Known, Parsed, Typed, flag, value};
 use super::{Error, lossy};
 
-const DAEMON: Known = value('d', "daemon");
+pub(super) const DAEMON: Known = value('d', "daemon");
+
+const UPDATE: &[Known] = &[value('t', "template"), flag('s', "skip-past-updates"), DAEMON];
 
 /// `create FILE ..`
 pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
@@ -85,6 +87,12 @@ pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
     Ok(rrd::update(path(typed.file), &typed.options, &typed.arguments)?)
 }
 
+/// `update FILE ..` of a file that stays open, and locked.
+pub(super) fn update_in(files: &mut rrd::Set, args: &[&[u8]]) -> Result<(), Error> {
+    let typed = typed_update(args)?;
+    Ok(files.update(path(typed.file), &typed.options, &typed.arguments)?)
+}
+
 /// `updatev FILE ..`
 pub(super) fn updatev(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let typed = typed_updatev(args)?;
@@ -114,8 +122,7 @@ pub(super) struct TypedUpdate<'a> {
 
 /// Reads what was typed behind `update`.
 pub(super) fn typed_update<'a>(args: &[&'a [u8]]) -> Result<TypedUpdate<'a>, Error> {
-    let known = [value('t', "template"), flag('s', "skip-past-updates"), DAEMON];
-    update_arguments(options::parse(args, &known))
+    update_arguments(options::parse(args, UPDATE))
 }
 
 /// Reads what was typed behind `updatev`.
@@ -183,7 +190,8 @@ pub(super) fn fetch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let mut file = rrd::File::open(path(file), Access::Read)?;
     let view = file.view()?;
     let fetched = view.fetch(cf, UnixTime::from_secs(start), UnixTime::from_secs(end), resolution)?;
-    write_rows(&fetched, out).map_err(Error::Output)
+    write_rows(&fetched, out).map_err(Error::Output)?;
+    Ok(view.finish()?)
 }
 
 fn write_rows<B: AsRef<[u8]>>(fetched: &rrd::Fetched<'_, B>, out: &mut impl Write) -> io::Result<()> {
@@ -220,7 +228,8 @@ pub(super) fn info(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         }
         value => writeln!(out, "{key} = {value}"),
     })
-    .map_err(Error::Output)
+    .map_err(Error::Output)?;
+    Ok(view.finish()?)
 }
 
 /// `last FILE`
@@ -228,7 +237,9 @@ pub(super) fn last(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let parsed = options::parse(args, &[DAEMON]);
     let name = only_file(parsed, "Usage: rrdtool last [--daemon|-d <addr>] <file>")?;
     let mut file = rrd::File::open(path(name), Access::Read)?;
-    let last = file.view()?.last_update();
+    let view = file.view()?;
+    let last = view.last_update();
+    view.finish()?;
     writeln!(out, "{}", last.secs()).map_err(Error::Output)
 }
 
@@ -249,7 +260,8 @@ pub(super) fn lastupdate(args: &[&[u8]], out: &mut impl Write) -> Result<(), Err
         }
         writeln!(out)
     };
-    write().map_err(Error::Output)
+    write().map_err(Error::Output)?;
+    Ok(view.finish()?)
 }
 
 /// `first FILE [--rraindex N]`
@@ -270,11 +282,12 @@ pub(super) fn first(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let mut file = rrd::File::open(path(name), Access::Read)?;
     let view = file.view()?;
     let first = usize::try_from(index).map_err(|_| FetchError::Index).and_then(|index| view.first(index))?;
+    view.finish()?;
     writeln!(out, "{}", first.secs()).map_err(Error::Output)
 }
 
 /// As C's `atol`: what is no number is 0.
-fn leading_number(text: &[u8]) -> i64 {
+pub(super) fn leading_number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -316,14 +329,16 @@ pub(super) fn dump(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let mut file = rrd::File::open(path(name), Access::Read)?;
     let view = file.view()?;
     let Some(target) = target else {
-        return rrd::dump(&view, header, out).map_err(Error::Output);
+        rrd::dump(&view, header, out).map_err(Error::Output)?;
+        return Ok(view.finish()?);
     };
     // The original says nothing when this file cannot be made, and ends well.
     let failed = |error| Error::OutputFile { path: target.display().to_string(), error };
     let mut xml = BufWriter::new(std::fs::File::create(target).map_err(failed)?);
     rrd::dump(&view, header, &mut xml)
         .and_then(|()| xml.flush())
-        .map_err(|error| Error::WriteFile { path: target.display().to_string(), error })
+        .map_err(|error| Error::WriteFile { path: target.display().to_string(), error })?;
+    Ok(view.finish()?)
 }
 
 /// `restore IN.xml|- OUT.rrd`
@@ -347,50 +362,60 @@ pub(super) fn restore(args: &[&[u8]]) -> Result<(), Error> {
 
 /// `tune FILE ..`
 pub(super) fn tune(args: &[&[u8]]) -> Result<(), Error> {
-    const SETTINGS: [(Known, Setting); 5] = [
+    const SETTINGS: [(Known, Setting); 16] = [
         (value('h', "heartbeat"), Setting::Heartbeat),
         (value('i', "minimum"), Setting::Minimum),
         (value('a', "maximum"), Setting::Maximum),
         (value('d', "data-source-type"), Setting::DsType),
         (value('r', "data-source-rename"), Setting::Name),
+        (value('p', "deltapos"), Setting::DeltaPos),
+        (value('n', "deltaneg"), Setting::DeltaNeg),
+        (value('w', "window-length"), Setting::WindowLength),
+        (value('f', "failure-threshold"), Setting::FailureThreshold),
+        (value('x', "alpha"), Setting::Alpha),
+        (value('y', "beta"), Setting::Beta),
+        (value('z', "gamma"), Setting::Gamma),
+        (value('v', "gamma-deviation"), Setting::GammaDeviation),
+        (value('s', "smoothing-window"), Setting::SmoothingWindow),
+        (value('S', "smoothing-window-deviation"), Setting::SmoothingWindowDeviation),
+        (value('b', "aberrant-reset"), Setting::AberrantReset),
     ];
-    // Of these the first has no meaning without arguments that change the file's shape; the others are Holt's and Winters'.
-    let later = [
-        value('t', "step"),
-        value('p', "deltapos"),
-        value('n', "deltaneg"),
-        value('w', "window-length"),
-        value('f', "failure-threshold"),
-        value('x', "alpha"),
-        value('y', "beta"),
-        value('z', "gamma"),
-        value('v', "gamma-deviation"),
-        value('s', "smoothing-window"),
-        value('S', "smoothing-window-deviation"),
-        value('b', "aberrant-reset"),
-        Known { short: Some(b'D'), ..DAEMON },
-    ];
-    let known: Vec<Known> = SETTINGS.iter().map(|(known, _)| *known).chain(later).collect();
+    let others = [value('t', "step"), Known { short: Some(b'D'), ..DAEMON }];
+    let known: Vec<Known> = SETTINGS.iter().map(|(known, _)| *known).chain(others).collect();
     let parsed = options::parse(args, &known);
     let Some((file, arguments)) = parsed.words.split_first() else {
         return Err(Error::Usage("missing file name"));
     };
-    let mut changes = Vec::new();
+    let (mut changes, mut step) = (Vec::new(), None);
     for option in parsed.options {
         let Typed { long, value } = option?;
         match SETTINGS.iter().find(|(known, _)| known.long == long) {
             Some((_, setting)) => changes.push((*setting, value)),
             None if long == "daemon" => refuse_daemon(value)?,
-            None => return Err(Error::OptionNotYet(long)),
+            None => step = Some(parse_step(value)?),
         }
     }
-    if let Some(argument) = arguments.first() {
-        let starts = |start: &&[u8]| argument.starts_with(start);
-        let is_shape = [&b"DS:"[..], b"DEL:", b"RRA:", b"DELRRA:", b"RRA#"].iter().any(starts);
-        let argument = lossy(argument);
-        return Err(if is_shape { Error::NotYet(argument) } else { Error::TuneArgument(argument) });
+    Ok(rrd::tune(path(file), &changes, arguments, step)?)
+}
+
+/// `resize FILE n GROW|SHRINK rows`; it knows no options.
+pub(super) fn resize(args: &[&[u8]]) -> Result<(), Error> {
+    let [file, rra, operation, rows] = args else {
+        return Err(Error::Usage("wrong number of parameters"));
+    };
+    if *file == b"resize.rrd" {
+        return Err(Error::Usage("resize.rrd is a reserved name"));
     }
-    Ok(rrd::tune(path(file), &changes)?)
+    let change = match *operation {
+        b"GROW" => Resize::Grow,
+        b"SHRINK" => Resize::Shrink,
+        _ => return Err(Error::Usage("I can only GROW or SHRINK")),
+    };
+    let rows = u64::try_from(leading_integer(rows).unwrap_or_default()).ok().filter(|rows| *rows > 0);
+    let rows = rows.ok_or(Error::Usage("Please grow or shrink with at least 1 row"))?;
+    // None has the index of a negative number.
+    let rra = usize::try_from(leading_integer(rra).unwrap_or_default()).unwrap_or(usize::MAX);
+    Ok(rrd::resize(path(file), rra, change(rows))?)
 }
 
 /// The one word of a verb that takes nothing but a file.
@@ -408,11 +433,11 @@ fn only_file<'a>(parsed: Parsed<'a>, usage: &'static str) -> Result<&'a [u8], Er
 }
 
 /// An empty address means none, as in the original.
-fn refuse_daemon(address: &[u8]) -> Result<(), Error> {
+pub(super) fn refuse_daemon(address: &[u8]) -> Result<(), Error> {
     if address.is_empty() { Ok(()) } else { Err(Error::OptionNotYet("daemon")) }
 }
 
-fn parse_time(what: &'static str, text: &[u8], now: UnixTime) -> Result<at::TimeSpec, Error> {
+pub(super) fn parse_time(what: &'static str, text: &[u8], now: UnixTime) -> Result<at::TimeSpec, Error> {
     at::parse(&lossy(text), now).map_err(|error| Error::Time { what, error })
 }
 
@@ -420,6 +445,6 @@ fn path(name: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(name))
 }
 
-fn now() -> UnixTime {
+pub(super) fn now() -> UnixTime {
     SystemTime::now().into()
 }

@@ -70,9 +70,6 @@ pub enum RestoreError {
     /// No such type of a data source.
     #[error("parse_tag_ds_type: Unknown data source type: {0}")]
     DsType(String),
-    /// A forecast.
-    #[error("restoring {0} is not in latmon yet")]
-    Forecast(String),
     /// No such consolidation function.
     #[error("parse_tag_rra_cf: Unknown consolidation function: {0}")]
     Cf(String),

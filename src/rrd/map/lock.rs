@@ -27,28 +27,52 @@ impl Kind {
     }
 }
 
+/// What to do where somebody else has the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Fail at once.
+    No,
+    /// Wait for it, but not for long.
+    Moment,
+}
+
 /// The file's lock, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Lock<'a>(&'a std::fs::File);
 
 impl<'a> Lock<'a> {
-    /// Takes the lock; where somebody has it, waits a moment for it.
-    pub(super) fn take(file: &'a std::fs::File, kind: Kind, path: &Path) -> Result<Self, Error> {
+    /// Takes the lock.
+    pub(super) fn take(file: &'a std::fs::File, kind: Kind, wait: Wait, path: &Path) -> Result<Self, Error> {
         const TRIES: u32 = 50;
         const PAUSE: Duration = Duration::from_millis(5);
         let wanted = match kind {
             Kind::Read => libc::F_RDLCK,
             Kind::Write => libc::F_WRLCK,
         };
-        for _ in 0..TRIES {
+        let mut tries = 0;
+        while tries < TRIES {
             match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(wanted))) {
                 Ok(_) => return Ok(Self(file)),
-                Err(Errno::EAGAIN | Errno::EACCES) => std::thread::sleep(PAUSE),
+                Err(Errno::EAGAIN | Errno::EACCES) if wait == Wait::No => break,
+                Err(Errno::EAGAIN | Errno::EACCES) => {
+                    tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(system(Operation::Lock, path)(errno.into())),
             }
         }
         Err(Error::Locked { path: path.to_owned() })
+    }
+
+    /// Leaves the lock taken: whoever holds the file takes care of it.
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+
+    /// The lock that was kept.
+    pub(super) fn of_holder(file: &'a std::fs::File) -> Self {
+        Self(file)
     }
 }
 

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use crate::rrd::error::{Error, Fault, Operation};
 use crate::rrd::file::{Rrd, check, last_update_at};
 use crate::rrd::layout::{Layout, NAME_LEN, WORD, ds_def, live_head, rra_def, stat_head};
-use crate::rrd::map::lock::{Kind, Lock};
+use crate::rrd::map::lock::{Kind, Lock, Wait};
 use crate::rrd::map::once::{UpdateOptions, Written, read_header};
 use crate::rrd::map::{Access, File, open, system};
 use crate::rrd::update::{Options, Template, Updater, store_in};
@@ -67,15 +67,21 @@ impl Handle<'_> {
 impl File {
     /// Locks the archive and begins updates of it.
     pub fn prepare(&mut self) -> Result<Prepared<'_>, Error> {
-        let stored = self.map.bytes();
-        let lock = self.place.lock(Kind::Write, stored.len())?;
+        self.let_go();
+        if self.map.access() == Access::Read {
+            return Err(Error::ReadOnly { path: self.place.path.clone() });
+        }
+        self.place.lock(Kind::Write, Wait::Moment, &self.map)?.keep();
+        let looked_at = self.look();
+        let lock = Lock::of_holder(&self.place.file);
+        looked_at?;
         let identity = Identity {
             device: self.place.device,
             inode: self.place.inode,
-            ..Identity::of_size(stored.len())
+            ..Identity::of_size(self.map.len())
         };
         let handle = Handle::Lent(&self.place.file, lock);
-        Prepared::begin(Cow::Borrowed(&self.place.path), handle, identity, Cow::Borrowed(stored))
+        Prepared::begin(Cow::Borrowed(&self.place.path), handle, identity, Cow::Borrowed(self.map.saved()))
     }
 }
 
@@ -85,7 +91,7 @@ impl Prepared<'static> {
         let path = path.into();
         let file = open(&path, Access::Write)?;
         // The lock stays with the file, which gives it back when it is closed.
-        std::mem::forget(Lock::take(&file, Kind::Write, &path)?);
+        Lock::take(&file, Kind::Write, Wait::Moment, &path)?.keep();
         let header = read_header(&file, &path)?;
         let identity =
             Identity { device: header.device, inode: header.inode, ..Identity::of_size(header.file_len) };
@@ -111,7 +117,7 @@ impl<'a> Prepared<'a> {
         let updater = Updater::default();
         let mut prepared = Self { path, file, identity, layout, stored, updater, forecasts: None, before };
         prepared.updater.begin(&prepared.stored, layout);
-        if prepared.updater.forecasts_any() {
+        if prepared.updater.has_forecasts() {
             prepared.copy_whole()?;
         }
         Ok(prepared)
@@ -188,12 +194,8 @@ impl<'a> Prepared<'a> {
     }
 
     /// Notes the rows that are written from now on, as [`crate::rrd::update_verbosely`] does.
-    pub fn watch(&mut self) -> Result<(), Error> {
-        if self.forecasts.is_some() {
-            return Err(Error::ForecastRows { path: self.path.to_path_buf() });
-        }
+    pub fn watch(&mut self) {
         self.updater.watch();
-        Ok(())
     }
 
     /// The rows that were noted.

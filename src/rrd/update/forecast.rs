@@ -1,7 +1,6 @@
 //! The part of an update that concerns forecasts. They depend on each other, so each takes a step before any takes the
 //! next, and they read rows of the file: those of their season that come next.
 
-use crate::rrd::cdp::Due;
 use crate::rrd::def::{Cf, Forecast};
 use crate::rrd::holt_winters::{self, Forecasts};
 use crate::rrd::layout::{Layout, WORD, cdp_prep, f64_at, put_f64, u64_at};
@@ -35,7 +34,7 @@ impl Updater {
         }
     }
 
-    /// Takes the steps of all forecasts, where there are not so many that they are a gap, and writes their rows.
+    /// Takes the steps of all forecasts, where there are not so many that they are a gap.
     pub(super) fn forecast(&mut self, bytes: &[u8], layout: Layout, timing: &Timing) {
         let steps = if timing.elapsed <= STEPS_TAKEN { timing.elapsed } else { 0 };
         for step in 0..steps {
@@ -55,15 +54,6 @@ impl Updater {
                 }
                 rows_start += self.archives[rra].rows * layout.row_len() as u64;
             }
-        }
-        let mut rows_start = layout.header_len() as u64;
-        for rra in 0..layout.rra_count {
-            let def = self.archives[rra];
-            if def.forecast.is_some() {
-                let due = Due::new(&def, timing.first_pdp, timing.elapsed);
-                self.write_rows(layout, rra, &def, due, rows_start);
-            }
-            rows_start += def.rows * layout.row_len() as u64;
         }
     }
 
@@ -95,10 +85,11 @@ impl Updater {
         f64_at(bytes, offset as usize)
     }
 
-    /// Smooths the seasons, where that became due, in a file that everything else was stored in.
-    pub(in crate::rrd) fn smooth(&mut self, bytes: &mut [u8], layout: Layout) {
+    /// Smooths the seasons, where that became due, in a file that everything else was stored in; true when it did, and
+    /// what was read of the file before is no longer so.
+    pub(in crate::rrd) fn smooth(&mut self, bytes: &mut [u8], layout: Layout) -> bool {
         if !std::mem::take(&mut self.smoothing_due) {
-            return;
+            return false;
         }
         let mut rows_start = layout.header_len();
         for archive in &self.archives {
@@ -115,5 +106,6 @@ impl Updater {
             }
             rows_start += len;
         }
+        true
     }
 }
