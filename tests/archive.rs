@@ -84,6 +84,36 @@ fn a_row_is_a_round_and_a_gap_stays_a_gap() {
     assert_eq!(rows[63], "1.00 2 2 2 2 -");
 }
 
+/// Rounds that waited together share a sync. What a loss of power takes from the archive, the journal has.
+#[test]
+fn a_group_of_rounds_is_stored_in_order_and_survives_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
+    let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
+    let file = dir.path().join("line.rrd");
+    let behind = std::fs::read(&file).unwrap();
+    let group =
+        [(1, "1111"), (3, "3333"), (2, "2222"), (4, "4444")].map(|(minutes, pings)| round(minutes, pings));
+    let recorded = archives.record(&group);
+    assert!(
+        matches!(
+            &recorded[..],
+            [Recorded::Stored, Recorded::Stored, Recorded::Behind { .. }, Recorded::Recovered { missed: 1 }]
+        ),
+        "{recorded:?}"
+    );
+    let expected = ["0.00 1 1 1 1 1", "- - - - - -", "0.00 3 3 3 3 3", "0.00 4 4 4 4 4"];
+    assert_eq!(rows(dir.path(), 4), expected);
+    drop(archives);
+    std::fs::write(&file, behind).unwrap();
+    let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
+    assert_eq!((archives.recovered().files, archives.recovered().records), (1, 1));
+    assert_eq!(rows(dir.path(), 4), expected);
+    assert!(matches!(record(&mut archives, round(5, "5555")), Recorded::Stored));
+    archives.close().unwrap();
+    assert_eq!(Archives::open(&settings, UnixTime::from_secs(START)).unwrap().recovered().files, 0);
+}
+
 #[test]
 fn our_own_faults_are_unknown_and_loss_is_counted_among_the_rest() {
     let dir = tempfile::tempdir().unwrap();
@@ -252,8 +282,8 @@ fn more_targets_than_descriptors_are_recorded_all_the_same() {
         for target in &targets {
             let pings = vec![Ping::Lost; 4];
             let round = Round::new(target.clone(), None, end.minus(Duration::from_secs(60)), end, pings);
-            let recorded = archives.record(&[round]);
-            assert!(matches!(recorded[..], [Recorded::Stored]), "{}: {recorded:?}", target.name);
+            let recorded = record(&mut archives, round);
+            assert!(matches!(recorded, Recorded::Stored), "{}: {recorded:?}", target.name);
         }
     }
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count();

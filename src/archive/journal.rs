@@ -261,9 +261,12 @@ impl Journal {
             Some(writer) => writer.clone(),
             None => Writer::begin(disk::salt()?, disk::boot_id(), &mut self.buffer),
         };
+        // Where this one is gone, no archive was opened by a name that starts from it.
+        let here = std::env::current_dir().unwrap_or_default();
         for (_, prepared) in waiting(group) {
             let identity = prepared.identity();
-            let path = disk::absolute(prepared.path())?;
+            // Its absolute name: who recovers may stand elsewhere.
+            let path = here.join(prepared.path());
             let head = Head {
                 device: identity.device,
                 inode: identity.inode,

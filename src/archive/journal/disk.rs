@@ -33,7 +33,9 @@ impl Folder {
         let dir = absolute(dir)?;
         let path = dir.join(JOURNAL);
         let folder = Self { file: open(&path)?, dir, path, lock };
-        folder.sync_names()?;
+        sync_names(&folder.dir)?;
+        // And the folder's own name, which may be new; who may not read what is above it has not made it.
+        let _ = folder.dir.parent().map(sync_names);
         Ok(folder)
     }
 
@@ -81,7 +83,7 @@ impl Folder {
             .unwrap_or_else(|| self.dir.join(format!("{JOURNAL}.kept")));
         fs::rename(&self.path, &kept).map_err(failed("renaming", &self.path))?;
         self.file = open(&self.path)?;
-        self.sync_names()?;
+        sync_names(&self.dir)?;
         #[cfg(test)]
         trace::push(trace::Event::KeepAside);
         Ok(kept)
@@ -94,10 +96,6 @@ impl Folder {
             .map_err(|errno| failed("stamping", &path())(errno.into()))?;
         let metadata = self.lock.metadata().map_err(failed("stamping", &path()))?;
         Ok(Stamp { secs: metadata.ctime(), nanos: metadata.ctime_nsec() })
-    }
-
-    fn sync_names(&self) -> Result<(), Error> {
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(failed("syncing", &self.dir))
     }
 }
 
@@ -152,6 +150,11 @@ pub(super) fn boot_id() -> BootId {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits = text.trim().replace('-', "");
     u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes()
+}
+
+/// Waits until the names in a folder are on the disk.
+fn sync_names(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|opened| opened.sync_all()).map_err(failed("syncing", dir))
 }
 
 fn open(path: &Path) -> Result<File, Error> {

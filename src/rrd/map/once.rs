@@ -196,6 +196,8 @@ pub(super) fn check_name(file: &std::fs::File, path: &Path) -> Result<(), Error>
 pub(super) struct Header {
     pub(super) bytes: Vec<u8>,
     pub(super) file_len: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
 }
 
 /// Holds the header of a file of 23 data sources in 5 archives.
@@ -218,7 +220,7 @@ pub(super) fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, E
         bytes.resize(len, 0);
         read(&mut bytes)?;
     }
-    Ok(Header { bytes, file_len })
+    Ok(Header { bytes, file_len, device: metadata.dev(), inode: metadata.ino() })
 }
 
 /// How many bytes of a file that begins so are to be looked at, to see the whole header or what is wrong with it.

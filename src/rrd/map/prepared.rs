@@ -94,9 +94,8 @@ impl Prepared<'static> {
         Lock::take(&file, Kind::Write, Wait::Moment, &path)?.keep();
         check_name(&file, &path)?;
         let header = read_header(&file, &path)?;
-        let metadata = file.metadata().map_err(system(Operation::Stat, &path))?;
         let identity =
-            Identity { device: metadata.dev(), inode: metadata.ino(), ..Identity::of_size(header.file_len) };
+            Identity { device: header.device, inode: header.inode, ..Identity::of_size(header.file_len) };
         Self::begin(Cow::Owned(path), Handle::Own(file), identity, Cow::Owned(header.bytes))
     }
 }
