@@ -5,7 +5,7 @@
 mod archives;
 
 use archives::{Input, damage, fresh, read};
-use latmon::rrd::Rrd;
+use latmon::rrd::{self, Rrd};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -19,5 +19,8 @@ fuzz_target!(|input: &[u8]| {
     };
     if let Ok(rrd) = Rrd::new_checked(&bytes[..]) {
         read(&rrd);
+    } else if let Some(image) = rrd::foreign_image(&bytes) {
+        // What a 32-bit machine wrote is laid out anew.
+        read(&Rrd::new_checked(&image[..]).expect("only what passes the check is made"));
     }
 });

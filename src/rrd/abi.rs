@@ -18,7 +18,7 @@ use crate::rrd::layout::{
 };
 
 /// The bytes that the archive would have here; `None` where it is none of a 32-bit machine.
-pub(super) fn image(bytes: &[u8]) -> Option<Vec<u8>> {
+pub fn foreign_image(bytes: &[u8]) -> Option<Vec<u8>> {
     if !bytes.starts_with(&COOKIE) {
         return None;
     }

@@ -123,7 +123,7 @@ impl File {
             Self { place, map, image: None, updater: Updater::default(), held: None, written: false };
         let mut looked_at = opened.look();
         if let Err(Error::Fault { .. }) = looked_at
-            && let Some(image) = abi::image(opened.map.bytes())
+            && let Some(image) = abi::foreign_image(opened.map.bytes())
         {
             opened.image = Some(image);
             looked_at = opened.look();
@@ -139,7 +139,8 @@ impl File {
     fn look(&mut self) -> Result<Layout, Error> {
         let Self { place, map, image, .. } = self;
         if let Some(image) = image {
-            *image = abi::image(map.bytes()).ok_or_else(|| place.fault(Fault::ForeignArchitecture))?;
+            *image =
+                abi::foreign_image(map.bytes()).ok_or_else(|| place.fault(Fault::ForeignArchitecture))?;
             place.whole(map)?;
             return check(image, image.len() as u64).map_err(|fault| place.fault(fault));
         }

@@ -77,6 +77,7 @@ mod tune;
 mod update;
 mod xport;
 
+pub use abi::foreign_image;
 pub use cdp::Cdp;
 pub use create::{Inheritance, Manner, Origin, Overwrite, Source, create, create_from, image, image_from};
 pub use def::{ArchiveDef, Cf, DataSource, Definition, DsType, EARLIEST, Forecast};

@@ -177,7 +177,7 @@ pub fn resize(path: &Path, rra: usize, resize: Resize) -> Result<(), Error> {
 /// Why a file that is to be changed is none that can be: it is damaged, or another machine's.
 fn refused(file: &std::fs::File, path: &Path, fault: Fault) -> Error {
     let map = file.metadata().and_then(|metadata| Region::new(file, Access::Read, metadata.len()));
-    match map.is_ok_and(|map| abi::image(map.bytes()).is_some()) {
+    match map.is_ok_and(|map| abi::foreign_image(map.bytes()).is_some()) {
         true => Error::Foreign { path: path.to_owned() },
         false => Error::Fault { path: path.to_owned(), fault },
     }
