@@ -97,7 +97,7 @@ fn no_definition_makes_it_panic() {
         (state >> 33) as usize % bound
     };
     let mut tables = 0;
-    for _ in 0..500 {
+    for _ in 0..120 {
         let expression: Vec<&str> = (0..=below(9)).map(|_| TOKENS[below(TOKENS.len())]).collect();
         let number = NUMBERS[below(NUMBERS.len())];
         let definitions = [
