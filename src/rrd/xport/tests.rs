@@ -97,8 +97,9 @@ fn no_definition_makes_it_panic() {
         (state >> 33) as usize % bound
     };
     let mut tables = 0;
-    for _ in 0..120 {
-        let expression: Vec<&str> = (0..=below(9)).map(|_| TOKENS[below(TOKENS.len())]).collect();
+    for _ in 0..60 {
+        let longest = [2, 9][below(2)];
+        let expression: Vec<&str> = (0..=below(longest)).map(|_| TOKENS[below(TOKENS.len())]).collect();
         let number = NUMBERS[below(NUMBERS.len())];
         let definitions = [
             format!("DEF:a=f:a:AVERAGE:step={}", NUMBERS[below(NUMBERS.len())].trim_start_matches('-')),
@@ -110,8 +111,11 @@ fn no_definition_makes_it_panic() {
             "XPORT:x".to_owned(),
             "XPORT:c".to_owned(),
         ];
-        let definitions = &definitions[below(3) * below(2)..];
-        tables += usize::from(export(&rrd, definitions).is_ok());
+        // Without some of them more is left.
+        let is_kept =
+            |line: &&String| !(line.starts_with("SHIFT") || line.starts_with("CDEF:y")) || below(2) == 0;
+        let definitions: Vec<String> = definitions.iter().filter(is_kept).cloned().collect();
+        tables += usize::from(export(&rrd, &definitions).is_ok());
     }
     assert!(tables > 0);
 }

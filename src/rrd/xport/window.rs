@@ -117,7 +117,7 @@ impl Forecast {
             Shifts::Multiples(shift, count) => {
                 // One that does not fit ends it, and then it need not be come to first.
                 let farthest = c_int(shift * f64::from(count - 1));
-                if farthest == i32::MIN && !(*shift < 0.0) {
+                if farthest == i32::MIN && (shift.is_nan() || *shift > 0.0) {
                     return Err(XportError::NegativeShift(farthest));
                 }
                 for multiple in 0..*count {
