@@ -164,8 +164,8 @@ struct Work {
 
 impl Default for Work {
     fn default() -> Self {
-        // Some seconds.
-        Self { left: 1 << 31, rows: 0 }
+        // A second or two.
+        Self { left: 1 << 29, rows: 0 }
     }
 }
 
@@ -184,3 +184,6 @@ impl Work {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

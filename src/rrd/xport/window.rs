@@ -2,7 +2,7 @@
 
 use crate::rrd::error::XportError;
 use crate::rrd::number::UNKNOWN;
-use crate::rrd::rpn::{SeriesOperator, Stack};
+use crate::rrd::rpn::{SeriesOperator, Stack, sort};
 use crate::rrd::xport::Work;
 use crate::rrd::xport::cdef::Cursor;
 
@@ -93,7 +93,8 @@ impl Forecast {
         let step = cursor.series.step as f64;
         let window = i64::from(c_int((self.window / step).ceil()));
         let mut known = Vec::new();
-        let mut look = |shift: f64| {
+        // Whether the shift reaches any row.
+        let mut look = |shift: f64| -> Result<bool, XportError> {
             let shift = c_int(shift);
             if shift < 0 {
                 return Err(XportError::NegativeShift(shift));
@@ -101,15 +102,29 @@ impl Forecast {
             let first = (f64::from(shift) / step).ceil() as i64;
             // What lies before the first row does not count.
             let last = (first + window).min(row - 2);
-            work.spend(u64::try_from(last - first + 2).unwrap_or(1))?;
+            work.spend(u64::try_from(last - first).unwrap_or(0) + WORK_OF_A_SHIFT)?;
             let values = (first..=last).map(|ago| cursor.series.row(cursor.next - ago));
             known.extend(values.filter(|value| !value.is_nan()));
-            Ok(())
+            if known.len() > MOST_KNOWN {
+                return Err(XportError::Work);
+            }
+            Ok(first <= last)
         };
         match &self.shifts {
-            Shifts::Each(each) => each.iter().try_for_each(|shift| look(*shift))?,
+            Shifts::Each(each) => {
+                each.iter().try_for_each(|shift| look(*shift).map(drop))?;
+            }
             Shifts::Multiples(shift, count) => {
-                (0..*count).try_for_each(|multiple| look(shift * f64::from(multiple)))?;
+                // One that does not fit ends it, and then it need not be come to first.
+                let farthest = c_int(shift * f64::from(count - 1));
+                if farthest == i32::MIN && (shift.is_nan() || *shift > 0.0) {
+                    return Err(XportError::NegativeShift(farthest));
+                }
+                for multiple in 0..*count {
+                    if !look(shift * f64::from(multiple))? && *shift > 0.0 {
+                        break;
+                    }
+                }
             }
         }
         Ok(self.kind.of(&mut known))
@@ -134,18 +149,27 @@ impl Kind {
                 (variance / (count * (count - 1.0))).sqrt()
             }
             Self::Percentile(percent) => {
-                known.sort_unstable_by(f64::total_cmp);
+                sort(known);
                 let place = percent.abs() / 100.0 * (count - 1.0);
                 if percent < 0.0 {
                     return known[place.round() as usize];
                 }
                 let below = place.floor();
-                let (low, high) = (known[below as usize], known[place.ceil() as usize]);
-                low + (high - low) * (place - below)
+                let low = known[below as usize];
+                if place == below {
+                    // Not to be lost where the next one is infinite.
+                    return low;
+                }
+                low + (known[place.ceil() as usize] - low) * (place - below)
             }
         }
     }
 }
+
+const WORK_OF_A_SHIFT: u64 = 16;
+
+/// More values than these (32 MB) are not gathered for one row.
+const MOST_KNOWN: usize = 1 << 22;
 
 /// As C's conversion to `int` on x86-64: what does not fit is the least.
 fn c_int(value: f64) -> i32 {
