@@ -140,6 +140,11 @@ fn write_archive<B: AsRef<[u8]>>(
         let row = (archive.cur_row + 1 + number) % archive.rows;
         write!(line, "\t\t\t<!-- {} / {secs} --> <row>", Local(UnixTime::from_secs(secs)))?;
         for value in rrd.row(index, row).into_iter().flat_map(|row| row.values()) {
+            if value.is_nan() {
+                // Most of many files.
+                line.extend_from_slice(b"<v>NaN</v>");
+                continue;
+            }
             line.extend_from_slice(b"<v>");
             line.extend_from_slice(Own(value).text().as_bytes());
             line.extend_from_slice(b"</v>");

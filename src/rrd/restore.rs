@@ -69,7 +69,8 @@ struct Restored {
 
 impl Restored {
     fn read(xml: impl Read, range_check: bool) -> Result<Self, RestoreError> {
-        let dump = Source::new(BufReader::new(xml)).rrd(range_check)?;
+        const READ_AHEAD: usize = 128 << 10;
+        let dump = Source::new(BufReader::with_capacity(READ_AHEAD, xml)).rrd(range_check)?;
         let restored = dump.assemble();
         check(&restored.header, restored.len()).map_err(RestoreError::Fault)?;
         Ok(restored)
