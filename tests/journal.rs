@@ -292,6 +292,22 @@ fn another_programs_update_between_two_of_ours_is_kept() {
     assert!(farm.is_twin(0));
 }
 
+/// Two names of one file in one group: its lock is taken once.
+#[test]
+fn one_file_by_two_names_is_one_archive() {
+    let mut farm = Farm::new(1);
+    fs::hard_link(farm.path("f0.rrd"), farm.path("f1.rrd")).unwrap();
+    let readings = ":1".repeat(23);
+    let line = |file, secs: i64| Line { file, arguments: vec![format!("{}{readings}", START + secs)] };
+    let lines: Vec<Line> = (1..50_i64).map(|number| line((number % 2) as usize, 7 * number)).collect();
+    let mut session = farm.start();
+    session.update(&lines);
+    session.kill();
+    assert_eq!(farm.recover().status.code(), Some(0));
+    lines.iter().for_each(|line| farm.take(&Line { file: 0, ..line.clone() }));
+    assert!(farm.is_twin(0));
+}
+
 #[test]
 fn a_journal_has_one_writer() {
     let farm = Farm::new(1);

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use latmon::archive::journal::{self, GROUP_BYTES, GROUP_FILES, Journal};
-use latmon::rrd::{Prepared, Written};
+use latmon::rrd::{self, Prepared, Written};
 
 use super::pipe::{self, Clock, Line, Next, Words};
 use super::verbs::{self, TypedUpdate};
@@ -133,7 +133,13 @@ impl Session {
         };
         let mut rest = &arguments[..];
         loop {
-            let place = match self.place(file) {
+            let mut found = self.place(file);
+            if matches!(found, Err(Error::Archive(rrd::Error::Locked { .. }))) && !self.group.is_empty() {
+                // Its owner may wait for one of ours.
+                self.answer(out)?;
+                found = self.place(file);
+            }
+            let place = match found {
                 Ok(place) => place,
                 Err(error) => return refused(None, error),
             };
@@ -192,7 +198,7 @@ impl Session {
         Ok(taken?)
     }
 
-    /// The archive's place in the group, which it joins where it is not in there yet.
+    /// The archive's place in the group, which it joins where it is not in there yet. Only the first one is waited for.
     fn place(&mut self, file: &[u8]) -> Result<usize, Error> {
         let path = Path::new(OsStr::from_bytes(file));
         // What cannot be asked cannot be opened either, and that is told in the original's words.
@@ -200,8 +206,8 @@ impl Session {
         match id.map(|id| self.places.entry(id)) {
             Some(Entry::Occupied(there)) => Ok(*there.get()),
             entry => {
-                let archive = Prepared::open(path)?;
                 let place = self.group.len();
+                let archive = if place == 0 { Prepared::open(path) } else { Prepared::open_at_once(path) }?;
                 self.bytes += archive.waiting_bytes();
                 self.group.push(archive);
                 entry.map(|entry| entry.or_insert(place));

@@ -88,10 +88,19 @@ impl File {
 impl Prepared<'static> {
     /// Opens the archive for this alone, locks it and begins updates of it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let path = path.into();
+        Self::open_within(path.into(), Wait::Moment)
+    }
+
+    /// As [`Prepared::open`]; where somebody has the lock it is not waited for. Who holds other locks should not let them
+    /// wait too.
+    pub fn open_at_once(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::open_within(path.into(), Wait::No)
+    }
+
+    fn open_within(path: PathBuf, wait: Wait) -> Result<Self, Error> {
         let file = open(&path, Access::Write)?;
         // The lock stays with the file, which gives it back when it is closed.
-        Lock::take(&file, Kind::Write, Wait::Moment, &path)?.keep();
+        Lock::take(&file, Kind::Write, wait, &path)?.keep();
         check_name(&file, &path)?;
         let header = read_header(&file, &path)?;
         let identity =
