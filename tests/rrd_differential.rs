@@ -322,6 +322,8 @@ fn ranges_are_checked_as_rrdtool_checks_them() {
 }
 
 /// `N` and negative times: what the original took for now is read off the file that it leaves, and ours is told the same.
+/// Both add in doubles, of which there are four to a microsecond: now and then no microsecond leads to the sum that the
+/// original cut off, and it is asked again.
 #[test]
 fn times_that_count_from_now_are_those_of_rrdtool() {
     let folder = tempfile::tempdir().unwrap();
@@ -331,23 +333,24 @@ fn times_that_count_from_now_are_those_of_rrdtool() {
     for (time, behind) in
         [("N", 0), ("-0.5", 500_000), ("-5", 5_000_000), ("-7.25", 7_250_000), ("-1e3", 1_000_000_000)]
     {
-        rrdtool.run(&definition.split(' ').collect::<Vec<_>>()).unwrap();
-        std::fs::copy(&theirs, &ours).unwrap();
-        let fresh = std::fs::read(&ours).unwrap();
-        let argument = format!("{time}:5");
-        rrdtool.run(&["update", "theirs.rrd", "--", &argument]).expect(&argument);
-        let theirs = std::fs::read(&theirs).unwrap();
-        let (secs, micros) = last_update(&theirs);
-        let stamp = secs as i64 * 1_000_000 + micros as i64;
-        // The original's own sum may have cut off a microsecond.
-        let same = (0..=1).any(|more| {
-            std::fs::write(&ours, &fresh).unwrap();
-            let now = UnixTime::from_micros(stamp + behind + more);
-            let options = UpdateOptions { template: None, skip_past: false, now };
-            rrd::update(&ours, &options, &[&argument]).unwrap();
-            std::fs::read(&ours).unwrap() == theirs
-        });
-        assert!(same, "{time}: {secs}.{micros:06}");
+        let mut same = || {
+            rrdtool.run(&definition.split(' ').collect::<Vec<_>>()).unwrap();
+            std::fs::copy(&theirs, &ours).unwrap();
+            let fresh = std::fs::read(&ours).unwrap();
+            let argument = format!("{time}:5");
+            rrdtool.run(&["update", "theirs.rrd", "--", &argument]).expect(&argument);
+            let theirs = std::fs::read(&theirs).unwrap();
+            let (secs, micros) = last_update(&theirs);
+            let stamp = secs as i64 * 1_000_000 + micros as i64;
+            (0..=1).any(|more| {
+                std::fs::write(&ours, &fresh).unwrap();
+                let now = UnixTime::from_micros(stamp + behind + more);
+                let options = UpdateOptions { template: None, skip_past: false, now };
+                rrd::update(&ours, &options, &[&argument]).unwrap();
+                std::fs::read(&ours).unwrap() == theirs
+            })
+        };
+        assert!((0..20).any(|_| same()), "{time}");
     }
 }
 
