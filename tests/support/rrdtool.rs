@@ -24,7 +24,12 @@ impl Rrdtool {
 
     /// Starts ours, which answers the same way.
     pub fn start_latmon(folder: &Path) -> Self {
-        Self::spawn(Command::new(env!("CARGO_BIN_EXE_latmon")).args(["rrd", "-"]), folder)
+        Self::start_latmon_with(folder, &[])
+    }
+
+    /// Starts ours with words before the `-`.
+    pub fn start_latmon_with(folder: &Path, words: &[&str]) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_latmon")).arg("rrd").args(words).arg("-"), folder)
     }
 
     fn spawn(command: &mut Command, folder: &Path) -> Self {
