@@ -7,6 +7,7 @@ mod archives;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use archives::{Input, damage, fresh, read};
 use latmon::rrd::{self, Access, Definition, Inheritance, Manner, Origin, Resize, Rrd, Setting, Source};
@@ -14,24 +15,28 @@ use latmon::rrd::{Xport, XportOptions};
 use latmon::time::{Step, UnixTime};
 use libfuzzer_sys::fuzz_target;
 
-const FILE: &str = "f.rrd";
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_500);
 
-/// A folder in memory, which becomes the working folder: `resize` writes there.
-fn enter_folder() {
-    let folder = PathBuf::from(format!("/dev/shm/latmon-fuzz-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder in memory can be made");
-    std::env::set_current_dir(&folder).expect("it is there");
+/// A folder in memory, and the archive in it.
+struct Place {
+    folder: PathBuf,
+    file: PathBuf,
 }
 
-fuzz_target!(init: enter_folder(), |input: &[u8]| {
+static PLACE: LazyLock<Place> = LazyLock::new(|| {
+    let folder = PathBuf::from(format!("/dev/shm/latmon-fuzz-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder in memory can be made");
+    Place { file: folder.join("f.rrd"), folder }
+});
+
+fuzz_target!(|input: &[u8]| {
     let mut input = Input(input);
     let mut bytes = fresh(&mut input);
     damage(&mut bytes, &mut input);
     if Rrd::new_checked(&bytes[..]).is_err() {
         return;
     }
-    fs::write(FILE, &bytes).expect("there is room");
+    fs::write(&PLACE.file, &bytes).expect("there is room");
     match input.byte() % 4 {
         0 => tune(&mut input),
         1 => resize(&mut input),
@@ -40,8 +45,8 @@ fuzz_target!(init: enter_folder(), |input: &[u8]| {
     }
 });
 
-fn is_whole(path: &str) {
-    let mut file = rrd::File::open(Path::new(path), Access::Read).expect("what was made is an archive");
+fn is_whole(path: &Path) {
+    let mut file = rrd::File::open(path, Access::Read).expect("what was made is an archive");
     read(&file.view().expect("nobody else changes it"));
 }
 
@@ -81,16 +86,21 @@ fn tune(input: &mut Input<'_>) {
         (0..input.byte() % 4).map(|_| input.pick(&WORDS).as_bytes().to_vec()).collect();
     words.extend(lines(input));
     words.retain(|word| !word.is_empty());
-    if rrd::tune(Path::new(FILE), &settings, &words, step).is_ok() {
-        is_whole(FILE);
+    if rrd::tune(&PLACE.file, &settings, &words, step).is_ok() {
+        is_whole(&PLACE.file);
     }
 }
 
 fn resize(input: &mut Input<'_>) {
     let (rra, rows) = (usize::from(input.byte() % 16), u64::from(input.byte()));
     let resize = if input.byte() & 1 == 0 { Resize::Grow(rows) } else { Resize::Shrink(rows) };
-    if rrd::resize(Path::new(FILE), rra, resize).is_ok() {
-        is_whole("resize.rrd");
+    // It writes into the working folder; the fuzzer itself needs its own.
+    let working = std::env::current_dir().expect("there is one");
+    std::env::set_current_dir(&PLACE.folder).expect("it was made");
+    let resized = rrd::resize(&PLACE.file, rra, resize);
+    std::env::set_current_dir(working).expect("it was there");
+    if resized.is_ok() {
+        is_whole(&PLACE.folder.join("resize.rrd"));
     }
 }
 
@@ -119,12 +129,8 @@ fn create(bytes: &[u8], input: &mut Input<'_>) {
 }
 
 fn xport(input: &mut Input<'_>) {
-    const DEFS: [&str; 4] = [
-        "DEF:a=f.rrd:a:AVERAGE",
-        "DEF:a=f.rrd:b:MAX:step=7",
-        "DEF:a=f.rrd:c:LAST:start=-300:reduce=MIN",
-        "DEF:a=f.rrd:a:MIN:end=now-100s",
-    ];
+    const DEFS: [&str; 4] =
+        ["a:AVERAGE", "b:MAX:step=7", "c:LAST:start=-300:reduce=MIN", "a:MIN:end=now-100s"];
     const OTHERS: [&str; 8] = [
         "CDEF:b=a,60,TREND",
         "CDEF:b=a,300,60,2,a,PREDICT",
@@ -135,7 +141,7 @@ fn xport(input: &mut Input<'_>) {
         "SHIFT:a:77",
         "XPORT:a:one",
     ];
-    let mut definitions = vec![input.pick(&DEFS).as_bytes().to_vec()];
+    let mut definitions = vec![format!("DEF:a={}:{}", PLACE.file.display(), input.pick(&DEFS)).into_bytes()];
     definitions.extend((0..input.byte() % 4).map(|_| input.pick(&OTHERS).as_bytes().to_vec()));
     definitions.extend(lines(input));
     definitions.push(b"XPORT:a".to_vec());

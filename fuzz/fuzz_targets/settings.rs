@@ -29,6 +29,10 @@ fuzz_target!(|data: &[u8]| {
     if toml.windows(4).chain(included.windows(4)).any(|bytes| bytes == b"/dev" || bytes == b"/pro") {
         return;
     }
+    // The fuzzer learns the secret from the comparisons below. A key of that name is told, and rightly.
+    if data.windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes()) {
+        return;
+    }
     FOLDER.with(|folder| {
         let write =
             |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("room for a file");
