@@ -1,7 +1,7 @@
 //! Rounds into round robin archives, and archives into histories: the one place that knows both.
 //!
-//! A target's archive is `DATA_DIR/NAME.rrd`, with the data sources of SmokePing (see `layout`), so that its pages and every
-//! rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
+//! A target's archive is `DATA_DIR/NAME.rrd`, with the data sources of SmokePing (see `layout`), so that its pages and
+//! every rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
 //! a round. What is stored goes through the [`journal`] in `DATA_DIR/journal`, so that no crash loses or tears it.
 
 mod convert;
@@ -9,13 +9,14 @@ mod folder;
 mod history;
 pub mod journal;
 mod layout;
+mod turn;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::round::{Round, Target};
-use crate::rrd::{self, Prepared};
+use crate::rrd;
 use crate::time::{Step, UnixTime};
 
 pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
@@ -24,7 +25,7 @@ pub use history::history;
 
 use folder::Lock;
 use journal::{GROUP_BYTES, Journal, Recovered};
-use layout::Columns;
+use turn::{Open, Outcome, Turn, commit};
 
 /// Where archives lie, and how new ones are made.
 #[derive(Clone, Debug)]
@@ -93,7 +94,11 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Another monitor records there.
-    #[error("another latmon{} records in {}: stop it first, or give this one its own --data-dir", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(), dir.display())]
+    #[error(
+        "another latmon{} records in {}: stop it first, or give this one its own --data-dir",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        dir.display()
+    )]
     Taken {
         /// The folder.
         dir: PathBuf,
@@ -237,22 +242,11 @@ struct Entry {
     missed: u64,
 }
 
-/// An archive that can be updated.
-#[derive(Debug)]
-struct Open {
-    rhythm: Rhythm,
-    columns: Columns,
-    /// One value per data source, kept between updates.
-    values: Vec<f64>,
-    /// The file's last update when it was last looked at. Another one since then is another program's.
-    seen: Option<UnixTime>,
-}
-
 impl Archives {
-    /// Locks the data folder, brings the archives up to date with what a run that crashed has left in the journal, and opens
-    /// every target's archive; one that is missing is made, to begin at the boundary
-    /// before `now`. An archive that cannot be opened fails the whole only where its settings contradict it, or where no
-    /// other can be opened either; else its rounds are missed and [`Archives::record`] says why.
+    /// Locks the data folder, brings the archives up to date with what a run that crashed has left in the journal, and
+    /// opens every target's archive; one that is missing is made, to begin at the boundary before `now`. An archive that
+    /// cannot be opened fails the whole only where its settings contradict it, or where no other can be opened either;
+    /// else its rounds are missed and [`Archives::record`] says why.
     pub fn open(settings: &Settings, now: UnixTime) -> Result<Self, Error> {
         let lock = Lock::take(&settings.data_dir)?;
         let (mut journal, recovered) = Journal::open(&folder::journal(&settings.data_dir))?;
@@ -346,73 +340,6 @@ impl Archives {
     }
 }
 
-/// Stores what was prepared; where that fails, the rounds at those places are missed.
-fn commit(journal: &mut Journal, group: Vec<(Prepared<'_>, &[usize])>, outcomes: &mut [Outcome]) {
-    let paths: Vec<PathBuf> = group.iter().map(|(prepared, _)| prepared.path().to_owned()).collect();
-    let (prepared, places): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    for ((stored, places), path) in journal.commit(prepared).into_iter().zip(places).zip(paths) {
-        let Err(error) = stored else { continue };
-        for place in places {
-            if let Outcome::Stored = outcomes[*place] {
-                outcomes[*place] = Outcome::Failed(Error::of_journal(&path, &error));
-            }
-        }
-    }
-}
-
-/// What became of one round of a group.
-#[derive(Debug)]
-enum Outcome {
-    Stored,
-    /// The archive's last update is not before its end.
-    Behind(UnixTime),
-    Failed(Error),
-    /// One before it failed.
-    NotTried,
-}
-
-/// The part of a target in a group of rounds.
-#[derive(Debug)]
-struct Turn<'a> {
-    name: &'a str,
-    open: Open,
-    rrd: rrd::File,
-    /// The archive's last update before the group.
-    before: Option<UnixTime>,
-    /// Which rounds are its own.
-    places: Vec<usize>,
-}
-
-impl Turn<'_> {
-    /// Locks the archive and computes what its rounds make of it.
-    fn prepare(&mut self, rounds: &[Round], outcomes: &mut [Outcome]) -> Option<(Prepared<'_>, &[usize])> {
-        let Self { open, rrd, before, places, .. } = self;
-        match open.prepare(rrd, rounds, places, outcomes) {
-            Ok(prepared) => {
-                *before = Some(prepared.stored_last_update());
-                Some((prepared, places))
-            }
-            Err(error) => {
-                outcomes[places[0]] = Outcome::Failed(error);
-                None
-            }
-        }
-    }
-
-    /// The archive for the next group; nothing where it should be opened anew.
-    fn ended(mut self, outcomes: &[Outcome]) -> (Option<Open>, rrd::File) {
-        for place in &self.places {
-            match &outcomes[*place] {
-                Outcome::Failed(Error::Journal(_)) => self.open.seen = self.before,
-                Outcome::Failed(Error::OtherWriter { .. }) => {}
-                Outcome::Failed(_) => return (None, self.rrd),
-                _ => {}
-            }
-        }
-        (Some(self.open), self.rrd)
-    }
-}
-
 impl Entry {
     /// The open archive and its file; one that failed before is opened anew: it may have been put back, or made room for.
     fn take_open(&mut self, files: &mut rrd::Set, now: UnixTime) -> Result<(Open, rrd::File), Error> {
@@ -439,84 +366,4 @@ impl Entry {
         self.missed += 1;
         if self.missed == 1 { told } else { Recorded::StillFailing }
     }
-}
-
-impl Open {
-    fn new(
-        files: &mut rrd::Set,
-        file: &Path,
-        settings: &TargetSettings,
-        now: UnixTime,
-    ) -> Result<Self, Error> {
-        if !file.exists() {
-            folder::make_parent(file)?;
-            let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
-            let start = rhythm.step.boundary_before(now);
-            rrd::create(file, &layout::definition(rhythm, start), rrd::Overwrite::No)
-                .map_err(Error::of_file(file))?;
-        }
-        let failed = Error::of_file(file);
-        files.close(file);
-        let view = files.file(file).and_then(rrd::File::view).map_err(failed)?;
-        let columns = Columns::find(&view, file)?;
-        let rhythm = Rhythm { step: view.step(), pings: columns.pings() };
-        view.finish().map_err(failed)?;
-        if !settings.step.allows(rhythm.step) {
-            let wanted = settings.step.value();
-            return Err(Error::OtherStep { file: file.to_owned(), found: rhythm.step, wanted });
-        }
-        if !settings.pings.allows(rhythm.pings) {
-            let wanted = settings.pings.value();
-            return Err(Error::OtherPings { file: file.to_owned(), found: rhythm.pings, wanted });
-        }
-        let values = vec![f64::NAN; columns.data_sources()];
-        Ok(Self { rhythm, columns, values, seen: None })
-    }
-
-    /// Locks the archive and begins to add rounds.
-    fn prepare<'a>(
-        &mut self,
-        rrd: &'a mut rrd::File,
-        rounds: &[Round],
-        places: &[usize],
-        outcomes: &mut [Outcome],
-    ) -> Result<Prepared<'a>, Error> {
-        let Self { columns, values, seen, .. } = self;
-        let file = rrd.path().to_owned();
-        let failed = Error::of_file(&file);
-        let mut prepared = rrd.prepare().map_err(failed)?;
-        let last = prepared.last_update();
-        if seen.replace(last).is_some_and(|seen| seen != last) {
-            return Err(Error::OtherWriter { file, last });
-        }
-        for place in places {
-            outcomes[*place] = match add(&mut prepared, &rounds[*place], columns, values) {
-                Ok(outcome) => outcome,
-                Err(error) => Outcome::Failed(failed(error)),
-            };
-        }
-        *seen = Some(prepared.last_update());
-        Ok(prepared)
-    }
-}
-
-/// Adds a round; where the archive's last update lies before the round's start, what lies between is stored as unknown
-/// first: nobody watched then, and rrdtool would spread the round over it.
-fn add(
-    archive: &mut Prepared<'_>,
-    round: &Round,
-    columns: &Columns,
-    values: &mut [f64],
-) -> Result<Outcome, rrd::Error> {
-    let last = archive.last_update();
-    if last >= round.end() {
-        return Ok(Outcome::Behind(last));
-    }
-    if last < round.start() {
-        values.fill(f64::NAN);
-        archive.update(round.start(), values)?;
-    }
-    columns.fill(round, values);
-    archive.update(round.end(), values)?;
-    Ok(Outcome::Stored)
 }

@@ -4,6 +4,7 @@ mod create;
 mod journaled;
 mod options;
 mod pipe;
+mod tune;
 mod verbs;
 mod xport;
 
@@ -59,8 +60,8 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"first" => minus_one(verbs::first(args, out), out),
         b"dump" => verbs::dump(args, out),
         b"restore" => verbs::restore(args),
-        b"tune" => verbs::tune(args),
-        b"resize" => verbs::resize(args),
+        b"tune" => tune::tune(args),
+        b"resize" => tune::resize(args),
         b"xport" => xport::xport(args, out),
         b"graph" | b"graphv" | b"list" | b"flushcached" => Err(Error::NotYet(lossy(verb))),
         _ => Err(Error::UnknownVerb(lossy(verb))),
