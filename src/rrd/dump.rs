@@ -32,7 +32,11 @@ pub fn dump<B: AsRef<[u8]>>(rrd: &Rrd<B>, header: Header, out: &mut impl Write) 
     }
     writeln!(out, "\t<step>{}</step> <!-- Seconds -->", rrd.step().secs())?;
     let last = rrd.last_update();
-    writeln!(out, "\t<lastupdate>{}</lastupdate> <!-- {} -->\n", last.secs(), Local(last))?;
+    let mut shown = Vec::new();
+    Local(last).push_to(&mut shown);
+    write!(out, "\t<lastupdate>{}</lastupdate> <!-- ", last.secs())?;
+    out.write_all(&shown)?;
+    out.write_all(b" -->\n\n")?;
     write_data_sources(rrd, out)?;
     writeln!(out, "\t<!-- Round Robin Archives -->")?;
     for (index, archive) in rrd.archives().enumerate() {
@@ -132,14 +136,30 @@ fn write_archive<B: AsRef<[u8]>>(
         writeln!(out, "\t\t\t</ds>")?;
     }
     writeln!(out, "\t\t</cdp_prep>\n\t\t<database>")?;
+    write_rows(rrd, index, archive, out)?;
+    writeln!(out, "\t\t</database>\n\t</rra>")
+}
+
+/// Writes the rows of an archive, the oldest first: nearly all of an XML. So they do without the machinery of `fmt`.
+fn write_rows<B: AsRef<[u8]>>(
+    rrd: &Rrd<B>,
+    index: usize,
+    archive: &Rra,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let row_secs = rrd.row_secs(archive);
     let oldest = rrd.newest_row_end(archive) - (archive.rows - 1) as i64 * row_secs;
+    let in_file = rrd.rows(index);
+    let newest = archive.cur_row as usize;
+    let in_time = in_file.clone().skip(newest + 1).chain(in_file.take(newest + 1));
     let mut line = Vec::new();
-    for number in 0..archive.rows {
+    for (number, row) in (0..).zip(in_time) {
+        let secs = oldest + number * row_secs;
         line.clear();
-        let secs = oldest + number as i64 * row_secs;
-        let row = (archive.cur_row + 1 + number) % archive.rows;
-        write!(line, "\t\t\t<!-- {} / {secs} --> <row>", Local(UnixTime::from_secs(secs)))?;
-        for value in rrd.row(index, row).into_iter().flat_map(|row| row.values()) {
+        line.extend_from_slice(b"\t\t\t<!-- ");
+        Local(UnixTime::from_secs(secs)).push_to(&mut line);
+        write!(line, " / {secs} --> <row>")?;
+        for value in row.values() {
             if value.is_nan() {
                 // Most of many files.
                 line.extend_from_slice(b"<v>NaN</v>");
@@ -152,7 +172,7 @@ fn write_archive<B: AsRef<[u8]>>(
         line.extend_from_slice(b"</row>\n");
         out.write_all(&line)?;
     }
-    writeln!(out, "\t\t</database>\n\t</rra>")
+    Ok(())
 }
 
 fn write_forecast(forecast: &Forecast, out: &mut impl Write) -> io::Result<()> {
@@ -222,12 +242,36 @@ impl std::fmt::Display for Xff {
 /// A time as the comments show it.
 struct Local(UnixTime);
 
-impl std::fmt::Display for Local {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Local {
+    fn push_to(&self, text: &mut Vec<u8>) {
         let local = self.0.local();
         let (date, time) = (local.civil.date_naive(), local.civil.time());
-        let (year, month, day) = (date.year(), date.month(), date.day());
-        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} {}", local.zone)
+        // Writing to a Vec does not fail.
+        let _ = match u32::try_from(date.year()) {
+            Ok(year @ ..=9999) => {
+                push_two(text, year / 100);
+                push_two(text, year % 100);
+                Ok(())
+            }
+            _ => write!(text, "{:04}", date.year()),
+        };
+        let rest = [
+            (b'-', date.month()),
+            (b'-', date.day()),
+            (b' ', time.hour()),
+            (b':', time.minute()),
+            (b':', time.second()),
+        ];
+        for (separator, number) in rest {
+            text.push(separator);
+            push_two(text, number);
+        }
+        text.push(b' ');
+        text.extend_from_slice(local.zone.as_bytes());
     }
+}
+
+/// Appends a number below 100 as two digits.
+fn push_two(text: &mut Vec<u8>, number: u32) {
+    text.extend_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
 }

@@ -131,6 +131,12 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         Some(Row::Known(&self.bytes()[start + index * len..][..len]))
     }
 
+    /// Every row of an archive, in the order of the file.
+    pub(super) fn rows(&self, rra: usize) -> impl Iterator<Item = Row<'_>> + Clone {
+        let rows = &self.bytes()[self.rows_start(rra)..];
+        rows.chunks_exact(self.layout.row_len()).take(self.archive(rra).rows as usize).map(Row::Known)
+    }
+
     /// Stores the values of one row of an archive, counted as in the file; where there is no such row, or it has another
     /// number of values, nothing.
     pub fn set_row(&mut self, rra: usize, row: u64, values: &[f64])

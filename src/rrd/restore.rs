@@ -311,22 +311,63 @@ impl<R: BufRead> Source<R> {
     }
 
     fn rows(&mut self, sources: &[DsBytes], range_check: bool) -> Result<Vec<u8>, RestoreError> {
+        let column = |column: usize, value: f64| {
+            let is_outside = |ds: &DsBytes| value < ds.min || value > ds.max;
+            let refused = range_check && sources.get(column).is_some_and(is_outside);
+            let value = if refused || value.is_nan() { UNKNOWN } else { value };
+            value.to_le_bytes()
+        };
         let mut rows = Vec::new();
+        // The first row is the XML reader's, which alone knows whether it was `<database/>` that opened.
         while self.open()? {
             if self.name != "row" {
                 return Err(self.unknown("parse_tag_rra_database"));
             }
             let mut got = 0;
             while let Some(value) = self.value()? {
-                let is_outside = |ds: &DsBytes| value < ds.min || value > ds.max;
-                let refused = range_check && sources.get(got).is_some_and(is_outside);
-                let value = if refused || value.is_nan() { UNKNOWN } else { value };
-                rows.extend_from_slice(&value.to_le_bytes());
+                rows.extend_from_slice(&column(got, value));
                 got += 1;
             }
             self.columns(sources.len(), got)?;
+            while let Some(got) = self.plain_row(&mut rows, column) {
+                self.columns(sources.len(), got)?;
+            }
         }
         Ok(rows)
+    }
+
+    /// Reads the next row, where it and the comment before it are as `dump` writes them and whole in the reader's buffer,
+    /// and returns how many values it has. Nearly all of a file is such rows, and the XML reader takes several times as
+    /// long; everything else is left to it.
+    fn plain_row(&mut self, rows: &mut Vec<u8>, column: impl Fn(usize, f64) -> [u8; WORD]) -> Option<usize> {
+        let input = self.xml.get_mut();
+        input.left = LONGEST_EVENT;
+        let buffer = input.fill_buf().ok()?;
+        let mut rest = buffer.trim_ascii_start();
+        if let Some(comment) = rest.strip_prefix(b"<!-- ") {
+            const END: &[u8] = b"-->";
+            let (comment, behind) =
+                comment.split_at(comment.windows(END.len()).position(|window| window == END)?);
+            // The XML reader refuses what is no text.
+            std::str::from_utf8(comment).ok()?;
+            rest = behind[END.len()..].trim_ascii_start();
+        }
+        rest = rest.strip_prefix(b"<row>")?;
+        let (start, mut got) = (rows.len(), 0);
+        let behind = loop {
+            if let Some(behind) = rest.strip_prefix(b"</row>") {
+                break behind.len();
+            }
+            let Some((value, behind)) = plain_value(rest) else {
+                rows.truncate(start);
+                return None;
+            };
+            rows.extend_from_slice(&column(got, value));
+            (rest, got) = (behind, got + 1);
+        };
+        let len = buffer.len() - behind;
+        input.consume(len);
+        Some(got)
     }
 
     /// The next value of the open row; `None` where it ends.
@@ -343,19 +384,14 @@ impl<R: BufRead> Source<R> {
         self.number().map(Some)
     }
 
-    /// The same for an element that is as `dump` writes it, and whole in the reader's buffer. Nearly all of a file is such
-    /// elements, and the XML reader takes several times as long; everything else is left to it.
+    /// The same for an element that is as `dump` writes it, and whole in the reader's buffer.
     fn plain_value(&mut self) -> Option<f64> {
-        const TAG: &[u8] = b"<v>";
-        const END: &[u8] = b"</v>";
-        const LONGEST: usize = 64;
         let input = self.xml.get_mut();
         input.left = LONGEST_EVENT;
-        let rest = input.fill_buf().ok()?.strip_prefix(TAG)?;
-        let len = rest.iter().take(LONGEST).position(|b| *b == b'<')?;
-        let (word, rest) = rest.split_at(len);
-        let value = parse_number(word.trim_ascii()).ok().filter(|_| rest.starts_with(END))?;
-        input.consume(TAG.len() + len + END.len());
+        let buffer = input.fill_buf().ok()?;
+        let (value, behind) = plain_value(buffer)?;
+        let len = buffer.len() - behind.len();
+        input.consume(len);
         Some(value)
     }
 
@@ -482,6 +518,16 @@ impl<R: BufRead> Source<R> {
 /// An error of the XML's grammar.
 fn fault(line: u64, error: &quick_xml::Error) -> RestoreError {
     RestoreError::Xml { line, text: error.to_string() }
+}
+
+/// Reads a value that is written `<v>1.5</v>`; returns what follows too.
+fn plain_value(text: &[u8]) -> Option<(f64, &[u8])> {
+    const LONGEST: usize = 64;
+    let text = text.strip_prefix(b"<v>")?;
+    let len = text.iter().take(LONGEST).position(|b| *b == b'<')?;
+    let (word, rest) = text.split_at(len);
+    let value = parse_number(word.trim_ascii()).ok()?;
+    Some((value, rest.strip_prefix(b"</v>")?))
 }
 
 fn is_blank(text: &str) -> bool {

@@ -63,7 +63,7 @@ fn cut(problem: &str, option: &str) -> String {
 
 /// Sorts the arguments of a verb into options and words.
 pub(super) fn parse<'a>(args: &[&'a [u8]], known: &[Known]) -> Parsed<'a> {
-    let mut parsed = Parsed { options: Vec::new(), words: Vec::new() };
+    let mut parsed = Parsed { options: Vec::new(), words: Vec::with_capacity(args.len()) };
     let mut rest = args.iter().copied();
     while let Some(arg) = rest.next() {
         if arg == b"--" {

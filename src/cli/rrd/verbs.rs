@@ -78,12 +78,12 @@ fn update_arguments<'a>(parsed: Parsed<'a>) -> Result<TypedUpdate<'a>, Error> {
             _ => update.skip_past = true,
         }
     }
-    match parsed.words.split_first() {
-        Some((file, arguments)) if !arguments.is_empty() => {
-            Ok(TypedUpdate { file, options: update, arguments: arguments.to_vec() })
-        }
-        _ => Err(Error::Usage("Not enough arguments")),
+    let mut words = parsed.words;
+    if words.len() < 2 {
+        return Err(Error::Usage("Not enough arguments"));
     }
+    let file = words.remove(0);
+    Ok(TypedUpdate { file, options: update, arguments: words })
 }
 
 /// `fetch FILE CF ..`
