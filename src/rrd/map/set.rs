@@ -83,7 +83,7 @@ impl Set {
         self.files.is_empty()
     }
 
-    /// Updates a file as [`crate::rrd::update`] does, and keeps its lock.
+    /// Updates a file as [`crate::rrd::update()`] does, and keeps its lock.
     pub fn update<A: AsRef<[u8]>>(
         &mut self,
         path: &Path,
