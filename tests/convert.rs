@@ -112,8 +112,8 @@ fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
     if count * 2 < of { f64::NAN } else { known.sum::<f64>() / count as f64 }
 }
 
-/// What the archive says of five minutes with ten pings, by the formula of its rounds: of twenty answers every second is
-/// kept, of sixteen too, as eight of ten.
+/// What the archive says of five minutes with ten pings, by the formula of its rounds: of twenty answers every second
+/// is kept, of sixteen too, as eight of ten.
 fn five_minutes(row: i64) -> Vec<f64> {
     let minutes = 5 * row + 1..=5 * row + 5;
     let secs = |micros: i64| micros as f64 / 1e6;

@@ -109,8 +109,8 @@ fn arguments_are_told_about_as_rrdtool_tells_about_them() {
     }
 }
 
-/// Of versions that it does not know the original leaves half a file; of version 1, which has no microseconds, it makes one
-/// that is 8 bytes too short. Version 4 differs in nothing that matters here.
+/// Of versions that it does not know the original leaves half a file; of version 1, which has no microseconds, it makes
+/// one that is 8 bytes too short. Version 4 differs in nothing that matters here.
 #[test]
 fn versions_are_those_of_rrdtool_and_none_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
