@@ -516,6 +516,12 @@ fn verbs_that_are_not_there_are_named() {
     for verb in ["graph", "graphv", "list", "flushcached"] {
         assert_eq!(shown(&[verb, "x"]), format!("'{verb}' is not in latmon yet"));
     }
+    let misplaced = "--journal stands once, in front of the verb: latmon rrd --journal FOLDER VERB ..";
+    assert_eq!(shown(&["--journal", "j", "--journal", "k", "info", "x"]), misplaced);
+    assert_eq!(shown(&["--journal", "", "info", "x"]), "--journal needs the name of a folder");
+    fs::write(folder.path("file"), "").unwrap();
+    let no_folder = "the journal fails: making the folder file: Not a directory";
+    assert_eq!(shown(&["--journal", "file", "info", "x"]), no_folder);
     let usage = support::rrdtool::latmon(folder.0.path(), &["fetch"]).unwrap();
     assert!(usage.starts_with(b"Usage: latmon rrd fetch FILE CF"));
 }
