@@ -71,8 +71,8 @@ fn a_row_is_a_round_and_a_gap_stays_a_gap() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
     let mut archives = Archives::open(&settings, UnixTime::from_secs(START + 7)).unwrap();
-    // Two minutes in a row, one missed (within the heartbeat: rrdtool alone would smear the next round over it), an hour
-    // missed, and one more.
+    // Two minutes in a row, one missed (within the heartbeat: rrdtool alone would smear the next round over it), an
+    // hour missed, and one more.
     for (minutes, pings) in [(1, "1234"), (2, "5555"), (4, "8888"), (64, "2x22")] {
         let recorded = record(&mut archives, round(minutes, pings));
         assert!(matches!(recorded, Recorded::Stored), "{recorded:?}");

@@ -112,8 +112,8 @@ fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
     if count * 2 < of { f64::NAN } else { known.sum::<f64>() / count as f64 }
 }
 
-/// What the archive says of five minutes with ten pings, by the formula of its rounds: of twenty answers every second is
-/// kept, of sixteen too, as eight of ten.
+/// What the archive says of five minutes with ten pings, by the formula of its rounds: of twenty answers every second
+/// is kept, of sixteen too, as eight of ten.
 fn five_minutes(row: i64) -> Vec<f64> {
     let minutes = 5 * row + 1..=5 * row + 5;
     let secs = |micros: i64| micros as f64 / 1e6;
@@ -416,6 +416,15 @@ fn what_cannot_be_converted_stays_as_it_is() {
         2,
         "--archives: 'MAX:0.5:90s:1h' will not do with a step of 60s: Invalid step 90s: value would truncate when scaled",
     );
+    refused(
+        &desk,
+        "convert line.rrd --archives AVERAGE",
+        2,
+        "--archives: 'AVERAGE' is no archive: write default, or FUNCTION:XFF:STEPS:ROWS as AVERAGE:0.5:1m:10d",
+    );
+    desk.write("empty.rrd", "");
+    refused(&desk, "convert empty.rrd", 1, "empty.rrd is no archive: it is empty");
+    refused(&desk, "convert .", 1, ". is no archive: it is a folder or a device");
     // A monitor holds this lock for as long as it runs.
     let lock = fs::File::open(desk.path("latmon.lock")).unwrap();
     lock.lock().unwrap();

@@ -1,5 +1,5 @@
-//! Archives of 32-bit machines. Those in the fixtures were made by rrdtool on such machines, and so were the texts that it
-//! printed of them (`fixtures/rrd/make-32bit.sh`); the rrdtool of this machine cannot read them.
+//! Archives of 32-bit machines. Those in the fixtures were made by rrdtool on such machines, and so were the texts that
+//! it printed of them (`fixtures/rrd/make-32bit.sh`); the rrdtool of this machine cannot read them.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod support {

@@ -42,7 +42,7 @@ fn archive(folder: &Path, name: &str) -> PathBuf {
 }
 
 fn options<'a>() -> UpdateOptions<'a> {
-    UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) }
+    UpdateOptions::new(UnixTime::from_secs(START))
 }
 
 fn argument(number: i64) -> String {

@@ -1,8 +1,8 @@
 //! `latmon rrd create --template` and `--source` against `rrdtool create`: the same sources make the same archive.
 //!
-//! In two cases ours differs on purpose, and the random ones keep clear of them: rrdtool miscounts pieces of a row of one
-//! second (so all times that rows begin and end at are even), and does not see an archive of which a row needs all rows
-//! (so every archive has more).
+//! In two cases ours differs on purpose, and the random ones keep clear of them: rrdtool miscounts pieces of a row of
+//! one second (so all times that rows begin and end at are even), and does not see an archive of which a row needs all
+//! rows (so every archive has more).
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod support {

@@ -268,9 +268,7 @@ fn random_updates_are_those_of_rrdtool() {
         let mut case = Case::new(seed, number);
         let definition = case.definition();
         let told = format!("LATMON_TEST_SEED={seed} case {number}: create f.rrd {}", definition.join(" "));
-        pair.ask(&words_of("create", &definition), &told).expect(&told);
-        let [ours, theirs] = pair.read("f.rrd");
-        assert!(without_pointers(&ours) == without_pointers(&theirs), "{told}: fresh files differ");
+        let [ours, theirs] = pair.create(&definition, &told);
         let version = case.random.pick(&["as it is", "as it is", "as it is", "0001", "0002", "0003"]);
         let told = format!("{told}\nas version {version}");
         // Either goes on with the file of the other.
@@ -321,9 +319,9 @@ fn ranges_are_checked_as_rrdtool_checks_them() {
     }
 }
 
-/// `N` and negative times: what the original took for now is read off the file that it leaves, and ours is told the same.
-/// Both add in doubles, of which there are four to a microsecond: now and then no microsecond leads to the sum that the
-/// original cut off, and it is asked again.
+/// `N` and negative times: what the original took for now is read off the file that it leaves, and ours is told the
+/// same. Both add in doubles, of which there are four to a microsecond: now and then no microsecond leads to the sum
+/// that the original cut off, and it is asked again.
 #[test]
 fn times_that_count_from_now_are_those_of_rrdtool() {
     let folder = tempfile::tempdir().unwrap();
@@ -345,7 +343,7 @@ fn times_that_count_from_now_are_those_of_rrdtool() {
             (0..=1).any(|more| {
                 std::fs::write(&ours, &fresh).unwrap();
                 let now = UnixTime::from_micros(stamp + behind + more);
-                let options = UpdateOptions { template: None, skip_past: false, now };
+                let options = UpdateOptions::new(now);
                 rrd::update(&ours, &options, &[&argument]).unwrap();
                 std::fs::read(&ours).unwrap() == theirs
             })
@@ -398,8 +396,8 @@ fn numbers_are_printed_as_rrdtool_prints_them() {
     }
 }
 
-/// Every form of an at-style time, and what is wrong with those that are none, as `create -b` takes them. Not among them
-/// are the hours that the end of summer repeats: there the original's answer depends on what it was asked before.
+/// Every form of an at-style time, and what is wrong with those that are none, as `create -b` takes them. Not among
+/// them are the hours that the end of summer repeats: there the original's answer depends on what it was asked before.
 #[test]
 fn at_style_times_are_read_as_rrdtool_reads_them() {
     /// Between asking the one and the other, the clock goes on.

@@ -49,7 +49,7 @@ impl Folder {
 }
 
 fn update(path: &Path) -> Result<(), Error> {
-    let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
+    let options = UpdateOptions::new(UnixTime::from_secs(START));
     rrd::update(path, &options, &[format!("{}:1:2", START + 10)])
 }
 
@@ -165,8 +165,8 @@ fn a_damaged_header_is_refused() {
     );
 }
 
-/// A short run of what `fuzz/fuzz_targets/archive.rs` does for long: words of the header are overwritten, and what still
-/// passes the check is read and updated.
+/// A short run of what `fuzz/fuzz_targets/archive.rs` does for long: words of the header are overwritten, and what
+/// still passes the check is read and updated.
 #[test]
 fn random_damage_is_refused_or_harmless() {
     let seed = support::rrdtool::seed();
@@ -223,7 +223,7 @@ fn an_expression_without_a_value_leaves_the_file_as_it_was() {
     // Of the two steps that the second update ends, the first has 4.5, and a value; the second has 8, and none.
     definition.add("DS:c:COMPUTE:7,a,6,GT,9,1,IF,AVG").unwrap();
     rrd::create(&path, &definition, Overwrite::Yes).unwrap();
-    let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
+    let options = UpdateOptions::new(UnixTime::from_secs(START));
     let [first, second] = [format!("{}:1:2", START + 5), format!("{}:8:2", START + 35)];
     rrd::update(&path, &options, &[&first]).unwrap();
     let before = fs::read(&path).unwrap();
@@ -290,7 +290,7 @@ fn old_versions_without_microseconds_are_read_and_updated() {
         fs::write(path, &bytes).unwrap();
     }
     let arguments = [format!("{}.75:1:2", START + 10), format!("{}.5:1:9", START + 18)];
-    let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
+    let options = UpdateOptions::new(UnixTime::from_secs(START));
     rrd::update(&ours, &options, &arguments).unwrap();
     let mut rrdtool = support::rrdtool::Rrdtool::start(folder.0.path());
     rrdtool.run(&["update", "theirs.rrd", &arguments[0], &arguments[1]]).unwrap();
@@ -414,7 +414,7 @@ fn a_failing_argument_leaves_no_trace_and_those_before_it_stay() {
     let folder = Folder::new();
     let path = folder.archive();
     let (first, second) = (format!("{}:1:2", START + 10), format!("{}:5:abc", START + 20));
-    let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
+    let options = UpdateOptions::new(UnixTime::from_secs(START));
     rrd::update(&path, &options, &[&first]).unwrap();
     let after_first = fs::read(&path).unwrap();
     let path = folder.archive();
@@ -516,6 +516,12 @@ fn verbs_that_are_not_there_are_named() {
     for verb in ["graph", "graphv", "list", "flushcached"] {
         assert_eq!(shown(&[verb, "x"]), format!("'{verb}' is not in latmon yet"));
     }
+    let misplaced = "--journal stands once, in front of the verb: latmon rrd --journal FOLDER VERB ..";
+    assert_eq!(shown(&["--journal", "j", "--journal", "k", "info", "x"]), misplaced);
+    assert_eq!(shown(&["--journal", "", "info", "x"]), "--journal needs the name of a folder");
+    fs::write(folder.path("file"), "").unwrap();
+    let no_folder = "the journal fails: making the folder file: Not a directory";
+    assert_eq!(shown(&["--journal", "file", "info", "x"]), no_folder);
     let usage = support::rrdtool::latmon(folder.0.path(), &["fetch"]).unwrap();
     assert!(usage.starts_with(b"Usage: latmon rrd fetch FILE CF"));
 }

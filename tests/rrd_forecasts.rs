@@ -10,7 +10,7 @@ mod support {
     pub(crate) mod rrdtool;
 }
 
-use support::files::{as_version, without_pointers, words_of};
+use support::files::{as_version, words_of};
 use support::pair::Pair;
 use support::rrdtool::{Random, cases, seed};
 
@@ -271,8 +271,8 @@ impl Plan {
     }
 }
 
-/// Updates of every form, retyped sources in between, through so many steps that seasons are smoothed, in every version;
-/// then every verb that reads; then a dump, restored, and a few updates more.
+/// Updates of every form, retyped sources in between, through so many steps that seasons are smoothed, in every
+/// version; then every verb that reads; then a dump, restored, and a few updates more.
 #[test]
 fn forecasts_are_those_of_rrdtool() {
     let (seed, mut pair) = (seed(), Pair::start());
@@ -281,9 +281,7 @@ fn forecasts_are_those_of_rrdtool() {
         let mut case = Case::new(seed, number);
         let definition = case.definition();
         let told = format!("LATMON_TEST_SEED={seed} case {number}: create f.rrd {}", definition.join(" "));
-        pair.ask(&words_of("create", &definition), &told).expect(&told);
-        let [ours, theirs] = pair.read("f.rrd");
-        assert!(without_pointers(&ours) == without_pointers(&theirs), "{told}: fresh files differ");
+        let [_, theirs] = pair.create(&definition, &told);
         let version = case.random.pick(&["as it is", "as it is", "0001", "0002", "0003", "0004", "0005"]);
         let mut told = format!("{told}\nas version {version}");
         pair.write("f.rrd", &as_version(theirs, version));

@@ -9,7 +9,7 @@ mod support {
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ impl Table {
         self.folder.path().join(name)
     }
 
-    /// Updates with one number after the other, and returns the acknowledged ones. Another writer may have been faster with
-    /// a later one: then the update is refused, and is not in the file. Who is slow needs a `lead`.
+    /// Updates with one number after the other, and returns the acknowledged ones. Another writer may have been faster
+    /// with a later one: then the update is refused, and is not in the file. Who is slow needs a `lead`.
     fn write(&self, lead: i64, mut update: impl FnMut(&Path, i64) -> Outcome) -> Vec<i64> {
         let mut acknowledged = Vec::new();
         loop {
@@ -134,7 +134,7 @@ impl Outcome {
 }
 
 fn options<'a>() -> UpdateOptions<'a> {
-    UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) }
+    UpdateOptions::new(UnixTime::from_secs(START))
 }
 
 fn kept_open(table: &Table) -> Vec<i64> {
@@ -215,18 +215,18 @@ fn rrdtool_beside_us_loses_no_update_and_neither_do_we() {
     table.check(acknowledged.concat());
 }
 
+fn pipe_in(folder: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_latmon"));
+    command.args(["rrd", "-"]).current_dir(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
 /// Lines that are here already are taken under one lock; who waits for an answer finds the file free.
 #[test]
 fn a_pipe_lets_go_of_its_files_before_it_waits() {
     let table = Table::new(0, Duration::ZERO);
     let folder = table.folder.path();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_latmon"))
-        .args(["rrd", "-"])
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = pipe_in(folder);
     let mut commands = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut rrdtool = Rrdtool::start(folder);
@@ -264,13 +264,7 @@ fn a_pipe_lets_go_of_its_files_before_it_waits() {
 fn a_pipe_whose_answers_nobody_reads_locks_nothing() {
     let table = Table::new(0, Duration::ZERO);
     let folder = table.folder.path();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_latmon"))
-        .args(["rrd", "-"])
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = pipe_in(folder);
     let mut commands = child.stdin.take().unwrap();
     let all: Vec<i64> = (1..10_000).collect();
     let script: String = all.iter().map(|number| format!("update f.rrd {}\n", argument(*number))).collect();

@@ -1,6 +1,6 @@
-//! `latmon rrd tune` with `DS:`, `DEL:`, `RRA:`, `DELRRA:` and `RRA#`, against `rrdtool tune`: the same words on copies of
-//! one file leave the same bytes, but where the original's are none that anybody could mean. What those are, each test says;
-//! what is there instead: `rrd_reshape_sound.rs`.
+//! `latmon rrd tune` with `DS:`, `DEL:`, `RRA:`, `DELRRA:` and `RRA#`, against `rrdtool tune`: the same words on copies
+//! of one file leave the same bytes, but where the original's are none that anybody could mean. What those are, each
+//! test says; what is there instead: `rrd_reshape_sound.rs`.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod support {
@@ -13,9 +13,9 @@ use std::fs;
 use support::parsed::{Parsed, both, differences, make};
 use support::rrdtool::{Random, Rrdtool, cases, seed};
 
-/// What the original makes of rows at the ends of an archive depends on where in the file they happen to lie: it reads the
-/// newest row for the one before the oldest. So a row is compared where every archive that it could be filled from either
-/// has all of it or nothing of it.
+/// What the original makes of rows at the ends of an archive depends on where in the file they happen to lie: it reads
+/// the newest row for the one before the oldest. So a row is compared where every archive that it could be filled from
+/// either has all of it or nothing of it.
 fn is_comparable(old: &Parsed, cf: &str, from: i64, to: i64) -> bool {
     old.archives.iter().enumerate().filter(|(_, archive)| archive.cf == cf || archive.cf == "AVERAGE").all(
         |(rra, archive)| {

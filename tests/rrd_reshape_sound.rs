@@ -1,5 +1,5 @@
-//! `latmon rrd tune` with `DS:`, `DEL:`, `RRA:`, `DELRRA:` and `RRA#` where `rrdtool tune` leaves a file that nobody could
-//! mean, crashes, or takes words for what they are not.
+//! `latmon rrd tune` with `DS:`, `DEL:`, `RRA:`, `DELRRA:` and `RRA#` where `rrdtool tune` leaves a file that nobody
+//! could mean, crashes, or takes words for what they are not.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod support {
@@ -145,8 +145,8 @@ fn an_added_archive_goes_on_as_if_it_had_been_there() {
     }
 }
 
-/// Where the open row is not empty, nothing in it is unknown and there is one data source, the original gets it right: what
-/// is collected, the newest row, the last value before the open row.
+/// Where the open row is not empty, nothing in it is unknown and there is one data source, the original gets it right:
+/// what is collected, the newest row, the last value before the open row.
 #[test]
 fn the_open_row_of_an_added_archive_is_rrdtools_where_that_is_right() {
     let folder = tempfile::tempdir().unwrap();
@@ -271,8 +271,8 @@ fn damaged_files_are_refused_or_stay_readable() {
     assert!(done > cases(500) / 3, "{done}");
 }
 
-/// The new file is the old one's owner's, has its mode, and is where a link leads that is tuned. There it is of whoever ran
-/// it, and in the place of the link.
+/// The new file is the old one's owner's, has its mode, and is where a link leads that is tuned. There it is of whoever
+/// ran it, and in the place of the link.
 #[test]
 fn owner_mode_and_link_stay() {
     let folder = tempfile::tempdir().unwrap();

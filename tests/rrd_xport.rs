@@ -1,8 +1,9 @@
-//! `latmon rrd xport` against `rrdtool xport`: the same files and the same words, the same output, errors and exit status.
+//! `latmon rrd xport` against `rrdtool xport`: the same files and the same words, the same output, errors and exit
+//! status.
 //!
-//! The original reads beside its rows where a series does not cover what is exported, and prints what it finds there. So
-//! random commands have series of two kinds: those with the span of the export, and wide ones, which alone are shifted
-//! or looked at through windows. What we print in such places is a case of its own.
+//! The original reads beside its rows where a series does not cover what is exported, and prints what it finds there.
+//! So random commands have series of two kinds: those with the span of the export, and wide ones, which alone are
+//! shifted or looked at through windows. What we print in such places is a case of its own.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod support {
@@ -250,8 +251,8 @@ const WITH_SPAN: &str = r"
     DEF:a=f.rrd:b:AVERAGE VDEF:v=a,STDEV VDEF:w=a,LSLINT VDEF:x=a,TOTAL CDEF:c=a,v,+,w,/,x,- XPORT:c
 ";
 
-/// Beside its rows a series is unknown: the original prints what it finds in memory there, or crashes. It also crashes at
-/// what is an error here, or takes all memory and time.
+/// Beside its rows a series is unknown: the original prints what it finds in memory there, or crashes. It also crashes
+/// at what is an error here, or takes all memory and time.
 #[test]
 fn where_the_original_reads_beside_its_rows_there_is_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! An archive in another shape, with all of its history: another step, other pings of a round, other archives.
 //!
-//! Where the pings differ, every row of the file is first written anew with the other number of ranks, in memory; what that
-//! makes is resampled into a new file beside the old one, the finest rows first, and what is unknown stays unknown: an
-//! outage must not be filled in from the mean of the hours around it. The old file gets another name before the new one
-//! takes its place, so that at every moment the file is there, the whole old or the whole new one.
+//! Where the pings differ, every row of the file is first written anew with the other number of ranks, in memory; what
+//! that makes is resampled into a new file beside the old one, the finest rows first, and what is unknown stays
+//! unknown: an outage must not be filled in from the mean of the hours around it. The old file gets another name before
+//! the new one takes its place, so that at every moment the file is there, the whole old or the whole new one.
 
 mod error;
 
@@ -74,12 +74,12 @@ pub enum Converted {
 /// Pings of a round where the old file tells none.
 const PINGS: u16 = 20;
 
-/// The old file stays locked for so long after it has lost its name. Whoever opened it just before finds it locked, and does
-/// not write where nobody reads.
+/// The old file stays locked for so long after it has lost its name. Whoever opened it just before finds it locked, and
+/// does not write where nobody reads.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// Converts an archive. `progress` is told how many bytes of how many are written. The file is locked until its name is the
-/// new one's, so that no update is lost.
+/// Converts an archive. `progress` is told how many bytes of how many are written. The file is locked until its name is
+/// the new one's, so that no update is lost.
 pub fn convert(
     file: &Path,
     shape: &Shape,
@@ -244,8 +244,8 @@ impl Reshape {
     }
 }
 
-/// Spreads the known round trips of `pings` over other ranks: so many of them are known that the share of the lost ones is
-/// as near as can be, each is the nearest rank of the old ones, and the lost ones lie at both ends.
+/// Spreads the known round trips of `pings` over other ranks: so many of them are known that the share of the lost ones
+/// is as near as can be, each is the nearest rank of the old ones, and the lost ones lie at both ends.
 fn map_ranks(mut known: Vec<f64>, pings: usize, ranks: &mut [f64]) {
     if known.is_empty() {
         return;
@@ -283,8 +283,14 @@ fn as_they_are(old: &Rrd<&[u8]>, step: Step, file: &Path) -> Result<Vec<ArchiveD
 }
 
 fn listed(texts: &[String], step: Step) -> Result<Vec<ArchiveDef>, ConvertError> {
+    /// Function, xff, steps, rows; those of forecasts, which are not made here, are others.
+    const FIELDS: usize = 4;
     let parse = |text: &String| {
         let text = text.trim();
+        let fields = text.strip_prefix("RRA:").unwrap_or(text).split(':').count();
+        if fields != FIELDS {
+            return Err(ConvertError::NotListed { text: text.to_owned() });
+        }
         let whole = if text.starts_with("RRA:") { text.to_owned() } else { format!("RRA:{text}") };
         let archive = ArchiveDef::parse(&whole, step).map_err(|source| ConvertError::Listed {
             text: text.to_owned(),
@@ -304,8 +310,8 @@ fn fault_of(file: &Path, fault: rrd::Fault) -> rrd::Error {
     rrd::Error::Fault { path: file.to_owned(), fault }
 }
 
-/// The lock on the data folder that the file lies in, in whatever depth; none where there has never been a monitor. What a
-/// monitor that crashed left in its journal is brought into the archives first: it would not know the new file.
+/// The lock on the data folder that the file lies in, in whatever depth; none where there has never been a monitor.
+/// What a monitor that crashed left in its journal is brought into the archives first: it would not know the new file.
 fn lock_above(file: &Path) -> Result<Option<Lock>, ConvertError> {
     let Some(dir) = file.ancestors().skip(1).find(|dir| Lock::is_in(dir)) else { return Ok(None) };
     let lock = Lock::take(dir).map_err(|error| match error {
@@ -324,7 +330,8 @@ fn before(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// A file that is kept there already is not replaced; a second name of the file itself is what a killed conversion left.
+/// A file that is kept there already is not replaced; a second name of the file itself is what a killed conversion
+/// left.
 fn check_before(file: &Path, before: &Path) -> Result<(), ConvertError> {
     if before.symlink_metadata().is_err() || is_second_name(file, before) {
         return Ok(());

@@ -1,10 +1,10 @@
 //! The data folder: what its files are called, and that one monitor at a time records in it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::lock::{NotHeld, hold};
 
 /// Where the archive of the target called `name` lies below the data folder: its `/` make folders, as SmokePing's do.
 pub fn file_name(name: &str) -> PathBuf {
@@ -71,28 +71,10 @@ impl Lock {
     pub(super) fn take(dir: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Folder { dir: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(failed)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(dir.join(Self::NAME))
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // What the other one wrote is told where it can be read; the lock alone decides.
-                let _ = file.take(20).read_to_string(&mut text);
-                return Err(Error::Taken { dir: dir.to_owned(), pid: text.trim().parse().ok() });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-        let pid = format!("{}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(pid.as_bytes()))
-            .map_err(failed)?;
+        let file = hold(&dir.join(Self::NAME)).map_err(|error| match error {
+            NotHeld::Taken(pid) => Error::Taken { dir: dir.to_owned(), pid },
+            NotHeld::System(source) => failed(source),
+        })?;
         Ok(Self { _file: file })
     }
 }

@@ -1,17 +1,17 @@
 //! A write-ahead journal of updates: what an update makes of an archive is on the disk before the archive changes.
 //!
 //! Archives are never synced by an update, and a kernel may write what changed in any order. So a group of updates is
-//! computed under the archives' locks without touching them ([`rrd::Prepared`]), written to the journal as after-images,
-//! synced once, then stored and acknowledged. After a crash [`Journal::open`] stores the after-images again: of archives
-//! that only latmon writes, no acknowledged update is lost and none is there by half.
+//! computed under the archives' locks without touching them ([`rrd::Prepared`]), written to the journal as
+//! after-images, synced once, then stored and acknowledged. After a crash [`Journal::open`] stores the after-images
+//! again: of archives that only latmon writes, no acknowledged update is lost and none is there by half.
 //!
 //! The journal holds every update since its last cut. When it is long enough, or is closed, the file systems of its
 //! archives are synced and it is cut.
 //!
-//! A record tells an archive's last update before and after. Those of one archive make a chain, and are stored again only
-//! where the archive's last update is one of the chain's: where another program has written it since, it stays as it is.
-//! Of an archive that the journal does not know yet, or that another program has written since its last record, the file
-//! system is synced before the next record: what a chain builds upon must be on the disk.
+//! A record tells an archive's last update before and after. Those of one archive make a chain, and are stored again
+//! only where the archive's last update is one of the chain's: where another program has written it since, it stays as
+//! it is. Of an archive that the journal does not know yet, or that another program has written since its last record,
+//! the file system is synced before the next record: what a chain builds upon must be on the disk.
 
 mod disk;
 mod protocol;
@@ -131,8 +131,8 @@ struct Member<'a> {
 }
 
 impl Journal {
-    /// Takes the folder, which is made where it is missing, and brings the archives up to date with what the journal of a
-    /// process that crashed has for them.
+    /// Takes the folder, which is made where it is missing, and brings the archives up to date with what the journal of
+    /// a process that crashed has for them.
     pub fn open(folder: &Path) -> Result<(Self, Recovered), Error> {
         let mut folder = Folder::take(folder)?;
         let recovered = replay::recover(&mut folder)?;
@@ -149,8 +149,8 @@ impl Journal {
         Ok((journal, recovered))
     }
 
-    /// Syncs the file systems of these archives, each once. Without it the first group of archives does so, while it holds
-    /// their locks; and a busy disk takes seconds.
+    /// Syncs the file systems of these archives, each once. Without it the first group of archives does so, while it
+    /// holds their locks; and a busy disk takes seconds.
     pub fn settle<'a>(&mut self, archives: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
         let mut settled = BTreeSet::new();
         for path in archives {
@@ -163,8 +163,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Stores updates so that none is lost or there by half. Each is acknowledged, or refused and not stored, at its place
-    /// in the answer. The archives' locks are given back.
+    /// Stores updates so that none is lost or there by half. Each is acknowledged, or refused and not stored, at its
+    /// place in the answer. The archives' locks are given back.
     pub fn commit<'a>(&mut self, group: impl IntoIterator<Item = Prepared<'a>>) -> Vec<Result<(), Error>> {
         let mut group: Vec<Member<'_>> = group.into_iter().map(Member::new).collect();
         for operation in self.plan(&mut group) {

@@ -1,19 +1,23 @@
 //! Rounds into round robin archives, and archives into histories: the one place that knows both.
 //!
 //! A target's archive is `DATA_DIR/NAME.rrd`, with the data sources of SmokePing (see `layout`), so that its pages and
-//! every rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a row *is*
-//! a round. What is stored goes through the [`journal`] in `DATA_DIR/journal`, so that no crash loses or tears it.
+//! every rrdtool user can read it. Rounds lie on step boundaries and are stamped with the boundary that ends them: a
+//! row *is* a round. What is stored goes through the [`journal`] in `DATA_DIR/journal`, so that no crash loses or tears
+//! it.
 
 mod convert;
 mod folder;
 mod history;
 pub mod journal;
 mod layout;
+mod lock;
 mod turn;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nix::errno::Errno;
 
 use crate::round::{Round, Target};
 use crate::rrd;
@@ -172,12 +176,27 @@ pub enum Error {
 /// The engine speaks as rrdtool does, which does not always name the file.
 fn in_words(file: &Path, source: &rrd::Error) -> String {
     let text = source.to_string();
+    let name = file.display();
     match source {
+        rrd::Error::Fault { fault: rrd::Fault::EndsIn(rrd::Section::StatHead), .. } => {
+            format!("{name} is no archive: it is too short to be one")
+        }
+        // What cannot be mapped at all.
+        rrd::Error::System { operation: rrd::Operation::Map, errno, .. }
+            if *errno == Errno::EINVAL as i32 =>
+        {
+            format!("{name} is no archive: it is empty")
+        }
+        rrd::Error::System { operation: rrd::Operation::Map, errno, .. }
+            if *errno == Errno::ENODEV as i32 =>
+        {
+            format!("{name} is no archive: it is a folder or a device")
+        }
         rrd::Error::Temporary { errno, .. } | rrd::Error::Rename { errno, .. } => {
-            format!("{} cannot be made: {}", file.display(), std::io::Error::from_raw_os_error(*errno))
+            format!("{name} cannot be made: {}", std::io::Error::from_raw_os_error(*errno))
         }
         _ if text.contains(&*file.to_string_lossy()) => text,
-        _ => format!("{}: {text}", file.display()),
+        _ => format!("{name}: {text}"),
     }
 }
 
@@ -244,9 +263,9 @@ struct Entry {
 
 impl Archives {
     /// Locks the data folder, brings the archives up to date with what a run that crashed has left in the journal, and
-    /// opens every target's archive; one that is missing is made, to begin at the boundary before `now`. An archive that
-    /// cannot be opened fails the whole only where its settings contradict it, or where no other can be opened either;
-    /// else its rounds are missed and [`Archives::record`] says why.
+    /// opens every target's archive; one that is missing is made, to begin at the boundary before `now`. An archive
+    /// that cannot be opened fails the whole only where its settings contradict it, or where no other can be opened
+    /// either; else its rounds are missed and [`Archives::record`] says why.
     pub fn open(settings: &Settings, now: UnixTime) -> Result<Self, Error> {
         let lock = Lock::take(&settings.data_dir)?;
         let (mut journal, recovered) = Journal::open(&folder::journal(&settings.data_dir))?;
@@ -341,7 +360,8 @@ impl Archives {
 }
 
 impl Entry {
-    /// The open archive and its file; one that failed before is opened anew: it may have been put back, or made room for.
+    /// The open archive and its file; one that failed before is opened anew: it may have been put back, or made room
+    /// for.
     fn take_open(&mut self, files: &mut rrd::Set, now: UnixTime) -> Result<(Open, rrd::File), Error> {
         let open = match self.open.take() {
             Some(open) => open,

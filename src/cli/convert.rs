@@ -21,7 +21,8 @@ pub(super) struct Args {
     /// The pings of a round [default: as they are]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pings: Option<u16>,
-    /// The rows it keeps: default, or a list as rrdtool has it, as AVERAGE:0.5:1m:10d,MAX:0.5:1h:1y [default: as they are]
+    /// The rows it keeps: default, or a list as rrdtool has it, as AVERAGE:0.5:1m:10d,MAX:0.5:1h:1y [default: as they
+    /// are]
     #[arg(long, value_name = "LIST")]
     archives: Option<String>,
     /// Take this data source of an older script's archive as the median
@@ -76,7 +77,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 
 fn failure(error: ConvertError) -> Failure {
     match error {
-        ConvertError::Listed { .. }
+        ConvertError::NotListed { .. }
+        | ConvertError::Listed { .. }
         | ConvertError::NoDataSource { .. }
         | ConvertError::NeedsMedian { .. } => Failure::usage(error),
         error => Failure::failed(error),

@@ -15,7 +15,7 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     }
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
-        Err(error) => return explain(&error).into(),
+        Err(error) => return explain(&error, arguments).into(),
     };
     let done = match command {
         Command::Run(args) => run::run(&args),
@@ -135,7 +135,7 @@ fn rrd_verb(arguments: &[OsString]) -> ExitCode {
 }
 
 /// Prints help and version as clap has them, and its errors as one line.
-fn explain(error: &clap::Error) -> Exit {
+fn explain(error: &clap::Error, arguments: &[OsString]) -> Exit {
     let text = error.render().to_string();
     if !error.use_stderr() {
         return output::print(&text);
@@ -146,6 +146,12 @@ fn explain(error: &clap::Error) -> Exit {
     }
     let told: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     let told = told.join(" ");
-    output::error_line(&format!("{}: see latmon --help", told.strip_prefix("error: ").unwrap_or(&told)));
+    let told = told.strip_prefix("error: ").unwrap_or(&told);
+    let subcommand = arguments.get(1).and_then(|word| word.to_str());
+    let of = match subcommand.and_then(|word| Cli::command().find_subcommand(word).map(|_| word)) {
+        Some(subcommand) => format!(" {subcommand}"),
+        None => String::new(),
+    };
+    output::error_line(&format!("{told}: see latmon{of} --help"));
     Exit::Usage
 }

@@ -15,11 +15,12 @@ use std::os::unix::ffi::OsStrExt;
 use latmon::archive::journal;
 use latmon::rrd;
 
-/// Runs a verb, or those that the standard input has, and returns the exit code: 0, or 1 after an error that was told on
-/// `err`, or 2 where the folder of the pipe mode cannot be entered.
+/// Runs a verb, or those that the standard input has, and returns the exit code: 0, or 1 after an error that was told
+/// on `err`, or 2 where the folder of the pipe mode cannot be entered.
 pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write) -> u8 {
     let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
     let outcome = match args[..] {
+        [b"--journal", b"", ..] => Err(Error::Usage("--journal needs the name of a folder")),
         [b"--journal", folder, ref rest @ ..] => journaled::run(folder, rest, out),
         [b"-"] => pipe::serve(io::stdin().lock(), out),
         [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(io::stdin().lock(), out)),
@@ -41,12 +42,12 @@ pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write)
 
 fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let Some((verb, args)) = args.split_first() else {
-        return print_usage(USAGES.iter().map(|(_, usage)| *usage), out);
+        return print_usage(&USAGES, out);
     };
     match (*verb, usage_of(verb), args) {
         (b"help" | b"-h" | b"--help", ..) => return help(args, out),
         (b"version" | b"-v" | b"--version", ..) => return writeln!(out, "{VERSION}").map_err(Error::Output),
-        (_, Some(usage), []) => return print_usage([usage].into_iter(), out),
+        (_, Some(usage), []) => return print_usage(&[usage], out),
         _ => {}
     }
     match *verb {
@@ -63,6 +64,7 @@ fn dispatch(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         b"tune" => tune::tune(args),
         b"resize" => tune::resize(args),
         b"xport" => xport::xport(args, out),
+        _ if verb.starts_with(b"--journal") => Err(Error::Usage(JOURNAL_MISPLACED)),
         b"graph" | b"graphv" | b"list" | b"flushcached" => Err(Error::NotYet(lossy(verb))),
         _ => Err(Error::UnknownVerb(lossy(verb))),
     }
@@ -80,53 +82,58 @@ fn minus_one(outcome: Result<(), Error>, out: &mut impl Write) -> Result<(), Err
 fn help(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     writeln!(out, "{VERSION}\n").map_err(Error::Output)?;
     match args.first().and_then(|verb| usage_of(verb)) {
-        Some(usage) => print_usage([usage].into_iter(), out),
-        None => print_usage(USAGES.iter().map(|(_, usage)| *usage), out),
+        Some(usage) => print_usage(&[usage], out),
+        None => print_usage(&USAGES, out),
     }
 }
 
 fn usage_of(verb: &[u8]) -> Option<&'static str> {
-    USAGES.iter().find(|(name, _)| name.as_bytes() == verb).map(|(_, usage)| *usage)
+    USAGES.into_iter().find(|usage| usage.split(' ').next().is_some_and(|name| name.as_bytes() == verb))
 }
 
-fn print_usage(mut usages: impl Iterator<Item = &'static str>, out: &mut impl Write) -> Result<(), Error> {
-    usages.try_for_each(|usage| writeln!(out, "Usage: latmon rrd {usage}")).map_err(Error::Output)
+fn print_usage(usages: &[&str], out: &mut impl Write) -> Result<(), Error> {
+    const INDENT: &str = "\n                      ";
+    usages
+        .iter()
+        .try_for_each(|usage| writeln!(out, "Usage: latmon rrd {}", usage.replace('\n', INDENT)))
+        .map_err(Error::Output)
 }
 
 /// Callers look for the name and for a version, which they read as a number: 1.7 is what is answered here.
 const VERSION: &str =
     concat!("RRDtool 1.7.2  as latmon ", env!("CARGO_PKG_VERSION"), " answers in its place: latmon rrd");
 
-const USAGES: [(&str, &str); 16] = [
-    (
-        "create",
-        "create FILE [-b START] [-s STEP] [-t TEMPLATE] [-r SOURCE].. [-O] DS:name[=source-name[index]]:TYPE:heartbeat:min:max .. RRA:CF:xff:steps:rows ..",
-    ),
-    ("update", "update FILE [-t name:name:..] [-s] TIME|N:value[:value..] | AT-TIME@value[:value..] .."),
-    ("updatev", "updatev FILE [-t name:name:..] [-s] TIME|N:value[:value..] .."),
-    ("fetch", "fetch FILE CF [-s START] [-e END] [-r RESOLUTION] [-a]"),
-    ("info", "info FILE"),
-    ("last", "last FILE"),
-    ("lastupdate", "lastupdate FILE"),
-    ("first", "first FILE [--rraindex N]"),
-    ("dump", "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]"),
-    ("restore", "restore IN.xml|- OUT.rrd [-r] [-f]"),
-    (
-        "tune",
-        "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE] [-r name:new-name] [-p|-n DELTA] \
-         [-w WINDOW] [-f THRESHOLD] [-x ALPHA] [-y BETA] [-z|-v GAMMA] [-s|-S SHARE] [-b name] [-t STEP] [DEL:name] \
-         [DS:..] [DELRRA:n] [RRA:..] [RRA#n:+|-|=ROWS] ..",
-    ),
-    ("resize", "resize FILE n GROW|SHRINK ROWS  (makes ./resize.rrd)"),
-    (
-        "xport",
-        "xport [-s START] [-e END] [-m ROWS] [--step SECONDS] [--enumds] [--json] [-t] \
-         DEF:vname=FILE:ds:CF[:step=..][:start=..][:end=..][:reduce=CF] .. \
-         CDEF:vname=rpn .. VDEF:vname=rpn .. SHIFT:vname:offset .. XPORT:vname[:legend] ..",
-    ),
-    ("help", "help [VERB]"),
-    ("version", "version"),
-    ("-", "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)"),
+const JOURNAL_MISPLACED: &str =
+    "--journal stands once, in front of the verb: latmon rrd --journal FOLDER VERB ..";
+
+/// How each verb is written: its name first, and a line's end where a terminal is too narrow.
+const USAGES: [&str; 17] = [
+    "create FILE [-b START] [-s STEP] [-t TEMPLATE] [-r SOURCE].. [-O]\n\
+     DS:name[=source-name[index]]:TYPE:heartbeat:min:max ..\n\
+     RRA:CF:xff:steps:rows ..",
+    "update FILE [-t name:name:..] [-s]\n\
+     TIME|N:value[:value..] | AT-TIME@value[:value..] ..",
+    "updatev FILE [-t name:name:..] [-s] TIME|N:value[:value..] ..",
+    "fetch FILE CF [-s START] [-e END] [-r RESOLUTION] [-a]",
+    "info FILE",
+    "last FILE",
+    "lastupdate FILE",
+    "first FILE [--rraindex N]",
+    "dump FILE [OUT.xml] [-h none|xsd|dtd] [-n]",
+    "restore IN.xml|- OUT.rrd [-r] [-f]",
+    "tune FILE [-h name:heartbeat] [-i name:min] [-a name:max] [-d name:TYPE]\n\
+     [-r name:new-name] [-p|-n DELTA] [-w WINDOW] [-f THRESHOLD] [-x ALPHA]\n\
+     [-y BETA] [-z|-v GAMMA] [-s|-S SHARE] [-b name] [-t STEP]\n\
+     [DEL:name] [DS:..] [DELRRA:n] [RRA:..] [RRA#n:+|-|=ROWS] ..",
+    "resize FILE n GROW|SHRINK ROWS  (makes ./resize.rrd)",
+    "xport [-s START] [-e END] [-m ROWS] [--step SECONDS] [--enumds] [--json] [-t]\n\
+     DEF:vname=FILE:ds:CF[:step=..][:start=..][:end=..][:reduce=CF] ..\n\
+     CDEF:vname=rpn .. VDEF:vname=rpn .. SHIFT:vname:offset ..\n\
+     XPORT:vname[:legend] ..",
+    "help [VERB]",
+    "version",
+    "- [FOLDER]  (a command per line; there also quit, cd, pwd, mkdir, ls)",
+    "--journal FOLDER VERB|- ..  (no crash loses or tears what update answered)",
 ];
 
 /// Why a verb failed, in rrdtool's words.
@@ -136,8 +143,8 @@ enum Error {
     UnknownVerb(String),
     #[error("'{0}' is not in latmon yet")]
     NotYet(String),
-    #[error("option '{0}' is not in latmon yet")]
-    OptionNotYet(&'static str),
+    #[error("option 'daemon' is not in latmon yet")]
+    Daemon,
     #[error(transparent)]
     Option(#[from] options::Error),
     #[error(transparent)]

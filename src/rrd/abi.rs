@@ -1,5 +1,5 @@
-//! Archives made on 32-bit machines, which rrdtool on others cannot read: the file is an image of C structs, and those are
-//! laid out otherwise there.
+//! Archives made on 32-bit machines, which rrdtool on others cannot read: the file is an image of C structs, and those
+//! are laid out otherwise there.
 //!
 //! | | x86-64, arm64 | i386 | armhf | armhf, 64-bit times |
 //! |---|---|---|---|---|
@@ -13,8 +13,8 @@
 use crate::rrd::def::Cf;
 use crate::rrd::file::{archive_def, check};
 use crate::rrd::layout::{
-    COOKIE, FLOAT_COOKIE, Layout, MICROSECONDS_SINCE, NAME_LEN, WORD, bytes_at, cdp_prep, ds_def, f64_at,
-    i64_at, live_head, pdp_prep, put, put_f64, rra_def, stat_head, u64_at,
+    COOKIE, FLOAT_COOKIE, Layout, MICROSECONDS_SINCE, NAME_LEN, WORD, WORDS, bytes_at, cdp_prep, ds_def,
+    f64_at, i64_at, live_head, pdp_prep, put, put_f64, rra_def, stat_head, u64_at,
 };
 
 /// The bytes that the archive would have here; `None` where it is none of a 32-bit machine.
@@ -47,9 +47,6 @@ const ABIS: [Abi; 3] = [
 
 /// A count, a row's number, seconds.
 const COUNT: usize = 4;
-
-/// Words of parameters or scratch.
-const WORDS: usize = 10 * WORD;
 
 /// Of ten words, which are counts; the others are numbers.
 type Counts = &'static [usize];

@@ -39,9 +39,9 @@ pub enum Overwrite {
 /// Makes a new archive, all of whose rows are unknown.
 ///
 /// It grows beside `path` under another name and is renamed when it is whole, so that nobody ever sees half of it. Its
-/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk; and it is on the disk before it has
-/// its name, so that a power cut does not leave it empty. Its mode is 0644; a file that it replaces leaves it mode and, where
-/// the system lets it, owner.
+/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk; and it is on the disk before
+/// it has its name, so that a power cut does not leave it empty. Its mode is 0644; a file that it replaces leaves it
+/// mode and, where the system lets it, owner.
 pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Result<(), Error> {
     create_from(path, definition, Inheritance::default(), overwrite, |_, _| {})
 }
@@ -314,8 +314,8 @@ pub(super) fn random() -> u64 {
 }
 
 fn allocate(file: &File, len: u64) -> io::Result<()> {
-    // Asked for more than there is, a file system can take all that is left before it says so, and for that moment nobody
-    // else has any.
+    // Asked for more than there is, a file system can take all that is left before it says so, and for that moment
+    // nobody else has any.
     if let Ok(free) = fstatvfs(file)
         && len > free.blocks_free().saturating_mul(free.fragment_size())
     {

@@ -374,8 +374,8 @@ fn parse_ds_arguments(text: &str) -> Result<(u64, f64, f64), DefinitionError> {
 }
 
 impl ArchiveDef {
-    /// Reads `RRA:AVERAGE:0.5:1:14400`, for a file of that step: steps and rows may be durations (`RRA:MAX:0.5:1h:30d`).
-    /// Empty fields are skipped, as the original does.
+    /// Reads `RRA:AVERAGE:0.5:1:14400`, for a file of that step: steps and rows may be durations
+    /// (`RRA:MAX:0.5:1h:30d`). Empty fields are skipped, as the original does.
     pub fn parse(text: &str, step: Step) -> Result<Self, DefinitionError> {
         Self::parse_scaled(text, u64::from(step.secs()))
     }

@@ -17,8 +17,8 @@ pub struct Fetched<'a, B> {
 }
 
 impl<B: AsRef<[u8]>> Rrd<B> {
-    /// The rows from `start` to `end` of the archive that has the function `cf` and covers `start` with the step nearest
-    /// to `resolution` seconds; where none covers it, of the one that reaches farthest back.
+    /// The rows from `start` to `end` of the archive that has the function `cf` and covers `start` with the step
+    /// nearest to `resolution` seconds; where none covers it, of the one that reaches farthest back.
     ///
     /// Of data that is not consolidated yet (one data point per row) every function is the same, so `cf` may also be
     /// answered from such an archive of another function. As in the original there is always a row behind `end`, which

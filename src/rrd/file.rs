@@ -137,8 +137,8 @@ impl<B: AsRef<[u8]>> Rrd<B> {
         rows.chunks_exact(self.layout.row_len()).take(self.archive(rra).rows as usize).map(Row::Known)
     }
 
-    /// Stores the values of one row of an archive, counted as in the file; where there is no such row, or it has another
-    /// number of values, nothing.
+    /// Stores the values of one row of an archive, counted as in the file; where there is no such row, or it has
+    /// another number of values, nothing.
     pub fn set_row(&mut self, rra: usize, row: u64, values: &[f64])
     where
         B: AsMut<[u8]>,

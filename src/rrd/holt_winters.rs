@@ -1,8 +1,8 @@
-//! Forecasts after Holt and Winters: what archives of these functions make of a primary data point, and the smoothing of
-//! their seasons.
+//! Forecasts after Holt and Winters: what archives of these functions make of a primary data point, and the smoothing
+//! of their seasons.
 //!
-//! Every archive keeps its state in its open data points: the value now, and the one before the last step. Of an archive
-//! that stands before it in the file, which has taken the step already, an archive uses the one before.
+//! Every archive keeps its state in its open data points: the value now, and the one before the last step. Of an
+//! archive that stands before it in the file, which has taken the step already, an archive uses the one before.
 
 use crate::rrd::def::{ArchiveDef, Cf, Forecast};
 use crate::rrd::layout::{Layout, WORD, f64_at, put, put_f64, u64_at};
@@ -283,9 +283,9 @@ impl Forecasts<'_> {
     }
 }
 
-/// Smooths a season's rows in place: each becomes the mean of those around it, the season being a circle. SEASONAL is then
-/// brought back to a mean of nothing (0, or 1 where it is a factor), which is returned per data source: it belongs to the
-/// intercept. Nothing happens while any of it is unknown.
+/// Smooths a season's rows in place: each becomes the mean of those around it, the season being a circle. SEASONAL is
+/// then brought back to a mean of nothing (0, or 1 where it is a factor), which is returned per data source: it belongs
+/// to the intercept. Nothing happens while any of it is unknown.
 pub(super) fn smooth(rows: &mut [u8], ds_count: usize, window: f64, mean_of: Option<Cf>) -> Option<Vec<f64>> {
     let count = rows.len() / (ds_count * WORD);
     let half = (window / 2.0 * count as f64).floor();

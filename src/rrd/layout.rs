@@ -10,6 +10,8 @@ pub(super) const FLOAT_COOKIE: [u8; 8] = [0x2f, 0x25, 0xc0, 0xc7, 0x43, 0x2b, 0x
 pub(super) const HIGHEST_VERSION: u32 = 5;
 /// From this version on the last update has microseconds.
 pub(super) const MICROSECONDS_SINCE: u32 = 3;
+/// From this version on a season's own smoothing window is followed.
+pub(super) const OWN_WINDOW_SINCE: u32 = 4;
 /// A name of a data source, a type or a function: this many bytes with its NUL.
 pub(super) const NAME_LEN: usize = 20;
 /// The text of the last reading, with its NUL.
@@ -17,7 +19,9 @@ pub(super) const LAST_DS_LEN: usize = 30;
 /// A value, a counter, a parameter.
 pub(super) const WORD: usize = 8;
 /// Ten words of parameters or scratch.
-const WORDS: usize = 10 * WORD;
+pub(super) const WORDS: usize = 10 * WORD;
+/// The longest window of a FAILURES archive: its violations lie in the scratch, a byte each.
+pub(super) const LONGEST_WINDOW: u64 = 28;
 
 /// The static head.
 pub(super) mod stat_head {

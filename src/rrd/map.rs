@@ -278,8 +278,9 @@ impl File {
     fn let_go(&mut self) {
         if self.held.take().is_some() {
             if std::mem::take(&mut self.written) {
-                // The kernel notes the time of the first write to a page, and of the next only after it went to the disk;
-                // who copies changed files goes by that time. Where it cannot be set, the update is there all the same.
+                // The kernel notes the time of the first write to a page, and of the next only after it went to the
+                // disk; who copies changed files goes by that time. Where it cannot be set, the update is there all the
+                // same.
                 let _ = futimens(&self.place.file, &TimeSpec::UTIME_OMIT, &TimeSpec::UTIME_NOW);
             }
             drop(Lock::of_holder(&self.place.file));

@@ -1,28 +1,45 @@
 //! Round robin archives, byte for byte as rrdtool 1.7.2 writes them on x86-64.
 //!
-//! An archive file never grows. Its data sources are sampled; the samples become one *primary data point* (PDP) per
+//! An archive file never grows. Its *data sources* are sampled; the samples become one *primary data point* (PDP) per
 //! step, and each *round robin archive* (RRA) consolidates a number of those into a row and overwrites its oldest row
 //! with it.
 //!
+//! # The format
+//!
 //! ```text
-//! stat_head | ds_def x D | rra_def x R | live_head | pdp_prep x D | cdp_prep x R*D | rra_ptr x R | rows
-//! ---------- written by create --------| ------------ written by every update --------------------------
+//! part       each   how often  what
+//! stat_head   128   1          magic numbers, version, the counts D and R, the step
+//! ds_def      120   D          a data source's name, type, heartbeat and limits, or its expression
+//! rra_def     120   R          an archive's function, rows, steps per row, xff; what a forecast is set to
+//! live_head    16   1          the last update: seconds and, since version 3, microseconds (8 bytes before)
+//! pdp_prep    112   D          the last reading, and the open primary data point
+//! cdp_prep     80   D per RRA  the open consolidated data points; the state of forecasts
+//! rra_ptr       8   R          which row was written last
+//! rows        8*D   per RRA    one `f64` per data source
 //! ```
-//! `stat_head` has the magic numbers, the version, the counts D and R and the step; `ds_def` a data source's name, type,
-//! heartbeat and limits; `rra_def` an archive's function, rows and steps per row; `live_head` the last update;
-//! `pdp_prep` and `cdp_prep` what is still open; `rra_ptr` which row was written last. A row is one `f64` per data
-//! source. All numbers are little-endian; unknown is a NaN with its sign bit set.
+//! What stands before `live_head` is written by `create`, and the rest by every update. All numbers are little-endian;
+//! unknown is a NaN with its sign bit set. A row ends where the time since 1970 is a multiple of its length, so its
+//! time is not stored: the newest one and the last update tell it.
 //!
-//! # The room, bottom up
+//! # The rooms, bottom up
 //!
 //! ```text
-//! error, number, layout, def     texts of errors; reading and printing numbers; offsets; definitions
-//! rpn, pdp, cdp                  the arithmetic, on small structs
-//! file                           Rrd: a checked view over bytes, any bytes
-//! abi                            files of 32-bit machines, laid out anew for the view
-//! at, reading, holt_winters      at-style times; what an update's argument says; forecasts
-//! create, update, fetch, dump, restore, tune, resize, info, xport
-//! map                            File, Set: open, lock, map; storing what an update changed
+//! error, at           what can go wrong, by topic; at-style times
+//! number, layout      reading and printing numbers; where everything stands
+//! def, rpn            definitions; expressions: the operators, and those of COMPUTE
+//! pdp, cdp            the arithmetic, on small structs
+//! file                Rrd: a checked view over bytes, any bytes
+//! reading             what an update's argument says
+//! holt_winters        forecasts
+//! abi                 files of 32-bit machines, laid out anew for the view
+//! create              new files; create/source and coverage: with the history of others
+//! update              from readings to a list of changes
+//! fetch, info, dump   rows, headers, XML
+//! restore             from XML to a file
+//! tune, resize        changes in place; tune/reshape and fill, resize: of a file made anew
+//! xport               rows of many files side by side: words -> program -> series -> cdef, vdef, window -> table
+//! map                 files on disk: region maps, sigbus guards, lock locks; File keeps one open, Set many,
+//!                     once does one thing, Prepared waits for a journal
 //! ```
 //!
 //! # Example
@@ -100,4 +117,4 @@ pub use restore::{RestoreOptions, restore, restored_image};
 pub use rpn::Rpn;
 pub use tune::Setting;
 pub use update::WrittenRow;
-pub use xport::{Def, Exported, Format, Xport, XportOptions};
+pub use xport::{Exported, Format, Xport, XportOptions};

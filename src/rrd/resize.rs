@@ -1,5 +1,5 @@
-//! An archive with more or fewer rows, in a copy of the file. Unlike `tune RRA#n:..` it fills nothing, and the rows stay
-//! in the order in which they lie.
+//! An archive with more or fewer rows, in a copy of the file. Unlike `tune RRA#n:..` it fills nothing, and the rows
+//! stay in the order in which they lie.
 
 use std::io::{self, Write};
 use std::ops::Range;

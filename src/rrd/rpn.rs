@@ -2,8 +2,8 @@
 //! COMPUTE data sources. Pure arithmetic on small values.
 //!
 //! A COMPUTE source is the restricted case: whole numbers, the data sources before it, and the operators that look at
-//! nothing but the stack. Series of rows have some more, which see time and other rows ([`SeriesOperator`]); who has rows
-//! evaluates those, and leaves the others to the same [`Stack`].
+//! nothing but the stack. Series of rows have some more, which see time and other rows ([`SeriesOperator`]); who has
+//! rows evaluates those, and leaves the others to the same [`Stack`].
 
 mod compute;
 mod operator;

@@ -12,9 +12,9 @@ use crate::rrd::error::TuneError;
 use crate::rrd::layout::{Layout, NAME_LEN, ds_def, pdp_prep, put, put_f64};
 use crate::rrd::number::{UNKNOWN, leading_integer, parse_number};
 
-/// What `rrdtool tune` changes in place. The first five are of a data source, and their argument is the source's name, a
-/// colon and the new value; the others are of the first archive that has it. What stands behind a value is ignored, as in
-/// the original.
+/// What `rrdtool tune` changes in place. The first five are of a data source, and their argument is the source's name,
+/// a colon and the new value; the others are of the first archive that has it. What stands behind a value is ignored,
+/// as in the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// Seconds between two readings after which what lies between is unknown.

@@ -1,7 +1,8 @@
 //! Rows of several archives side by side, with arithmetic on them: `xport`.
 //!
-//! The definitions are read first ([`Xport::parse`]); then every DEF is read from its archive, and the others are computed
-//! in their order ([`Xport::evaluate`]). What comes out is a table ([`Exported`]) that writes itself as XML or JSON.
+//! The definitions are read first ([`Xport::parse`]); then every DEF is read from its archive, and the others are
+//! computed in their order ([`Xport::evaluate`]). What comes out is a table ([`Exported`]) that writes itself as XML or
+//! JSON.
 
 mod cdef;
 mod program;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 use crate::rrd::def::EARLIEST;
 use crate::rrd::error::{Error, XportError};
 use crate::time::UnixTime;
-pub use program::Def;
+pub(super) use program::Def;
 use program::{Item, Offset, Program};
 use series::{MOST_ROWS, Series};
 pub use table::{Exported, Format};
@@ -86,8 +87,8 @@ impl Xport {
     ) -> Result<Exported, Error> {
         let mut work = Work::default();
         let mut values = Vec::with_capacity(self.program.items.len());
-        // As in the original, a DEF that asks for the step which another one came to, of the same file, span and functions,
-        // gets rows that were read and merged as the other's were.
+        // As in the original, a DEF that asks for the step which another one came to, of the same file, span and
+        // functions, gets rows that were read and merged as the other's were.
         let mut together: HashMap<_, &Def> = HashMap::new();
         for item in &self.program.items {
             values.push(match item {

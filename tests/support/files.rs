@@ -66,7 +66,7 @@ pub fn as_version(mut bytes: Vec<u8>, version: &str) -> Vec<u8> {
     if version.starts_with('0') {
         bytes[4..8].copy_from_slice(version.as_bytes());
     }
-    if ["0001", "0002"].contains(&version) {
+    if ["0000", "0001", "0002"].contains(&version) {
         bytes.drain(micros..micros + 8);
     }
     bytes

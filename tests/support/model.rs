@@ -2,8 +2,8 @@
 //! primary data point and every row. [`check`] makes a definition and updates of any bytes and compares what the engine
 //! has in the end. A fuzz target and a test share it.
 //!
-//! It covers whole-second stamps, the four types of data sources that count in whole numbers, and the four functions that
-//! consolidate; its rules are the format's, its arithmetic is its own.
+//! It covers whole-second stamps, the four types of data sources that count in whole numbers, and the four functions
+//! that consolidate; its rules are the format's, its arithmetic is its own.
 #![allow(dead_code, unreachable_pub)] // Each that includes it uses its part.
 
 use latmon::rrd::{self, Cf, Definition, Rrd};
@@ -256,7 +256,8 @@ impl Model {
             for (number, (engine, own)) in points.iter().zip(&source.points).enumerate() {
                 same(*engine, *own, &|| format!("data point {number} of source {index}{}", self.told));
             }
-            // Rows are made of the engine's own data points, so that they are the same to the bit where nothing is added.
+            // Rows are made of the engine's own data points, so that they are the same to the bit where nothing is
+            // added.
             let known = |value: &f64| (!value.is_nan()).then_some(Known { value: *value, size: value.abs() });
             let points: Vec<Option<Known>> = points.iter().map(known).collect();
             for (place, archive) in self.archives.iter().enumerate() {
@@ -321,8 +322,8 @@ impl Source {
         (!is_low && !is_high).then_some(rate)
     }
 
-    /// A data point that ended with an update: the mean of its known seconds. `before` is where the interval of the update
-    /// begins, in seconds since the first data point began; in it `ended` data points ended.
+    /// A data point that ended with an update: the mean of its known seconds. `before` is where the interval of the
+    /// update begins, in seconds since the first data point began; in it `ended` data points ended.
     fn point(&self, number: u64, step: u64, before: u64, interval: u64, ended: u64) -> Option<Known> {
         let (start, end) = (number * step, (number + 1) * step);
         // A data point that is closed on its own knows of no time behind it.
@@ -339,8 +340,8 @@ impl Source {
 }
 
 impl Archive {
-    /// The rows that end with one of these data points. Of more than the archive has, the first one and the last ones are
-    /// written.
+    /// The rows that end with one of these data points. Of more than the archive has, the first one and the last ones
+    /// are written.
     fn write(&mut self, points: std::ops::Range<u64>) {
         let rows: Vec<u64> = (points.start / self.steps..points.end / self.steps).collect();
         let Some((first, rest)) = rows.split_first() else { return };

@@ -1,11 +1,13 @@
-//! Ours and the real rrdtool, side by side: the same commands on copies of one file print the same texts and leave the same
-//! bytes.
+//! Ours and the real rrdtool, side by side: the same commands on copies of one file print the same texts and leave the
+//! same bytes.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its part.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 use std::path::PathBuf;
 
-use super::files::{rows_in_time_order, same_answer, same_bytes, without_last_readings};
+use super::files::{
+    rows_in_time_order, same_answer, same_bytes, without_last_readings, without_pointers, words_of,
+};
 use super::rrdtool::{Answer, Random, Rrdtool};
 
 /// Both programs, each in a folder of its own, so that the names in commands and texts are the same.
@@ -13,8 +15,8 @@ pub struct Pair {
     folder: tempfile::TempDir,
     pub ours: Rrdtool,
     pub theirs: Rrdtool,
-    /// How far a difference of infinities is off is, in the original's forecasts, a NaN of the other sign than all others;
-    /// ours knows one NaN.
+    /// How far a difference of infinities is off is, in the original's forecasts, a NaN of the other sign than all
+    /// others; ours knows one NaN.
     pub any_nan: bool,
 }
 
@@ -43,6 +45,14 @@ impl Pair {
         }
     }
 
+    /// Makes `f.rrd` on both sides, the same but for the random rows they begin at, and returns their bytes.
+    pub fn create(&mut self, definition: &[String], told: &str) -> [Vec<u8>; 2] {
+        self.ask(&words_of("create", definition), told).expect(told);
+        let [ours, theirs] = self.read("f.rrd");
+        assert!(without_pointers(&ours) == without_pointers(&theirs), "{told}: fresh files differ");
+        [ours, theirs]
+    }
+
     /// Both answers to a command, which must be the same.
     pub fn ask(&mut self, words: &[&str], told: &str) -> Answer {
         let told = Told(format!("{told}\n{}", words.join(" ")));
@@ -51,8 +61,8 @@ impl Pair {
         theirs
     }
 
-    /// Does the same to both files, which then have the same bytes. But a failing argument of the original leaves its trace
-    /// in the last readings, and one whose expression fails in all that was computed before; ours leaves none.
+    /// Does the same to both files, which then have the same bytes. But a failing argument of the original leaves its
+    /// trace in the last readings, and one whose expression fails in all that was computed before; ours leaves none.
     pub fn change(&mut self, words: &[&str], told: &str) -> Answer {
         let answer = self.ask(words, told);
         let [ours, theirs] = self.read("f.rrd");

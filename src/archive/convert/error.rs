@@ -13,7 +13,11 @@ pub enum ConvertError {
     #[error(transparent)]
     Archive(#[from] archive::Error),
     /// A monitor records in the folder of a file that is to be converted.
-    #[error("latmon{} records in {}: stop it first, then convert", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(), dir.display())]
+    #[error(
+        "latmon{} records in {}: stop it first, then convert",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        dir.display()
+    )]
     Recording {
         /// The folder.
         dir: PathBuf,
@@ -35,7 +39,10 @@ pub enum ConvertError {
         source: std::io::Error,
     },
     /// A file that is no archive of rounds, to be converted without word of what the median is.
-    #[error("{} is no archive of rounds: name the data source that is its median, --from NAME --unit ms; it has {there}", file.display())]
+    #[error(
+        "{} is no archive of rounds: name the data source that is its median, --from NAME --unit ms; it has {there}",
+        file.display()
+    )]
     NeedsMedian {
         /// The file.
         file: PathBuf,
@@ -53,7 +60,10 @@ pub enum ConvertError {
         there: String,
     },
     /// The file records something else as well.
-    #[error("{} has a data source '{name}' besides those of rounds, which would be lost: it stays as it is", file.display())]
+    #[error(
+        "{} has a data source '{name}' besides those of rounds, which would be lost: it stays as it is",
+        file.display()
+    )]
     ExtraDataSource {
         /// The file.
         file: PathBuf,
@@ -61,12 +71,23 @@ pub enum ConvertError {
         name: String,
     },
     /// The file has archives that cannot be resampled.
-    #[error("{} has a forecast ({cf}), which cannot be reshaped: say --archives default, or which to make", file.display())]
+    #[error(
+        "{} has a forecast ({cf}), which cannot be reshaped: say --archives default, or which to make",
+        file.display()
+    )]
     Forecasts {
         /// The file.
         file: PathBuf,
         /// The function.
         cf: &'static str,
+    },
+    /// An archive that was asked for is none.
+    #[error(
+        "--archives: '{text}' is no archive: write default, or FUNCTION:XFF:STEPS:ROWS as AVERAGE:0.5:1m:10d"
+    )]
+    NotListed {
+        /// As written.
+        text: String,
     },
     /// An archive that was asked for does not hold.
     #[error("--archives: '{text}' will not do with a step of {step}: {source}")]

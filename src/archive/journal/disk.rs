@@ -1,7 +1,7 @@
 //! The system calls of a journal, each with its error.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use nix::sys::time::TimeSpec;
 
 use super::Error;
 use super::record::BootId;
+use crate::archive::lock::{NotHeld, hold};
 
 /// A journal's folder, locked, and the journal in it.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ const LOCK: &str = "lock";
 impl Folder {
     /// Makes the folder where it is missing, locks it, and opens its journal.
     pub(super) fn take(dir: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(dir).map_err(failed("making", dir))?;
+        fs::create_dir_all(dir).map_err(|error| match error.kind() {
+            // Something is, but no folder.
+            io::ErrorKind::AlreadyExists => failed("making the folder", dir)(Errno::ENOTDIR.into()),
+            _ => failed("making the folder", dir)(error),
+        })?;
         let lock = lock(dir)?;
         // The working folder may be another later.
         let dir = absolute(dir)?;
@@ -164,23 +169,10 @@ fn open(path: &Path) -> Result<File, Error> {
 
 fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(LOCK);
-    let mut file = open(&path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // What the other one wrote is told where it can be read; the lock alone decides.
-            let _ = file.take(20).read_to_string(&mut text);
-            return Err(Error::Taken { folder: dir.to_owned(), pid: text.trim().parse().ok() });
-        }
-        Err(TryLockError::Error(error)) => return Err(failed("locking", &path)(error)),
-    }
-    let pid = format!("{}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(pid.as_bytes()))
-        .map_err(failed("writing", &path))?;
-    Ok(file)
+    hold(&path).map_err(|error| match error {
+        NotHeld::Taken(pid) => Error::Taken { folder: dir.to_owned(), pid },
+        NotHeld::System(error) => failed("locking", &path)(error),
+    })
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {

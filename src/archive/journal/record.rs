@@ -7,9 +7,9 @@
 //!          length of the path (4) | path | ranges to the end
 //! range    distance from the end of the range before, zigzag | length (both as varints) | bytes
 //! ```
-//! All numbers are little-endian. A checksum is keyed with the salt, which is drawn anew whenever the journal is cut, and
-//! with the checksum before it: neither what an older journal left on the disk nor what a failed write left behind can
-//! pass for the next record.
+//! All numbers are little-endian. A checksum is keyed with the salt, which is drawn anew whenever the journal is cut,
+//! and with the checksum before it: neither what an older journal left on the disk nor what a failed write left behind
+//! can pass for the next record.
 
 use std::ffi::OsStr;
 use std::hash::Hasher;

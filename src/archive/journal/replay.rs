@@ -152,8 +152,8 @@ struct Chain<'a> {
     records: Vec<Record<'a>>,
 }
 
-/// The last chain of each archive, in the order in which they were first written. What came before a break was on the disk
-/// when the chain began.
+/// The last chain of each archive, in the order in which they were first written. What came before a break was on the
+/// disk when the chain began.
 fn chains<'a>(records: &[Record<'a>]) -> Vec<Chain<'a>> {
     let mut chains: Vec<Chain<'a>> = Vec::new();
     let mut of_file: HashMap<FileId, usize> = HashMap::new();

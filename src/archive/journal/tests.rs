@@ -56,8 +56,8 @@ fn make(path: &Path, data_sources: usize) {
 #[derive(Default)]
 struct History {
     events: Vec<Event>,
-    /// Of each file: after how many events it was acknowledged to be so. Something else than an update through the journal
-    /// is `None` there.
+    /// Of each file: after how many events it was acknowledged to be so. Something else than an update through the
+    /// journal is `None` there.
     states: [Vec<(Option<usize>, Vec<u8>)>; FILES],
 }
 
@@ -90,7 +90,7 @@ impl Scene {
 
     fn update(&mut self, file: usize, prepared: &mut Prepared<'_>, random: &mut Random) {
         let arguments: Vec<String> = (0..=random.below(3)).map(|_| self.argument(file, random)).collect();
-        let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(0) };
+        let options = UpdateOptions::new(UnixTime::from_secs(0));
         prepared.update_text(&options, &arguments).unwrap();
     }
 

@@ -1,6 +1,8 @@
 //! Options as rrdtool reads them: they may stand between words, `--` ends them, long ones take `=value` or the next
 //! word, short ones can be joined.
 
+use super::lossy;
+
 /// An option that a verb knows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
@@ -136,10 +138,6 @@ fn short_options<'a>(
         break;
     }
     Ok(())
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]

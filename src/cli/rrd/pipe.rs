@@ -1,9 +1,9 @@
 //! `latmon rrd - [DIR]`: a command per line, the way Cacti, LibreNMS and many scripts drive rrdtool for hours.
 //!
-//! Each command is answered with `OK u:.. s:.. r:..` (seconds of processor time as user and as system, and of the clock,
-//! since the start) or `ERROR: text`. Commands that are already in the input's buffer are taken together: the files that
-//! they update stay locked from one to the next. Before more is waited for, the files are let go of and the answers
-//! flushed, so that who writes a command and waits is answered at once.
+//! Each command is answered with `OK u:.. s:.. r:..` (seconds of processor time as user and as system, and of the
+//! clock, since the start) or `ERROR: text`. Commands that are already in the input's buffer are taken together: the
+//! files that they update stay locked from one to the next. Before more is waited for, the files are let go of and the
+//! answers flushed, so that who writes a command and waits is answered at once.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};

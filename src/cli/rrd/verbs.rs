@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use latmon::rrd::{
     self, Access, Cf, EARLIEST, FetchError, Header, Overwrite, RestoreOptions, UpdateOptions, Written, at,
-    number::{Printf, PrintfNaN, parse_count},
+    number::{Printf, PrintfNaN, leading_integer, parse_count},
 };
 use latmon::time::UnixTime;
 
@@ -69,7 +69,7 @@ pub(super) fn typed_updatev<'a>(args: &[&'a [u8]]) -> Result<TypedUpdate<'a>, Er
 }
 
 fn update_arguments<'a>(parsed: Parsed<'a>) -> Result<TypedUpdate<'a>, Error> {
-    let mut update = UpdateOptions { template: None, skip_past: false, now: now() };
+    let mut update = UpdateOptions::new(now());
     for option in parsed.options {
         let Typed { long, value } = option?;
         match long {
@@ -214,7 +214,7 @@ pub(super) fn first(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     for option in parsed.options {
         let Typed { long, value } = option?;
         match long {
-            "rraindex" => index = leading_number(value),
+            "rraindex" => index = leading_integer(value).unwrap_or_default(),
             _ => refuse_daemon(value)?,
         }
     }
@@ -226,21 +226,6 @@ pub(super) fn first(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let first = usize::try_from(index).map_err(|_| FetchError::Index).and_then(|index| view.first(index))?;
     view.finish()?;
     writeln!(out, "{}", first.secs()).map_err(Error::Output)
-}
-
-/// As C's `atol`: what is no number is 0.
-pub(super) fn leading_number(text: &[u8]) -> i64 {
-    let text = text.trim_ascii_start();
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    let number = digits
-        .iter()
-        .take_while(|b| b.is_ascii_digit())
-        .fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
-    if negative { -number } else { number }
 }
 
 /// `dump FILE [OUT.xml]`
@@ -318,7 +303,7 @@ fn only_file<'a>(parsed: Parsed<'a>, usage: &'static str) -> Result<&'a [u8], Er
 
 /// An empty address means none, as in the original.
 pub(super) fn refuse_daemon(address: &[u8]) -> Result<(), Error> {
-    if address.is_empty() { Ok(()) } else { Err(Error::OptionNotYet("daemon")) }
+    if address.is_empty() { Ok(()) } else { Err(Error::Daemon) }
 }
 
 pub(super) fn parse_time(what: &'static str, text: &[u8], now: UnixTime) -> Result<at::TimeSpec, Error> {

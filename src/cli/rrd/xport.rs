@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use latmon::rrd::{self, Format, Xport, XportOptions, at};
+use latmon::rrd::{self, Format, Xport, XportOptions, at, number::leading_integer};
 
 use super::Error;
 use super::options::{self, Known, Typed, flag, value};
-use super::verbs::{DAEMON, leading_number, now, parse_time, refuse_daemon};
+use super::verbs::{DAEMON, now, parse_time, refuse_daemon};
 
 /// `xport DEF:.. XPORT:..`
 pub(super) fn xport(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
@@ -35,9 +35,9 @@ pub(super) fn xport(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
             "start" => start = parse_time("start time", value, now)?,
             "end" => end = parse_time("end time", value, now)?,
             // As the original's C, which keeps the lower half.
-            "step" => step = i64::from(leading_number(value) as i32),
+            "step" => step = i64::from(leading_integer(value).unwrap_or_default() as i32),
             "maxrows" => {
-                max_rows = leading_number(value);
+                max_rows = leading_integer(value).unwrap_or_default();
                 XportOptions::check_max_rows(max_rows).map_err(rrd::Error::from)?;
             }
             "enumds" => format.enumerate = true,

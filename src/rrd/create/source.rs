@@ -44,8 +44,8 @@ pub struct Source<'a> {
 /// How the history of a source is taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// As the original does: what an archive does not know, a coarser one fills in; and an open data point is copied where
-    /// it ends within that of the new file, of which what lies before is then lost.
+    /// As the original does: what an archive does not know, a coarser one fills in; and an open data point is copied
+    /// where it ends within that of the new file, of which what lies before is then lost.
     Original,
     /// What is unknown stays so: from its first known row on, an archive has the say over the coarser ones. Open data
     /// points are copied where they are the same in both files, and summed up elsewhere.
@@ -200,8 +200,8 @@ impl<'a> Filler<'a> {
         found
     }
 
-    /// What stands for single steps: an archive of the new file that has enough of them for the longest row, or none, and
-    /// then they are computed with an xff of their own.
+    /// What stands for single steps: an archive of the new file that has enough of them for the longest row, or none,
+    /// and then they are computed with an xff of their own.
     fn steps(&self) -> (Option<usize>, f64) {
         let archives = &self.definition.archives;
         let longest = archives.iter().map(|archive| archive.pdp_per_row).max().unwrap_or(1);

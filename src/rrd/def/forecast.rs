@@ -2,11 +2,9 @@
 
 use crate::rrd::def::{ArchiveDef, Cf, Forecast};
 use crate::rrd::error::{DefinitionError, ForecastError};
-use crate::rrd::layout::{WORD, f64_at, put, u64_at};
+use crate::rrd::layout::{LONGEST_WINDOW, OWN_WINDOW_SINCE, WORD, f64_at, put, u64_at};
 use crate::rrd::number::{parse_count, parse_number};
 
-/// The violations that an open data point has room for.
-const LONGEST_WINDOW: u64 = 28;
 const USUAL_WINDOW: f64 = 0.05;
 const USUAL_DELTA: f64 = 2.0;
 
@@ -135,7 +133,7 @@ impl Forecast {
             Cf::Seasonal | Cf::DevSeasonal => Self::Seasonal {
                 gamma: number(1),
                 smoothing_window: number(2),
-                own_window: version >= WINDOW_SINCE,
+                own_window: version >= OWN_WINDOW_SINCE,
                 predict: count(3),
                 smooth_index: count(4),
             },
@@ -208,9 +206,6 @@ pub(in crate::rrd) fn is_whole(archive: &ArchiveDef, cf_of: impl Fn(usize) -> Op
     };
     archive.pdp_per_row == 1 && fits && of_use
 }
-
-/// From this version on a season's own smoothing window is followed.
-const WINDOW_SINCE: u32 = 4;
 
 fn factor(name: &'static str, text: &str, closed: bool) -> Result<f64, ForecastError> {
     let factor = parse_number(text.as_bytes()).map_err(|_| ForecastError::Factor(name))?;

@@ -1,7 +1,7 @@
 //! The lock of an archive.
 //!
-//! It is that of the open file description (`F_OFD_SETLK`): it excludes rrdtool's own, and unlike that one it also holds
-//! between threads and survives the close of another descriptor.
+//! It is that of the open file description (`F_OFD_SETLK`): it excludes rrdtool's own, and unlike that one it also
+//! holds between threads and survives the close of another descriptor.
 
 use std::path::Path;
 use std::time::Duration;

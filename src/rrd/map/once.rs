@@ -1,7 +1,7 @@
 //! Updates and changes of a file that is opened for this alone.
 //!
-//! It is not mapped, unless there is much to do: its header is read, and what changed is written, which takes half the time
-//! of a map.
+//! It is not mapped, unless there is much to do: its header is read, and what changed is written, which takes half the
+//! time of a map.
 
 use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -36,8 +36,15 @@ pub struct UpdateOptions<'a> {
     pub now: UnixTime,
 }
 
-/// `rrdtool update` of a file that is opened for this alone. For a few arguments it is not mapped: its header is read, and
-/// what changed is written, which takes half the time of a map.
+impl UpdateOptions<'_> {
+    /// Values for all data sources, none of them skipped.
+    pub fn new(now: UnixTime) -> Self {
+        Self { template: None, skip_past: false, now }
+    }
+}
+
+/// `rrdtool update` of a file that is opened for this alone. For a few arguments it is not mapped: its header is read,
+/// and what changed is written, which takes half the time of a map.
 pub fn update<A: AsRef<[u8]>>(
     path: &Path,
     options: &UpdateOptions<'_>,
@@ -115,9 +122,9 @@ pub(super) fn update_by<A: AsRef<[u8]>>(
     updater.apply(layout, store)
 }
 
-/// `rrdtool tune`: makes all of the changes, or none when one is refused. Settings are changed in place; where there are
-/// words about data sources and archives that come, go or change their length (`DEL:name`, `DS:..`, `DELRRA:n`, `RRA:..`,
-/// `RRA#n:+k`), the file is made anew, with a shorter step where one is wanted.
+/// `rrdtool tune`: makes all of the changes, or none when one is refused. Settings are changed in place; where there
+/// are words about data sources and archives that come, go or change their length (`DEL:name`, `DS:..`, `DELRRA:n`,
+/// `RRA:..`, `RRA#n:+k`), the file is made anew, with a shorter `step` where one is wanted; without such words it stays.
 pub fn tune<A: AsRef<[u8]>>(
     path: &Path,
     changes: &[(Setting, A)],
@@ -162,7 +169,8 @@ pub fn tune<A: AsRef<[u8]>>(
     })
 }
 
-/// `rrdtool resize`: a copy of the file whose archive `rra` is resized, which becomes `resize.rrd` in the working folder.
+/// `rrdtool resize`: a copy of the file whose archive `rra` is resized, which becomes `resize.rrd` in the working
+/// folder.
 pub fn resize(path: &Path, rra: usize, resize: Resize) -> Result<(), Error> {
     let mut file = File::open(path, Access::Read)?;
     let view = file.view()?;
@@ -237,8 +245,8 @@ pub(super) fn header_len(beginning: &[u8], file_len: u64) -> Result<usize, Fault
     }
 }
 
-/// The layout of the header that begins so; `None` when it is none, or reaches beyond the file. Of the versions the third
-/// has the longest header; for older ones a few bytes more are read than needed.
+/// The layout of the header that begins so; `None` when it is none, or reaches beyond the file. Of the versions the
+/// third has the longest header; for older ones a few bytes more are read than needed.
 fn layout_of(beginning: &[u8], file_len: u64) -> Option<Layout> {
     let head = beginning.get(..stat_head::LEN).filter(|head| head.starts_with(&COOKIE))?;
     let word = |at| u64_at(head, at);

@@ -51,14 +51,14 @@ pub struct Prepared<'a> {
 /// The locked file: that of a [`File`], or one that was opened for this and gives its lock back when it is closed.
 #[derive(Debug)]
 enum Handle<'a> {
-    Lent(&'a std::fs::File, #[allow(dead_code, reason = "held for its drop")] Lock<'a>),
+    Lent { file: &'a std::fs::File, _lock: Lock<'a> },
     Own(std::fs::File),
 }
 
 impl Handle<'_> {
     fn file(&self) -> &std::fs::File {
         match self {
-            Self::Lent(file, _) => file,
+            Self::Lent { file, .. } => file,
             Self::Own(file) => file,
         }
     }
@@ -80,7 +80,7 @@ impl File {
             inode: self.place.inode,
             ..Identity::of_size(self.map.len())
         };
-        let handle = Handle::Lent(&self.place.file, lock);
+        let handle = Handle::Lent { file: &self.place.file, _lock: lock };
         Prepared::begin(Cow::Borrowed(&self.place.path), handle, identity, Cow::Borrowed(self.map.saved()))
     }
 }
@@ -91,8 +91,8 @@ impl Prepared<'static> {
         Self::open_within(path.into(), Wait::Moment)
     }
 
-    /// As [`Prepared::open`]; where somebody has the lock it is not waited for. Who holds other locks should not let them
-    /// wait too.
+    /// As [`Prepared::open`]; where somebody has the lock it is not waited for. Who holds other locks should not let
+    /// them wait too.
     pub fn open_at_once(path: impl Into<PathBuf>) -> Result<Self, Error> {
         Self::open_within(path.into(), Wait::No)
     }
@@ -326,8 +326,8 @@ fn changed_words<'a>(old: &'a [u8], new: &'a [u8]) -> impl Iterator<Item = Range
     })
 }
 
-/// What updates rely on: the counts, the step, the types, the shapes of the archives. A new limit or name changes nothing
-/// that an update wrote.
+/// What updates rely on: the counts, the step, the types, the shapes of the archives. A new limit or name changes
+/// nothing that an update wrote.
 fn layout_hash(header: &[u8], layout: Layout) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(&header[..stat_head::STEP + WORD]);
@@ -372,7 +372,7 @@ mod tests {
             let twin = dir.path().join("twin.rrd");
             std::fs::copy(&file, &twin).unwrap();
             let now = UnixTime::from_secs(START);
-            let options = UpdateOptions { template: None, skip_past: false, now };
+            let options = UpdateOptions::new(now);
             for call in 0..40_i64 {
                 let time = |argument: i64| START + 1 + 30 * call + 13 * argument;
                 let arguments: Vec<String> =
@@ -401,7 +401,7 @@ mod tests {
     fn the_lock_holds_until_the_end_and_an_argument_that_fails_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
         let path = made(dir.path(), "f.rrd", PLAIN);
-        let options = UpdateOptions { template: None, skip_past: false, now: UnixTime::from_secs(START) };
+        let options = UpdateOptions::new(UnixTime::from_secs(START));
         let mut prepared = Prepared::open(&path).unwrap();
         let arguments = [format!("{}:1:1", START + 5), format!("{}:1:x", START + 10)];
         prepared.update_text(&options, &arguments).unwrap_err();

@@ -33,9 +33,9 @@ impl Region {
         }
         let mut options = MmapOptions::new();
         options.len(len);
-        // SAFETY: the map is of a regular file's whole length. Others who write it take its lock, which is held whenever
-        // the bytes are looked at; against those who do not, no byte is relied on without bounds. Before each use the
-        // length is compared under the lock, and what is cut off later is watched for.
+        // SAFETY: the map is of a regular file's whole length. Others who write it take its lock, which is held
+        // whenever the bytes are looked at; against those who do not, no byte is relied on without bounds. Before each
+        // use the length is compared under the lock, and what is cut off later is watched for.
         let map = unsafe {
             match access {
                 Access::Read => Map::Read(options.map(file)?),

@@ -1,10 +1,10 @@
 //! A mapped file that turns out to have a hole must not kill the process.
 //!
-//! The kernel sends SIGBUS where a map is touched behind the end of its file, because another program cut it short, or in
-//! a page that the disk has no room for or cannot read. The handler looks up whose map that is, lays a page over the place,
-//! so that the interrupted work can go on, and marks the map as torn; whoever works on the map asks for the mark before
-//! the result counts. The page has the file's beginning as it was saved, whose checked counts and indexes the work relies
-//! on, and zeros elsewhere. A SIGBUS from anywhere else goes the way that it would have gone without us.
+//! The kernel sends SIGBUS where a map is touched behind the end of its file, because another program cut it short, or
+//! in a page that the disk has no room for or cannot read. The handler looks up whose map that is, lays a page over the
+//! place, so that the interrupted work can go on, and marks the map as torn; whoever works on the map asks for the mark
+//! before the result counts. The page has the file's beginning as it was saved, whose checked counts and indexes the
+//! work relies on, and zeros elsewhere. A SIGBUS from anywhere else goes the way that it would have gone without us.
 //!
 //! A handler may interrupt anything, so it takes no lock and allocates nothing: the watched ranges are a list that only
 //! grows, whose entries are used again.
@@ -35,7 +35,8 @@ impl Watch {
         Ok(Self(entry))
     }
 
-    /// Whether a page of the range was not there when it was touched: nothing read since it was mapped can be relied on.
+    /// Whether a page of the range was not there when it was touched: nothing read since it was mapped can be relied
+    /// on.
     pub(super) fn is_torn(&self) -> bool {
         // The handler runs in this thread: all that was read or stored before is to come before the question.
         compiler_fence(Ordering::SeqCst);
@@ -191,8 +192,8 @@ fn install_first() -> Result<(), Errno> {
     action.sa_sigaction = handle as *const () as usize;
     // On the stack that the standard library gives each thread for its own handlers.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-    // SAFETY: the handler has the form that SA_SIGINFO asks for, lives as long as the process, and does only what may be
-    // done in one; `action` outlives the call.
+    // SAFETY: the handler has the form that SA_SIGINFO asks for, lives as long as the process, and does only what may
+    // be done in one; `action` outlives the call.
     Errno::result(unsafe { libc::sigaction(libc::SIGBUS, &raw const action, null_mut()) })?;
     Ok(())
 }
@@ -248,8 +249,8 @@ fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
     match action.sa_sigaction {
         libc::SIG_IGN if is_sent => {}
         libc::SIG_DFL | libc::SIG_IGN => {
-            // SAFETY: puts back the default action; afterwards the instruction faults again, or the signal is sent again,
-            // and ends the process.
+            // SAFETY: puts back the default action; afterwards the instruction faults again, or the signal is sent
+            // again, and ends the process.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
                 if is_sent {

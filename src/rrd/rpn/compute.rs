@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::rrd::error::{ExpressionError, RpnError};
-use crate::rrd::layout::{WORD, ds_def};
+use crate::rrd::layout::{WORDS, ds_def};
 use crate::rrd::number::UNKNOWN;
 use crate::rrd::rpn::operator::{Operator, SeriesOperator, number_token};
 use crate::rrd::rpn::stack::Stack;
@@ -29,7 +29,7 @@ const LONGEST: usize = 19;
 /// A stored step: code, nothing, operand.
 const NODE_LEN: usize = 4;
 /// What the parameters of a data source have room for.
-const ROOM: usize = 10 * WORD / NODE_LEN;
+const ROOM: usize = WORDS / NODE_LEN;
 
 const NUMBER: u8 = 0;
 const SOURCE: u8 = 1;

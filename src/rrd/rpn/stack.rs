@@ -270,8 +270,8 @@ fn summary(operator: Operator, values: &[f64]) -> f64 {
             known().rev().fold(f64::NEG_INFINITY, |most, value| if value > most { value } else { most })
         }
         Operator::Median => {
-            // In the original the last value takes the place of one that is unknown; where some are infinite, what comes
-            // out of the sort depends on it.
+            // In the original the last value takes the place of one that is unknown; where some are infinite, what
+            // comes out of the sort depends on it.
             let mut known = values.to_vec();
             let mut index = 0;
             while index < known.len() {

@@ -1,7 +1,7 @@
 //! Rows and open data points of an archive from the rows of other archives of the same file.
 //!
-//! Which archives serve, and how a row of theirs that only overlaps the wanted one counts, is as in the original. Not so
-//! at the ends of an archive: there the original reads its newest row for one before its oldest.
+//! Which archives serve, and how a row of theirs that only overlaps the wanted one counts, is as in the original. Not
+//! so at the ends of an archive: there the original reads its newest row for one before its oldest.
 
 use std::collections::BTreeSet;
 
@@ -113,7 +113,8 @@ impl<'a> Sources<'a> {
             Cf::Min => known.reduce(f64::min),
             Cf::Last => known.next_back(),
             _ => {
-                // Whole rows count, even those of which only a part is wanted; by seconds, which matters for the last bit.
+                // Whole rows count, even those of which only a part is wanted; by seconds, which matters for the last
+                // bit.
                 let secs = source.row_secs as f64;
                 let (sum, all) = known.fold((0.0, 0.0), |(sum, all), value| (sum + value * secs, all + secs));
                 (all > 0.0).then(|| sum / all)

@@ -4,7 +4,8 @@ use crate::rrd::def::Cf;
 use crate::rrd::error::{ForecastSetting, TuneError};
 use crate::rrd::file::{archive_def, rows_start, version};
 use crate::rrd::layout::{
-    Layout, MICROSECONDS_SINCE, WORD, cdp_prep, put, put_f64, rra_def, stat_head, u64_at,
+    LONGEST_WINDOW, Layout, MICROSECONDS_SINCE, OWN_WINDOW_SINCE, WORD, cdp_prep, put, put_f64, rra_def,
+    stat_head, u64_at,
 };
 use crate::rrd::number::{UNKNOWN, leading_integer, number_prefix, parse_number, special};
 
@@ -77,8 +78,6 @@ mod slot {
 
 /// In the order in which they are looked for.
 const PREDICTING: &[Cf] = &[Cf::HwPredict, Cf::MhwPredict];
-/// From this version on a season's own smoothing window is followed.
-const WINDOW_SINCE: u32 = 4;
 
 fn set_delta(header: &mut [u8], layout: Layout, slot: usize, text: &[u8]) -> Result<(), TuneError> {
     const SMALLEST: f64 = 0.1;
@@ -93,14 +92,12 @@ fn set_delta(header: &mut [u8], layout: Layout, slot: usize, text: &[u8]) -> Res
 }
 
 fn set_count(header: &mut [u8], layout: Layout, slot: usize, text: &[u8]) -> Result<(), TuneError> {
-    const COUNTS: std::ops::RangeInclusive<i32> = 1..=28;
     // The original keeps 32 bits.
     let count = leading_integer(text).unwrap_or_default() as i32;
-    if !COUNTS.contains(&count) {
-        return Err(TuneError::Forecast(ForecastSetting::Count));
-    }
+    let count = u64::try_from(count).ok().filter(|count| (1..=LONGEST_WINDOW).contains(count));
+    let count = count.ok_or(TuneError::Forecast(ForecastSetting::Count))?;
     let rra = first_of(header, layout, &[Cf::Failures], ForecastSetting::NoFailures)?;
-    put_parameter(header, layout, rra, slot, i64::from(count).to_le_bytes());
+    put_parameter(header, layout, rra, slot, count.to_le_bytes());
     (0..layout.ds_count).for_each(|ds| forget_violations(header, layout, rra, ds));
     Ok(())
 }
@@ -132,7 +129,7 @@ fn set_smoothing(header: &mut [u8], layout: Layout, of: Cf, text: &[u8]) -> Resu
         // The original calls it version 4 and leaves it the shape of version 1, which nobody can read.
         return Err(TuneError::Forecast(ForecastSetting::OldVersion(version)));
     }
-    if version < WINDOW_SINCE {
+    if version < OWN_WINDOW_SINCE {
         header[stat_head::VERSION..][..stat_head::VERSION_LEN].copy_from_slice(b"0004\0");
     }
     put_parameter(header, layout, rra, slot::SMOOTHING_WINDOW, share.to_le_bytes());

@@ -15,7 +15,7 @@ use crate::time::UnixTime;
 
 /// Rows that are read from an archive.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Def {
+pub(in crate::rrd) struct Def {
     /// The archive's file, as written.
     pub file: Vec<u8>,
     pub(super) ds: Vec<u8>,

@@ -22,7 +22,8 @@ pub(in crate::rrd) struct Series {
 }
 
 impl Series {
-    /// The value at `time`; unknown before the first row and behind the last, where the original reads what is none of it.
+    /// The value at `time`; unknown before the first row and behind the last, where the original reads what is none of
+    /// it.
     pub(super) fn at(&self, time: i64) -> f64 {
         let row = (time - self.start + self.step - 1).div_euclid(self.step) - 1;
         self.row(row)
@@ -67,8 +68,8 @@ impl Def {
     }
 }
 
-/// Merges rows to ones of `wanted` seconds or more, which end at multiples of their length. Where the first or the last of
-/// them would reach over the end of what was read, it is unknown.
+/// Merges rows to ones of `wanted` seconds or more, which end at multiples of their length. Where the first or the last
+/// of them would reach over the end of what was read, it is unknown.
 fn merge(series: &Series, wanted: i64, cf: Cf) -> Result<Series, XportError> {
     let &Series { mut start, mut end, step: short, .. } = series;
     let factor = (wanted as f64 / short as f64).ceil() as i64;

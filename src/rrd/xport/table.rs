@@ -9,7 +9,7 @@ use crate::rrd::xport::program::Column;
 use crate::rrd::xport::series::{MOST_ROWS, Series};
 use crate::rrd::xport::{Value, XportOptions};
 
-/// Columns of values over common steps.
+/// What an export comes to: columns of values over common steps.
 #[derive(Debug)]
 pub struct Exported {
     start: i64,
@@ -21,7 +21,7 @@ pub struct Exported {
     columns: Vec<usize>,
 }
 
-/// How a table is written.
+/// How an export is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Format {
     /// As JSON instead of XML.

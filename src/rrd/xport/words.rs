@@ -1,7 +1,7 @@
 //! The words of a definition: `DEF:a=file.rrd:ds:AVERAGE:step=60`.
 //!
-//! They are looked up by key where one is known (`step=60`, the last one first), and else taken in their order. Whatever
-//! was not taken in the end is an error.
+//! They are looked up by key where one is known (`step=60`, the last one first), and else taken in their order.
+//! Whatever was not taken in the end is an error.
 
 use crate::rrd::error::XportError;
 
@@ -53,8 +53,8 @@ impl Words {
         })
     }
 
-    /// Takes what begins most definitions: `name=value`, where the name may be given with the key `vname`, and the value
-    /// with `key`. What has no `=` is a value.
+    /// Takes what begins most definitions: `name=value`, where the name may be given with the key `vname`, and the
+    /// value with `key`. What has no `=` is a value.
     pub(super) fn name_and_value(&mut self, key: &str) -> Result<(Vec<u8>, Vec<u8>), XportError> {
         let name = self.keyed("vname");
         let value = self.keyed(key);
