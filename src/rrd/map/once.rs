@@ -3,6 +3,7 @@
 //! It is not mapped, unless there is much to do: its header is read, and what changed is written, which takes half the
 //! time of a map.
 
+use std::fs::Metadata;
 use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -90,15 +91,16 @@ pub(super) fn update_by<A: AsRef<[u8]>>(
     look: impl FnOnce(&Rrd<&[u8]>),
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
-    let lock = Lock::take(&file, Kind::Write, wait, path)?;
-    check_name(&file, path)?;
-    let header = read_header(&file, path)?;
+    // Closing the file gives it back.
+    Lock::take(&file, Kind::Write, wait, path)?.keep();
+    let metadata = check_name(&file, path)?;
+    let header = read_header(&file, path, &metadata)?;
     let rrd = Rrd::new_checked_header(&header.bytes, header.file_len)
         .map_err(|fault| refused(&file, path, fault))?;
     look(&rrd);
     if rrd.archives().any(|archive| archive.forecast.is_some()) {
         // Forecasts read the rows of their seasons.
-        drop(lock);
+        drop(file);
         let mut file = File::open_within(path, Access::Write, wait)?;
         std::mem::swap(&mut file.updater, updater);
         let outcome = file.update_as(options, arguments);
@@ -133,8 +135,8 @@ pub fn tune<A: AsRef<[u8]>>(
 ) -> Result<(), Error> {
     let file = open(path, Access::Write)?;
     let _lock = Lock::take(&file, Kind::Write, Wait::Moment, path)?;
-    check_name(&file, path)?;
-    let before = read_header(&file, path)?;
+    let metadata = check_name(&file, path)?;
+    let before = read_header(&file, path, &metadata)?;
     let layout = check(&before.bytes, before.file_len).map_err(|fault| refused(&file, path, fault))?;
     let changed = tune::change(&before.bytes, layout, changes)?;
     let shape = Shape::parse(words)?;
@@ -191,11 +193,12 @@ fn refused(file: &std::fs::File, path: &Path, fault: Fault) -> Error {
     }
 }
 
-/// Whoever held the lock until now may have given the name to another file; what is written here would be lost.
-pub(super) fn check_name(file: &std::fs::File, path: &Path) -> Result<(), Error> {
+/// Whoever held the lock until now may have given the name to another file; what is written here would be lost. Returns
+/// what the file is now.
+pub(super) fn check_name(file: &std::fs::File, path: &Path) -> Result<Metadata, Error> {
     let (own, named) = (file.metadata(), path.metadata());
     match (own.map_err(system(Operation::Stat, path))?, named) {
-        (own, Ok(named)) if (own.dev(), own.ino()) == (named.dev(), named.ino()) => Ok(()),
+        (own, Ok(named)) if (own.dev(), own.ino()) == (named.dev(), named.ino()) => Ok(own),
         _ => Err(Error::Replaced { path: path.to_owned() }),
     }
 }
@@ -212,8 +215,7 @@ pub(super) struct Header {
 const FIRST_READ: u64 = 16 << 10;
 
 /// Reads as much of the file as its header takes, which nobody knows before having read its beginning.
-pub(super) fn read_header(file: &std::fs::File, path: &Path) -> Result<Header, Error> {
-    let metadata = file.metadata().map_err(system(Operation::Stat, path))?;
+pub(super) fn read_header(file: &std::fs::File, path: &Path, metadata: &Metadata) -> Result<Header, Error> {
     let file_len = metadata.len();
     if !metadata.is_file() || file_len == 0 {
         // What the original's map fails with.

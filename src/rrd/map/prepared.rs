@@ -101,8 +101,8 @@ impl Prepared<'static> {
         let file = open(&path, Access::Write)?;
         // The lock stays with the file, which gives it back when it is closed.
         Lock::take(&file, Kind::Write, wait, &path)?.keep();
-        check_name(&file, &path)?;
-        let header = read_header(&file, &path)?;
+        let metadata = check_name(&file, &path)?;
+        let header = read_header(&file, &path, &metadata)?;
         let identity =
             Identity { device: header.device, inode: header.inode, ..Identity::of_size(header.file_len) };
         Self::begin(Cow::Owned(path), Handle::Own(file), identity, Cow::Owned(header.bytes))
