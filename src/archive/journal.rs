@@ -40,7 +40,7 @@ use protocol::{Checkpoint, Commit};
 use record::Writer;
 
 /// Updates that share a sync: of so many archives at most.
-pub const GROUP_FILES: usize = 512;
+pub const GROUP_FILES: usize = 256;
 
 /// And so many bytes, more or less: an update after a long gap can fill a whole archive.
 pub const GROUP_BYTES: usize = 8 << 20;

@@ -39,9 +39,9 @@ pub enum Overwrite {
 /// Makes a new archive, all of whose rows are unknown.
 ///
 /// It grows beside `path` under another name and is renamed when it is whole, so that nobody ever sees half of it. Its
-/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk; and it is on the disk before
-/// it has its name, so that a power cut does not leave it empty. Its mode is 0644; a file that it replaces leaves it
-/// mode and, where the system lets it, owner.
+/// blocks are allocated, so that a later update of a mapped row cannot meet a full disk. Its mode is 0644; a file that it
+/// replaces leaves it mode and, where the system lets it, owner, and only goes when the new one is on the disk. A file
+/// that replaces none is not synced: who must not lose it to a power cut syncs its file system, as a journal does.
 pub fn create(path: &Path, definition: &Definition, overwrite: Overwrite) -> Result<(), Error> {
     create_from(path, definition, Inheritance::default(), overwrite, |_, _| {})
 }
@@ -70,6 +70,7 @@ pub(super) fn write_new(
         return Err(Error::Exists { path: path.to_owned() });
     }
     let there = path.metadata().ok();
+    let replaces = there.is_some();
     let temporary = Temporary::beside(path)?;
     let failed = |operation| {
         move |error: io::Error| Error::System {
@@ -85,16 +86,16 @@ pub(super) fn write_new(
         let _ = fchown(&temporary.file, Some(there.uid()), Some(there.gid()));
     }
     let mode = there.map_or(MODE, |there| there.permissions().mode() & 0o7777);
-    let mode = Permissions::from_mode(mode);
-    temporary
-        .file
-        .set_permissions(mode)
-        .and_then(|()| temporary.file.sync_all())
-        .map_err(failed(Operation::Write))?;
+    temporary.file.set_permissions(Permissions::from_mode(mode)).map_err(failed(Operation::Write))?;
+    if replaces {
+        temporary.file.sync_all().map_err(failed(Operation::Write))?;
+    }
     temporary.persist(path, overwrite)?;
-    // The file has its name by now: a folder that cannot be synced is no reason to say that it was not made.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    if replaces {
+        // The file has its name by now: a folder that cannot be synced is no reason to say that it was not made.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
     Ok(())
 }
 

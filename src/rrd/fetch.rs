@@ -132,12 +132,13 @@ impl<'a, B: AsRef<[u8]>> Fetched<'a, B> {
     pub fn rows(&self) -> impl Iterator<Item = (UnixTime, Row<'a>)> + use<'a, B> {
         let (rrd, index, archive, row_secs) = (self.rrd, self.index, self.archive, self.row_secs);
         let newest = rrd.newest_row_end(&archive);
+        let (rows, row_len) = (&rrd.bytes()[rrd.rows_start(index)..], rrd.layout().row_len());
         (0..self.len() as i64).map({
             let start = self.start;
             move |number| {
                 let time = start + (number + 1) * row_secs;
                 let row = row_ago(&archive, newest - time, row_secs)
-                    .and_then(|row| rrd.row(index, row))
+                    .map(|row| Row::Known(&rows[row as usize * row_len..][..row_len]))
                     .unwrap_or(Row::Outside(rrd.ds_count()));
                 (UnixTime::from_secs(time), row)
             }

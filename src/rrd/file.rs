@@ -231,7 +231,7 @@ impl<B: AsRef<[u8]>> Rrd<B> {
     }
 
     /// Where the rows of the archive begin.
-    fn rows_start(&self, rra: usize) -> usize {
+    pub(super) fn rows_start(&self, rra: usize) -> usize {
         rows_start(self.bytes(), self.layout, rra)
     }
 }
