@@ -465,6 +465,7 @@ fn a_terminal_sees_how_far_it_is() {
     let output = Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .current_dir(desk.path(""))
+        .env("TERM", "xterm")
         .stdin(Stdio::null())
         .output()
         .expect("script runs (apt-get install bsdutils)");

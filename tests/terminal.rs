@@ -26,6 +26,7 @@ fn on_a_terminal(desk: &Desk, words: &str, found: impl Fn(&str) -> bool) -> (Str
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .current_dir(desk.path(""))
         .env("TZ", "UTC")
+        .env("TERM", "xterm")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
