@@ -1,5 +1,5 @@
 //! `latmon convert`: another step, other pings, other archives, an older script's file; the original kept, and whole
-//! whenever the conversion is killed. Needs rrdtool, and script (bsdutils), which lends a terminal.
+//! whenever the conversion is killed. Needs rrdtool.
 #![allow(clippy::unwrap_used)] // A helper that fails, fails its test.
 
 mod support {
@@ -7,6 +7,8 @@ mod support {
 }
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -16,6 +18,10 @@ use latmon::archive::{Archives, Recorded, Settings, TargetSettings, Wanted};
 use latmon::round::{Ping, Round, Rtt, Target};
 use latmon::rrd;
 use latmon::time::{Step, UnixTime};
+use nix::pty::openpty;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use support::latmon::Desk;
 
 /// A multiple of five minutes.
@@ -461,20 +467,55 @@ fn a_terminal_sees_how_far_it_is() {
          DS:median:GAUGE:120:0:U{sources} RRA:AVERAGE:0.5:1:150000"
     );
     done(&desk, &large);
-    let line = format!("exec {} convert large.rrd --step 120s", env!("CARGO_BIN_EXE_latmon"));
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .current_dir(desk.path(""))
-        .env("TERM", "xterm")
-        .stdin(Stdio::null())
-        .output()
-        .expect("script runs (apt-get install bsdutils)");
-    let shown = text(&output.stdout);
+    // A conversion may be done before anybody would have asked how far it is: it is held up in the middle.
+    let shown = (0..20).find_map(|_| held_up_on_a_terminal(&desk)).expect("one try in many meets the middle");
     assert!(shown.contains(" %  ") && shown.contains(" left"), "{shown}");
     assert!(shown.contains("large.rrd: now a step of 2m with 20 pings"), "{shown}");
     // And nobody else does.
     fs::rename(desk.path("large.rrd.before"), desk.path("large.rrd")).unwrap();
     done(&desk, "convert large.rrd --step 120s");
+}
+
+/// What a terminal sees of the conversion of `large.rrd` that is stopped in the middle for longer than nobody asks.
+/// `None`, and the file as it was, where it was done before it could be stopped.
+fn held_up_on_a_terminal(desk: &Desk) -> Option<String> {
+    const LONG: Duration = Duration::from_millis(500);
+    let terminal = openpty(None, None).unwrap();
+    let mut command = desk.latmon("convert large.rrd --step 120s");
+    command.env("TERM", "xterm").stdin(Stdio::null());
+    command.stdout(terminal.slave.try_clone().unwrap()).stderr(terminal.slave);
+    let mut latmon = command.spawn().unwrap();
+    // The terminal hangs up when the last program that has it ends.
+    drop(command);
+    let screen = std::thread::spawn(move || {
+        let (mut shown, mut screen) = (Vec::new(), fs::File::from(terminal.master));
+        // A terminal that hung up is an error to read from, behind all that was shown.
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let (file, before) = (desk.path("large.rrd"), desk.path("large.rrd.before"));
+    while !before.exists() {
+        assert!(latmon.try_wait().unwrap().is_none(), "it failed");
+    }
+    let pid = Pid::from_raw(latmon.id().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let stopped =
+        waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap() == WaitStatus::Stopped(pid, Signal::SIGSTOP);
+    let inode = |path| fs::metadata(path).unwrap().ino();
+    let in_the_middle = stopped && inode(&file) == inode(&before);
+    if in_the_middle {
+        std::thread::sleep(LONG);
+    }
+    if stopped {
+        kill(pid, Signal::SIGCONT).unwrap();
+        latmon.wait().unwrap();
+    }
+    let shown = screen.join().unwrap();
+    if in_the_middle {
+        return Some(shown);
+    }
+    fs::rename(before, file).unwrap();
+    None
 }
 
 /// A link stays a link, and what it leads to gets its new shape, the old one beside it.
