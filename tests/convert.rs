@@ -188,6 +188,38 @@ fn rounds_keep_their_history_with_another_step_and_other_pings_and_back() {
     assert_eq!(archive.archives().len(), 5);
 }
 
+/// A monitor starts amid a row. Where most of that row is known, it stays known; of the time before nothing is, though the
+/// row of ten minutes in which it started has a mean.
+#[test]
+fn a_history_begins_where_it_began() {
+    for (first, last, shape, step, wanted) in [
+        (2, 5, "--step 5s", 5, &[(5, 3.5)][..]),
+        (2, 5, "--step 5s --pings 2", 5, &[(5, 3.5)]),
+        (4, 5, "--step 5s --pings 2", 5, &[]),
+        (501, 515, "--step 5s", 5, &[(505, 503.0), (510, 508.0), (515, 513.0)]),
+        (501, 900, "--step 100s --pings 2", 100, &[(600, 550.5), (700, 650.5), (800, 750.5), (900, 850.5)]),
+        (501, 950, "--step 100s", 100, &[(600, 550.5), (700, 650.5), (800, 750.5), (900, 850.5)]),
+        (501, 950, "--step 100s --pings 2", 600, &[(900, 700.5)]),
+        (701, 950, "--step 100s --pings 2", 600, &[]),
+    ] {
+        let desk = Desk::new();
+        let create = "create line.rrd --step 1 DS:loss:GAUGE:2:0:1 DS:median:GAUGE:2:0:U DS:ping1:GAUGE:2:0:U \
+                      RRA:AVERAGE:0.5:1:9000 RRA:AVERAGE:0.5:600:20 RRA:AVERAGE:0.5:7200:9 RRA:MAX:0.5:7200:9";
+        done(&desk, &format!("rrd {create} --start {}", START + first - 1));
+        let reading = |second: i64| format!(" {}:0:{second}:{second}", START + second);
+        done(&desk, &format!("rrd update line.rrd{}", (first..=last).map(reading).collect::<String>()));
+        done(&desk, &format!("convert line.rrd {shape}"));
+        let known: Vec<(i64, f64)> = rows(&desk, "line.rrd", step, 1200 / step)
+            .into_iter()
+            .map(|(end, values)| {
+                (end - START, *values.iter().rev().find(|value| !value.is_nan()).unwrap_or(&f64::NAN))
+            })
+            .filter(|(_, value)| !value.is_nan())
+            .collect();
+        assert_eq!(known, wanted, "{first} to {last}, {shape}");
+    }
+}
+
 /// The minutes of an open row of five must count with those that follow.
 #[test]
 fn an_open_row_goes_on_as_if_nothing_had_been() {

@@ -1,5 +1,6 @@
 //! New archives.
 
+mod beginning;
 mod coverage;
 mod source;
 
@@ -399,3 +400,6 @@ impl Drop for Temporary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

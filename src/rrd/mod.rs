@@ -32,7 +32,7 @@
 //! reading             what an update's argument says
 //! holt_winters        forecasts
 //! abi                 files of 32-bit machines, laid out anew for the view
-//! create              new files; create/source and coverage: with the history of others
+//! create              new files; create/source, beginning and coverage: with the history of others
 //! update              from readings to a list of changes
 //! fetch, info, dump   rows, headers, XML
 //! restore             from XML to a file

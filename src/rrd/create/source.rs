@@ -11,6 +11,7 @@
 use std::cmp::Reverse;
 
 use crate::rrd::cdp::{Cdp, Due};
+use crate::rrd::create::beginning::{Beginning, beginnings};
 use crate::rrd::create::coverage::Coverage;
 use crate::rrd::def::{ArchiveDef, Cf, DataSource, Definition};
 use crate::rrd::error::DefinitionError;
@@ -47,8 +48,9 @@ pub enum Manner {
     /// As the original does: what an archive does not know, a coarser one fills in; and an open data point is copied
     /// where it ends within that of the new file, of which what lies before is then lost.
     Original,
-    /// What is unknown stays so: from its first known row on, an archive has the say over the coarser ones. Open data
-    /// points are copied where they are the same in both files, and summed up elsewhere.
+    /// What is unknown stays so: from where its history begins, an archive has the say over the coarser ones, of a row
+    /// in which it begins over the later part. Open data points are copied where they are the same in both files, and
+    /// summed up elsewhere.
     Faithful,
     /// The same, but all open data points are summed up: the source is made of rows.
     RowsOnly,
@@ -115,18 +117,16 @@ const MOST_STEPS: i64 = 1 << 22;
 pub(super) struct Filler<'a> {
     definition: &'a Definition,
     inheritance: Inheritance<'a>,
-    /// For each source, and in it for each archive, since when it has a say.
-    since: Vec<Vec<i64>>,
+    /// For each source, and in it for each archive, where its history begins.
+    beginnings: Vec<Vec<Beginning>>,
     /// For each archive of the definition, and in it for each data source, what its rows can be taken from.
     candidates: Vec<Vec<Vec<Candidate<'a>>>>,
 }
 
 impl<'a> Filler<'a> {
     pub(super) fn new(definition: &'a Definition, inheritance: Inheritance<'a>) -> Self {
-        let since =
-            |source: &Source<'_>| (0..source.rrd.rra_count()).map(|rra| has_say_since(source, rra)).collect();
-        let since = inheritance.sources.iter().map(since).collect();
-        let mut filler = Self { definition, inheritance, since, candidates: Vec::new() };
+        let beginnings = inheritance.sources.iter().map(beginnings).collect();
+        let mut filler = Self { definition, inheritance, beginnings, candidates: Vec::new() };
         let of_archive = |archive: &ArchiveDef| {
             let row_secs = row_secs(definition, archive.pdp_per_row);
             let sources = 0..definition.data_sources.len();
@@ -167,11 +167,17 @@ impl<'a> Filler<'a> {
                     &own_steps
                 }
             };
+            let is_original = steps.first().is_none_or(|best| best.source.manner == Manner::Original);
             for (rra, archive) in self.definition.archives.iter().enumerate() {
                 let prep = &mut header[layout.cdp_prep(rra, ds)..][..cdp_prep::LEN];
-                match self.copied_cdp(rra, ds) {
-                    Some(copied) => prep.copy_from_slice(copied),
-                    None => self.replay(archive, steps, steps_xff, prep),
+                if let Some(copied) = self.copied_cdp(rra, ds) {
+                    prep.copy_from_slice(copied);
+                } else if is_original || !matches!(archive.cf, Cf::Min | Cf::Max | Cf::Last) {
+                    self.replay(Cf::Average, archive, steps, steps_xff, prep);
+                } else {
+                    // Of the parts of a step, the extremes are those of the row; the original takes their mean for both.
+                    let steps = self.find_candidates(archive.cf, row_secs(self.definition, 1), ds);
+                    self.replay(archive.cf, archive, &steps, steps_xff, prep);
                 }
             }
         }
@@ -183,8 +189,13 @@ impl<'a> Filler<'a> {
         for (index, source) in self.inheritance.sources.iter().enumerate() {
             let Some(ds) = find(&self.inheritance, self.definition, ds, index) else { continue };
             let first = found.len();
-            let since = self.since[index].iter().enumerate();
-            let all = since.filter_map(|(rra, since)| Candidate::new(source, rra, ds, *since));
+            let beginnings = self.beginnings[index].iter().enumerate();
+            let all = beginnings.filter_map(|(rra, beginning)| {
+                let found = Candidate::new(source, rra, ds, beginning.history)?;
+                // A row that stays as long as it is stays what it is.
+                let exact = found.cf == cf && found.row_secs == row_secs;
+                Some(if exact { Candidate { start: beginning.row, ..found } } else { found })
+            });
             found.extend(all.filter(|found| found.cf == cf || found.cf == Cf::Average));
             found[first..].sort_by_key(|found: &Candidate<'_>| {
                 let exact = found.cf == cf && found.row_secs == row_secs;
@@ -278,8 +289,9 @@ impl<'a> Filler<'a> {
         })
     }
 
-    /// Consolidates the steps of the row before the open one, and of the open one, as updates would have.
-    fn replay(&self, archive: &ArchiveDef, steps: &[Candidate<'_>], xff: f64, prep: &mut [u8]) {
+    /// Consolidates the steps of the row before the open one, and of the open one, as updates would have; `cf` makes a
+    /// step of its parts.
+    fn replay(&self, cf: Cf, archive: &ArchiveDef, steps: &[Candidate<'_>], xff: f64, prep: &mut [u8]) {
         let step = i64::from(self.definition.step.secs());
         let pdps = archive.pdp_per_row as i64;
         let end = self.definition.start.secs() / step;
@@ -287,9 +299,6 @@ impl<'a> Filler<'a> {
         let begin = ((end / pdps - 1) * pdps).max(0);
         let since = steps.iter().map(|candidate| candidate.start).min().unwrap_or(i64::MAX);
         let first = begin.max(end - MOST_STEPS).max((since / step).min(end));
-        // The extremes of a step's parts are those of the row; the original takes their mean for both.
-        let is_original = steps.first().is_none_or(|best| best.source.manner == Manner::Original);
-        let cf = if is_original { Cf::Average } else { archive.cf };
         let mut cdp = Cdp::new(0);
         let add = |cdp: &mut Cdp, at: i64, count: i64, pdp: f64| {
             if count > 0 {
@@ -327,7 +336,7 @@ struct Candidate<'a> {
     rows: i64,
     cur_row: i64,
     row_secs: i64,
-    /// When the oldest row begins, and the first that has a say.
+    /// When the oldest row begins, and since when the archive has a say.
     oldest: i64,
     start: i64,
     /// When the newest row ends.
@@ -335,7 +344,7 @@ struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn new(source: &Source<'a>, rra: usize, ds: (usize, Ds<'a>), since: i64) -> Option<Self> {
+    fn new(source: &Source<'a>, rra: usize, ds: (usize, Ds<'a>), start: i64) -> Option<Self> {
         let (ds, data_source) = ds;
         let rrd = &source.rrd;
         let archive = rrd.archives().nth(rra)?;
@@ -354,7 +363,7 @@ impl<'a> Candidate<'a> {
             cur_row: archive.cur_row as i64,
             row_secs,
             oldest: end - rows * row_secs,
-            start: since,
+            start,
             end,
         })
     }
@@ -362,6 +371,14 @@ impl<'a> Candidate<'a> {
     /// Whether its rows are single steps.
     fn is_of_steps(&self) -> bool {
         self.row_secs == i64::from(self.source.rrd.step().secs())
+    }
+
+    /// The part of a span that it has a say in; in the original's manner all of it or nothing.
+    fn part(&self, start: i64, end: i64) -> Option<(i64, i64)> {
+        let part = (start.max(self.start), end.min(self.end));
+        let is_whole = part == (start, end);
+        let has_say = if self.source.manner == Manner::Original { is_whole } else { part.0 < part.1 };
+        has_say.then_some(part)
     }
 
     /// The value of a row, the oldest being number 0.
@@ -418,15 +435,12 @@ impl Collected {
             if covered.secs() == secs {
                 break;
             }
-            // An archive that knows a part of the span only has no say.
-            if start < candidate.start || candidate.end < end {
-                continue;
-            }
+            let Some(part) = candidate.part(start, end) else { continue };
             let row_at = |time: i64| (time - candidate.oldest) / candidate.row_secs;
-            for row in row_at(start)..=row_at(end - 1) {
+            for row in row_at(part.0)..=row_at(part.1 - 1) {
                 let value = candidate.value(row);
                 let row_start = candidate.oldest + row * candidate.row_secs;
-                let piece = (row_start.max(start), (row_start + candidate.row_secs).min(end));
+                let piece = (row_start.max(part.0), (row_start + candidate.row_secs).min(part.1));
                 if value.is_nan() && candidate.source.manner == Manner::Original {
                     continue;
                 }
@@ -451,18 +465,4 @@ impl Collected {
 fn row_secs(definition: &Definition, pdp_per_row: u64) -> i64 {
     // The definition's check bounds the span of all rows.
     (u64::from(definition.step.secs()) * pdp_per_row) as i64
-}
-
-/// Since when an archive has a say: since its oldest row, or in the other manners its first that knows anything.
-fn has_say_since(source: &Source<'_>, rra: usize) -> i64 {
-    let rrd = &source.rrd;
-    let Some(archive) = rrd.archives().nth(rra) else { return i64::MAX };
-    let (row_secs, end) = (rrd.row_secs(&archive), rrd.newest_row_end(&archive));
-    let start_of = |age: u64| end - (age as i64 + 1) * row_secs;
-    if source.manner == Manner::Original {
-        return start_of(archive.rows - 1);
-    }
-    let row = |age: &u64| rrd.row(rra, (archive.cur_row + archive.rows - age) % archive.rows);
-    let is_known = |age: &u64| row(age).is_some_and(|row| row.values().any(|value| !value.is_nan()));
-    (0..archive.rows).rev().find(is_known).map_or(end, start_of)
 }
