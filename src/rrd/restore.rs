@@ -539,3 +539,6 @@ const LONGEST_EVENT: usize = 1 << 20;
 
 /// No more of what was refused is shown.
 const SHOWN: usize = 60;
+
+#[cfg(test)]
+mod tests;
