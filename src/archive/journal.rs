@@ -8,8 +8,8 @@
 //! The journal holds every update since its last cut. When it is long enough, or is closed, the file systems of its
 //! archives are synced and it is cut: its header becomes zeros, and what comes next is written over the old records. So
 //! a sync finds the journal's blocks as they were, and has no change of them to wait for, which would take along what
-//! changed of all other files. What an older journal left behind the new one's end never passes for a record of it: their
-//! checksums are keyed.
+//! changed of all other files. What an older journal left behind the new one's end never passes for a record of it: each
+//! journal's checksums have a key of their own.
 //!
 //! [`Journal::leave`] ends a journal that is short-lived, as that of one command, without that sync: a last mark says
 //! that every record is stored. Who opens it under the same kernel syncs and cuts it, and touches no archive: the kernel

@@ -25,7 +25,7 @@ pub struct Recovered {
     pub skipped: Vec<Skipped>,
     /// Where the journal is kept, when some of it could not be used.
     pub kept: Option<PathBuf>,
-    /// It was closed; only the system has started again since.
+    /// Its writer had stored all of it and ended; only the system has started again since.
     pub was_closed: bool,
 }
 
