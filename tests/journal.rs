@@ -76,6 +76,14 @@ impl Farm {
         Session::start(&mut self.latmon(&["--journal", "j", "-"]))
     }
 
+    /// Updates that are all acknowledged, by a process that ends.
+    fn batch(&self, lines: &[Line]) {
+        let mut session = self.start();
+        session.update(lines);
+        drop(session.child.stdin.take());
+        assert!(session.child.wait().unwrap().success());
+    }
+
     fn lines(&mut self, count: u64, random: &mut Random) -> Vec<Line> {
         (0..count).map(|_| self.line(random)).collect()
     }
@@ -171,6 +179,12 @@ fn killed_at_any_moment_it_has_lost_and_torn_nothing() {
     let (mut brought, mut acknowledged_all) = (0, 0);
     for case in 0..kills {
         let mut random = Random::new(seed, case);
+        if case % 3 == 0 {
+            // Which begins with what one that ended left.
+            let lines = farm.lines(40, &mut random);
+            farm.batch(&lines);
+            farm.check(&lines, lines.len(), "a batch that ended");
+        }
         let lines = farm.lines(400, &mut random);
         let mut session = farm.start();
         let mut stdin = session.child.stdin.take().unwrap();
@@ -272,6 +286,35 @@ fn what_another_program_wrote_since_is_left_alone_and_told() {
     session.kill();
     let (_, log) = told(&farm.recover());
     assert!(log.contains("brought 1 archive up to date (1 record)"), "it goes on from there: {log}");
+}
+
+/// A batch that ended leaves its records for the next one, which has nothing to say about what came in between.
+#[test]
+fn after_a_batch_that_ended_the_next_one_is_silent() {
+    let mut farm = Farm::new(4);
+    let mut random = Random::new(4, 0);
+    let readings = ":1".repeat(23);
+    for _ in 0..3 {
+        let lines = farm.lines(300, &mut random);
+        farm.batch(&lines);
+        let records = fs::read(farm.path("j/journal")).unwrap();
+        assert!(records.starts_with(b"latmonJ"), "what the archives took may not be on the disk yet");
+        farm.check(&lines, lines.len(), "the batch");
+        let theirs = Line { file: 1, arguments: vec![format!("{}{readings}", farm.clock + 5)] };
+        farm.clock += 5;
+        let mut rrdtool = support::rrdtool::Rrdtool::start(farm.dir.path());
+        rrdtool.run(&["update", &name(1), &theirs.arguments[0]]).unwrap();
+        farm.take(&theirs);
+        if farm.path(&name(3)).exists() {
+            fs::remove_file(farm.path(&name(3))).unwrap();
+            farm.twins.truncate(3);
+        }
+        assert_eq!(told(&farm.recover()), (Some(0), String::new()));
+        assert!((0..3).all(|file| farm.is_twin(file)));
+        let cut = fs::read(farm.path("j/journal")).unwrap();
+        assert_eq!(cut.len(), records.len(), "the next one writes over it");
+        assert!(cut[..40].iter().all(|byte| *byte == 0));
+    }
 }
 
 /// Between two of our updates rrdtool writes one; the crash comes after.

@@ -6,7 +6,15 @@
 //! again: of archives that only latmon writes, no acknowledged update is lost and none is there by half.
 //!
 //! The journal holds every update since its last cut. When it is long enough, or is closed, the file systems of its
-//! archives are synced and it is cut.
+//! archives are synced and it is cut: its header becomes zeros, and what comes next is written over the old records. So
+//! a sync finds the journal's blocks as they were, and has no change of them to wait for, which would take along what
+//! changed of all other files. What an older journal left behind the new one's end never passes for a record of it: each
+//! journal's checksums have a key of their own.
+//!
+//! [`Journal::leave`] ends a journal that is short-lived, as that of one command, without that sync: a last mark says
+//! that every record is stored. Who opens it under the same kernel syncs and cuts it, and touches no archive: the kernel
+//! has what was stored, whatever others made of it since. Another kernel may have lost it with the power: then the
+//! records are stored again, but not where the archive was written after the mark.
 //!
 //! A record tells an archive's last update before and after. Those of one archive make a chain, and are stored again
 //! only where the archive's last update is one of the chain's: where another program has written it since, it stays as
@@ -20,9 +28,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-use std::collections::hash_map::{Entry, HashMap};
-use std::fs::File;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +41,7 @@ use crate::time::UnixTime;
 pub use record::{Contents, Head, Record, read};
 pub use replay::{Recovered, Skipped, Why};
 
-use disk::{Folder, Stamp};
+use disk::{FileSystems, Folder};
 use protocol::{Checkpoint, Commit};
 use record::Writer;
 
@@ -88,8 +94,7 @@ pub struct Journal {
     long_enough: u64,
     /// The archives that have records since the last cut, and how the last one left them.
     known: HashMap<FileId, Left>,
-    /// The file systems that this process synced.
-    file_systems: HashMap<u64, FileSystem>,
+    file_systems: FileSystems,
     /// Every record was stored in its archive.
     is_all_stored: bool,
     buffer: Vec<u8>,
@@ -113,15 +118,6 @@ struct Left {
     layout: u64,
 }
 
-#[derive(Debug)]
-struct FileSystem {
-    /// A file on it, opened for this alone.
-    file: File,
-    path: PathBuf,
-    /// What changed before is on the disk.
-    synced: Stamp,
-}
-
 /// An archive in a group that is being committed.
 #[derive(Debug)]
 struct Member<'a> {
@@ -135,14 +131,15 @@ impl Journal {
     /// a process that crashed has for them.
     pub fn open(folder: &Path) -> Result<(Self, Recovered), Error> {
         let mut folder = Folder::take(folder)?;
-        let recovered = replay::recover(&mut folder)?;
+        let mut file_systems = FileSystems::default();
+        let recovered = replay::recover(&mut folder, &mut file_systems)?;
         let journal = Self {
             folder,
             synced: Tail::default(),
             written: Tail::default(),
             long_enough: LONG_ENOUGH,
             known: HashMap::new(),
-            file_systems: HashMap::new(),
+            file_systems,
             is_all_stored: true,
             buffer: Vec::new(),
         };
@@ -157,7 +154,7 @@ impl Journal {
             // What is not there has nothing to be synced.
             let Ok(metadata) = path.metadata() else { continue };
             if settled.insert(metadata.dev()) {
-                self.sync_device(metadata.dev(), path)?;
+                self.file_systems.sync(metadata.dev(), path, self.folder.stamp()?)?;
             }
         }
         Ok(())
@@ -183,9 +180,27 @@ impl Journal {
         outcomes
     }
 
-    /// Syncs the archives and cuts the journal: nothing is left to be done by who opens it next.
+    /// Syncs the archives and empties the journal: nothing is left to be done by who opens it next.
     pub fn close(mut self) -> Result<(), Error> {
-        if self.synced.len == 0 { Ok(()) } else { self.checkpoint() }
+        if self.synced.len > 0 {
+            self.checkpoint()?;
+        }
+        self.folder.truncate(0)
+    }
+
+    /// Ends as [`Journal::close`] does, but leaves the sync of the archives to who opens the journal next: by then the
+    /// system has mostly done it, and nobody waits.
+    pub fn leave(mut self) -> Result<(), Error> {
+        match self.synced.writer.take() {
+            Some(writer) if self.is_all_stored => {
+                self.buffer.clear();
+                writer.close(self.folder.stamp()?.parts(), &mut self.buffer);
+                // Not synced: without it the journal is one of a crash, which is as good after a loss of power.
+                self.folder.write(self.synced.len, &self.buffer).or_else(|_| self.checkpoint())
+            }
+            Some(_) => self.checkpoint(),
+            None => Ok(()),
+        }
     }
 
     fn plan(&self, group: &mut [Member<'_>]) -> Vec<Commit> {
@@ -207,8 +222,7 @@ impl Journal {
         if let Some(left) = self.known.get(&(identity.device, identity.inode)) {
             return Ok(*left == Left { last: prepared.stored_last_update(), layout: identity.layout });
         }
-        let Some(file_system) = self.file_systems.get(&identity.device) else { return Ok(false) };
-        Ok(Stamp::of_change(prepared.changed_at()?) < file_system.synced)
+        Ok(self.file_systems.has_synced(identity.device, prepared.changed_at()?))
     }
 
     /// Does one operation of a commit; after an error nothing more of the group can be stored.
@@ -233,25 +247,9 @@ impl Journal {
     fn sync_file_system(&mut self, device: u64, group: &[Member<'_>]) -> Result<(), Error> {
         let on_it = |(_, prepared): &(usize, &Prepared<'_>)| prepared.identity().device == device;
         match waiting(group).find(on_it) {
-            Some((_, prepared)) => self.sync_device(device, prepared.path()),
+            Some((_, prepared)) => self.file_systems.sync(device, prepared.path(), self.folder.stamp()?),
             None => Ok(()),
         }
-    }
-
-    /// Syncs the file system of the device, on which there is a file of that name.
-    fn sync_device(&mut self, device: u64, path: &Path) -> Result<(), Error> {
-        // Before the sync: what changes while it goes on is not known to be part of it.
-        let now = self.folder.stamp()?;
-        let file_system = match self.file_systems.entry(device) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(new) => {
-                let path = disk::absolute(path)?;
-                new.insert(FileSystem { file: disk::open_on(device, &path)?, path, synced: Stamp::NEVER })
-            }
-        };
-        disk::sync_file_system(&file_system.file, &file_system.path)?;
-        file_system.synced = now;
-        Ok(())
     }
 
     /// Writes the group's records behind what is synced.
@@ -303,7 +301,7 @@ impl Journal {
     fn checkpoint(&mut self) -> Result<(), Error> {
         for operation in protocol::checkpoint(self.is_all_stored) {
             match operation {
-                Checkpoint::SyncFileSystems => self.sync_file_systems()?,
+                Checkpoint::SyncFileSystems => self.file_systems.sync_all(self.folder.stamp()?)?,
                 Checkpoint::Cut => self.folder.cut()?,
                 Checkpoint::KeepAside => {
                     let kept = self.folder.keep_aside()?;
@@ -314,15 +312,6 @@ impl Journal {
         (self.synced, self.is_all_stored) = (Tail::default(), true);
         // Of archives that are not known, their last change tells whether it was before the sync.
         self.known.clear();
-        Ok(())
-    }
-
-    fn sync_file_systems(&mut self) -> Result<(), Error> {
-        let now = self.folder.stamp()?;
-        for file_system in self.file_systems.values_mut() {
-            disk::sync_file_system(&file_system.file, &file_system.path)?;
-            file_system.synced = now;
-        }
         Ok(())
     }
 }

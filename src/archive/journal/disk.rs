@@ -1,7 +1,8 @@
 //! The system calls of a journal, each with its error.
 
+use std::collections::hash_map::{Entry, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 
 use super::Error;
-use super::record::BootId;
+use super::record::{BootId, HEADER_LEN};
 use crate::archive::lock::{NotHeld, hold};
 
 /// A journal's folder, locked, and the journal in it.
@@ -44,9 +45,18 @@ impl Folder {
         Ok(folder)
     }
 
-    /// All that is in the journal.
+    /// All that is in the journal; of one that was cut its header alone, which has no other bytes than zeros.
     pub(super) fn read(&self) -> Result<Vec<u8>, Error> {
-        fs::read(&self.path).map_err(failed("reading", &self.path))
+        let mut bytes = Vec::new();
+        let read = || {
+            let mut file = File::open(&self.path)?;
+            file.by_ref().take(HEADER_LEN as u64).read_to_end(&mut bytes)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                file.read_to_end(&mut bytes)?;
+            }
+            Ok(bytes)
+        };
+        read().map_err(failed("reading", &self.path))
     }
 
     /// Writes at an offset of the journal.
@@ -65,7 +75,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Cuts the journal to so many bytes.
+    /// Gives back what the journal occupies behind so many bytes.
     pub(super) fn truncate(&self, len: u64) -> Result<(), Error> {
         self.file.set_len(len).map_err(failed("cutting", &self.path))?;
         #[cfg(test)]
@@ -73,9 +83,10 @@ impl Folder {
         Ok(())
     }
 
-    /// Empties the journal, on the disk too.
+    /// Makes the journal one without records, on the disk too. It keeps its length: a sync of what is written over
+    /// waits for no change of the file's blocks, which would wait for those of all other files.
     pub(super) fn cut(&self) -> Result<(), Error> {
-        self.truncate(0)?;
+        self.write(0, &[0; HEADER_LEN])?;
         self.sync()
     }
 
@@ -112,11 +123,64 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) const NEVER: Self = Self { secs: i64::MIN, nanos: 0 };
-
     /// The time of a change that a file system tells: one without a fraction may keep whole seconds only.
     pub(super) fn of_change((secs, nanos): (i64, i64)) -> Self {
         if nanos == 0 { Self { secs: secs.saturating_add(1), nanos } } else { Self { secs, nanos } }
+    }
+
+    /// Seconds and nanoseconds.
+    pub(super) fn parts(self) -> (i64, i64) {
+        (self.secs, self.nanos)
+    }
+}
+
+/// The file systems that this process synced, by their devices.
+#[derive(Debug, Default)]
+pub(super) struct FileSystems(HashMap<u64, FileSystem>);
+
+#[derive(Debug)]
+struct FileSystem {
+    /// A file on it, opened for this alone.
+    file: File,
+    path: PathBuf,
+    /// What changed before is on the disk.
+    synced: Option<Stamp>,
+}
+
+impl FileSystems {
+    /// Whether what changed then on the device is known to be on the disk.
+    pub(super) fn has_synced(&self, device: u64, changed_at: (i64, i64)) -> bool {
+        let synced = self.0.get(&device).and_then(|file_system| file_system.synced);
+        synced.is_some_and(|synced| Stamp::of_change(changed_at) < synced)
+    }
+
+    /// Syncs that of the device, on which there is a file of that name. It is `now`, or later: what changes while the
+    /// sync goes on is not known to be part of it.
+    pub(super) fn sync(&mut self, device: u64, path: &Path, now: Stamp) -> Result<(), Error> {
+        let file_system = match self.0.entry(device) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(new) => {
+                let path = absolute(path)?;
+                new.insert(FileSystem { file: open_on(device, &path)?, path, synced: None })
+            }
+        };
+        file_system.sync(now)
+    }
+
+    /// Syncs all of them.
+    pub(super) fn sync_all(&mut self, now: Stamp) -> Result<(), Error> {
+        self.0.values_mut().try_for_each(|file_system| file_system.sync(now))
+    }
+}
+
+impl FileSystem {
+    fn sync(&mut self, now: Stamp) -> Result<(), Error> {
+        nix::unistd::syncfs(&self.file)
+            .map_err(|errno| failed("syncing the file system of", &self.path)(errno.into()))?;
+        #[cfg(test)]
+        trace::push(trace::Event::SyncFileSystem);
+        self.synced = Some(now);
+        Ok(())
     }
 }
 
@@ -129,15 +193,7 @@ pub(super) fn open_on(device: u64, path: &Path) -> Result<File, Error> {
     if metadata.dev() == device { Ok(file) } else { Err(elsewhere()) }
 }
 
-/// Waits until everything on the file system is on the disk.
-pub(super) fn sync_file_system(file: &File, path: &Path) -> Result<(), Error> {
-    nix::unistd::syncfs(file).map_err(|errno| failed("syncing the file system of", path)(errno.into()))?;
-    #[cfg(test)]
-    trace::push(trace::Event::SyncFileSystem);
-    Ok(())
-}
-
-pub(super) fn absolute(path: &Path) -> Result<PathBuf, Error> {
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(failed("finding", path))
 }
 
@@ -152,6 +208,10 @@ pub(super) fn salt() -> Result<u64, Error> {
 
 /// The id of this run of the kernel; zeros where it does not tell.
 pub(super) fn boot_id() -> BootId {
+    #[cfg(test)]
+    if let Some(simulated) = trace::boot() {
+        return simulated;
+    }
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits = text.trim().replace('-', "");
     u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes()
@@ -183,11 +243,13 @@ fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
     }
 }
 
-/// What was done to the disks, for the simulation of crashes.
+/// What was done to the disks, and by which kernel, for the simulation of crashes.
 #[cfg(test)]
 pub(super) mod trace {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::path::{Path, PathBuf};
+
+    use super::BootId;
 
     #[derive(Clone, Debug)]
     pub(in crate::archive::journal) enum Event {
@@ -209,6 +271,16 @@ pub(super) mod trace {
 
     thread_local! {
         static EVENTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+        static BOOT: Cell<Option<u128>> = const { Cell::new(None) };
+    }
+
+    /// From here on this thread runs on a kernel that was started so many times.
+    pub(in crate::archive::journal) fn set_boot(boot: u128) {
+        BOOT.set(Some(boot));
+    }
+
+    pub(super) fn boot() -> Option<BootId> {
+        BOOT.get().map(u128::to_be_bytes)
     }
 
     pub(in crate::archive::journal) fn push(event: Event) {

@@ -14,12 +14,13 @@ pub(super) enum Commit {
     Store(usize),
 }
 
-/// An operation of a checkpoint, and of the end of a recovery.
+/// An operation of a checkpoint, and of the end of a recovery; also of a journal that was left for another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Checkpoint {
     /// Sync every file system that the journal's archives lie on.
     SyncFileSystems,
-    /// Empty the journal and wait until it is empty on the disk: no record that comes may ever stand among old ones.
+    /// Put zeros over the journal's header and wait until they are on the disk: no record that comes may ever stand
+    /// behind an old header.
     Cut,
     /// Give it another name instead, where some of its records could not be stored.
     KeepAside,

@@ -6,10 +6,11 @@
 //! body     device | inode | size | layout | last update before | after (8 each, microseconds)
 //!          length of the path (4) | path | ranges to the end
 //! range    distance from the end of the range before, zigzag | length (both as varints) | bytes
+//! closing  length and checksum as a record has | body: seconds | nanoseconds (8 each)
 //! ```
 //! All numbers are little-endian. A checksum is keyed with the salt, which is drawn anew whenever the journal is cut,
-//! and with the checksum before it: neither what an older journal left on the disk nor what a failed write left behind
-//! can pass for the next record.
+//! and with the checksum before it: neither what an older journal left behind the new one's end nor what a failed write
+//! left there can pass for the next record. The closing stands behind the last record of a writer that stored them all.
 
 use std::ffi::OsStr;
 use std::hash::Hasher;
@@ -25,6 +26,8 @@ const CHECKED_HEADER: usize = 32;
 /// Bytes of a journal's header.
 pub(super) const HEADER_LEN: usize = CHECKED_HEADER + 8;
 const PREFIX_LEN: usize = 16;
+/// Bytes of the body of a closing; those of a record are more.
+const CLOSING_LEN: usize = 16;
 
 /// What identifies a run of the kernel; device numbers mean the same within one only.
 pub(super) type BootId = [u8; 16];
@@ -93,7 +96,9 @@ pub struct Contents<'a> {
     pub boot: [u8; 16],
     /// In the order in which they were written.
     pub records: Vec<Record<'a>>,
-    /// Bytes behind them: a write that did not end.
+    /// When its writer had stored all of them and ended: seconds and nanoseconds of the file systems' clock.
+    pub closed: Option<(i64, i64)>,
+    /// Bytes behind them: a write that did not end, or what an older journal left.
     pub torn: usize,
 }
 
@@ -107,21 +112,33 @@ pub fn read(bytes: &[u8]) -> Option<Contents<'_>> {
         return None;
     }
     let boot = checked[16..].try_into().ok()?;
-    let mut records = Vec::new();
-    while let Some((record, behind)) = next_record(rest, &mut chain) {
-        records.push(record);
+    let mut contents = Contents { boot, ..Contents::default() };
+    while contents.closed.is_none()
+        && let Some((body, behind)) = next_body(rest, &mut chain)
+    {
+        if let Some(closed) = decode_closing(body) {
+            contents.closed = Some(closed);
+        } else if let Some(record) = Record::decode(body) {
+            contents.records.push(record);
+        } else {
+            break;
+        }
         rest = behind;
     }
-    Some(Contents { boot, records, torn: rest.len() })
+    contents.torn = rest.len();
+    Some(contents)
 }
 
-fn next_record<'a>(bytes: &'a [u8], chain: &mut Chain) -> Option<(Record<'a>, &'a [u8])> {
+/// The body whose checksum comes next in the chain, and what is behind it.
+fn next_body<'a>(bytes: &'a [u8], chain: &mut Chain) -> Option<(&'a [u8], &'a [u8])> {
     let (prefix, rest) = bytes.split_at_checked(PREFIX_LEN)?;
     let (body, rest) = rest.split_at_checked(usize::try_from(u64_at(prefix, 0)).ok()?)?;
-    if chain.next([&prefix[..8], body]) != u64_at(prefix, 8) {
-        return None;
-    }
-    Some((Record::decode(body)?, rest))
+    (chain.next([&prefix[..8], body]) == u64_at(prefix, 8)).then_some((body, rest))
+}
+
+fn decode_closing(body: &[u8]) -> Option<(i64, i64)> {
+    let number = |at| u64_at(body, at).cast_signed();
+    (body.len() == CLOSING_LEN).then(|| (number(0), number(8)))
 }
 
 /// Reads range after range; ends where the bytes do, or make no range.
@@ -191,7 +208,21 @@ impl Writer {
             out.extend_from_slice(bytes);
             end = offset + bytes.len() as u64;
         });
-        let (prefix, body) = out[start..].split_at_mut(PREFIX_LEN);
+        self.seal(&mut out[start..]);
+    }
+
+    /// Appends the closing, behind which nothing follows.
+    pub(super) fn close(mut self, (secs, nanos): (i64, i64), out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; PREFIX_LEN]);
+        out.extend_from_slice(&secs.to_le_bytes());
+        out.extend_from_slice(&nanos.to_le_bytes());
+        self.seal(&mut out[start..]);
+    }
+
+    /// Fills the prefix of what has its body already.
+    fn seal(&mut self, entry: &mut [u8]) {
+        let (prefix, body) = entry.split_at_mut(PREFIX_LEN);
         prefix[..8].copy_from_slice(&(body.len() as u64).to_le_bytes());
         let checksum = self.chain.next([&prefix[..8], body]);
         prefix[8..].copy_from_slice(&checksum.to_le_bytes());
@@ -248,6 +279,10 @@ mod tests {
     type Range = (u64, Vec<u8>);
 
     fn written(groups: &[(u64, Vec<Range>)]) -> Vec<u8> {
+        write(groups).0
+    }
+
+    fn write(groups: &[(u64, Vec<Range>)]) -> (Vec<u8>, Writer) {
         let mut out = Vec::new();
         let mut writer = Writer::begin(7, [3; 16], &mut out);
         for (number, ranges) in groups {
@@ -266,7 +301,7 @@ mod tests {
             };
             writer.append(&head, all, &mut out);
         }
-        out
+        (out, writer)
     }
 
     fn groups() -> impl Strategy<Value = Vec<(u64, Vec<Range>)>> {
@@ -322,6 +357,28 @@ mod tests {
                 record.ranges().for_each(drop);
             }
         }
+    }
+
+    /// The closing counts where all of it is there; a record behind it, with a checksum that holds, does not.
+    #[test]
+    fn a_closing_is_the_end() {
+        let group = |number: u64| (number, vec![(5, vec![number as u8; 9])]);
+        let (mut bytes, mut writer) = write(&[group(1), group(2)]);
+        let open_len = bytes.len();
+        writer.clone().close((-1, 999_999_999), &mut bytes);
+        for len in open_len..bytes.len() {
+            let contents = read(&bytes[..len]).unwrap();
+            assert_eq!((contents.records.len(), contents.closed), (2, None));
+        }
+        let closed_len = bytes.len();
+        writer.chain.next([&bytes[open_len..open_len + 8], &bytes[open_len + PREFIX_LEN..]]);
+        let start = bytes.len();
+        bytes.extend_from_slice(&[0; PREFIX_LEN]);
+        bytes.extend_from_slice(&[0; 52]);
+        writer.seal(&mut bytes[start..]);
+        let contents = read(&bytes).unwrap();
+        assert_eq!((contents.records.len(), contents.closed), (2, Some((-1, 999_999_999))));
+        assert_eq!(contents.torn, bytes.len() - closed_len);
     }
 
     /// Behind a failed write of two records a shorter one is written: the second must not come to life behind it.

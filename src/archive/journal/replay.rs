@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use tracing::{info, warn};
 
-use super::disk::{self, Folder};
+use super::disk::{self, FileSystems, Folder};
 use super::protocol::{self, Checkpoint};
-use super::record::{self, HEADER_LEN, Head, Record};
+use super::record::{self, Contents, HEADER_LEN, Head, Record};
 use super::{Error, FileId};
 use crate::rrd::{self, Prepared};
 
@@ -25,6 +25,8 @@ pub struct Recovered {
     pub skipped: Vec<Skipped>,
     /// Where the journal is kept, when some of it could not be used.
     pub kept: Option<PathBuf>,
+    /// Its writer had stored all of it and ended; only the system has started again since.
+    pub was_closed: bool,
 }
 
 /// An archive whose records were not stored.
@@ -59,16 +61,12 @@ pub enum Why {
 }
 
 impl Recovered {
-    /// Whether there was anything to do.
-    fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Tells the log, where there was.
+    /// Tells the log, where something was to be made good. That of a closed journal which was stored again is what its
+    /// archives have, unless the power was lost just behind it.
     pub fn tell(&self) {
         if self.kept.is_some() {
             warn!("{self}");
-        } else if !self.is_nothing() {
+        } else if self.files > 0 && !self.was_closed {
             info!("{self}");
         }
     }
@@ -80,7 +78,8 @@ impl fmt::Display for Recovered {
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         write!(
             f,
-            "after a crash the journal brought {} archive{} up to date ({} record{})",
+            "after a {} the journal brought {} archive{} up to date ({} record{})",
+            if self.was_closed { "restart of the system" } else { "crash" },
             self.files,
             plural(self.files),
             self.records,
@@ -105,45 +104,70 @@ impl fmt::Display for Recovered {
     }
 }
 
-/// Stores what the journal has, syncs it, and cuts the journal; one that has more is kept aside.
-pub(super) fn recover(folder: &mut Folder) -> Result<Recovered, Error> {
+/// Stores what the journal has, syncs it, and cuts the journal; one that has more is kept aside. A journal that was
+/// closed under this kernel is synced and cut only: the kernel has what was stored, whatever others made of it since.
+pub(super) fn recover(folder: &mut Folder, file_systems: &mut FileSystems) -> Result<Recovered, Error> {
     let bytes = folder.read()?;
-    let mut recovered = Recovered::default();
+    if bytes.is_empty() {
+        return Ok(Recovered::default());
+    }
     let contents = record::read(&bytes);
-    // A write that did not reach its end leaves zeros, or less than a header.
+    // One that was cut has zeros, and a write that did not reach its end leaves them, or less than a header.
     let is_nothing = || bytes.len() < HEADER_LEN || bytes[..HEADER_LEN].iter().all(|byte| *byte == 0);
     let is_readable = contents.is_some() || is_nothing();
     let contents = contents.unwrap_or_default();
     let same_boot = contents.boot == disk::boot_id() && contents.boot != [0; 16];
-    let mut file_systems = HashMap::new();
-    for chain in chains(&contents.records) {
-        match chain.store(same_boot) {
-            Ok(device) => {
-                recovered.files += 1;
-                recovered.records += chain.records.len();
-                file_systems.entry(device).or_insert(chain.path());
-            }
-            Err(why) => {
-                let (path, records) = (chain.path().to_owned(), chain.records.len());
-                recovered.skipped.push(Skipped { path, records, why });
-            }
-        }
-    }
-    if bytes.is_empty() {
-        return Ok(recovered);
-    }
+    let (mut recovered, unsynced) = if same_boot && contents.closed.is_some() {
+        (Recovered::default(), places(&contents.records))
+    } else {
+        store(&contents, same_boot)
+    };
     for operation in protocol::checkpoint(is_readable && recovered.skipped.is_empty()) {
         match operation {
             Checkpoint::SyncFileSystems => {
-                for (device, path) in &file_systems {
-                    disk::sync_file_system(&disk::open_on(*device, path)?, path)?;
-                }
+                let now = folder.stamp()?;
+                unsynced.iter().try_for_each(|(device, path)| file_systems.sync(*device, path, now))?;
             }
             Checkpoint::Cut => folder.cut()?,
             Checkpoint::KeepAside => recovered.kept = Some(folder.keep_aside()?),
         }
     }
     Ok(recovered)
+}
+
+/// Of each device that the records' archives lie on something that is there: one of them, or a folder above one that
+/// is gone. Where there is nothing left, the file system is gone too, and was synced then.
+fn places<'a>(records: &[Record<'a>]) -> HashMap<u64, &'a Path> {
+    let mut places = HashMap::new();
+    for Record { head, .. } in records {
+        if let Entry::Vacant(new) = places.entry(head.device)
+            && let Some(place) = head.path.ancestors().find(|path| disk::open_on(head.device, path).is_ok())
+        {
+            new.insert(place);
+        }
+    }
+    places
+}
+
+/// Stores the records again; tells what became of them, and of each device that was written to an archive on it.
+fn store<'a>(contents: &Contents<'a>, same_boot: bool) -> (Recovered, HashMap<u64, &'a Path>) {
+    let mut recovered = Recovered { was_closed: contents.closed.is_some(), ..Recovered::default() };
+    let mut written = HashMap::new();
+    for chain in chains(&contents.records) {
+        match chain.store(same_boot, contents.closed) {
+            Ok(Some(device)) => {
+                recovered.files += 1;
+                recovered.records += chain.records.len();
+                written.entry(device).or_insert(chain.path());
+            }
+            Ok(None) => {}
+            Err(why) => {
+                let (path, records) = (chain.path().to_owned(), chain.records.len());
+                recovered.skipped.push(Skipped { path, records, why });
+            }
+        }
+    }
+    (recovered, written)
 }
 
 /// The records of one archive, each of which goes on where the one before it ended.
@@ -185,8 +209,9 @@ impl<'a> Chain<'a> {
         self.records.last().map_or(Path::new(""), |record| record.head.path)
     }
 
-    /// Stores every range of every record where the archive is the one that they were made for; returns its device.
-    fn store(&self, same_boot: bool) -> Result<u64, Why> {
+    /// Stores every range of every record where the archive is the one that they were made for; returns its device. What
+    /// was written after the journal was closed is another program's, and has taken the place of what the journal has.
+    fn store(&self, same_boot: bool, closed: Option<(i64, i64)>) -> Result<Option<u64>, Why> {
         let archive = Prepared::open(self.path()).map_err(|error| match error {
             rrd::Error::System { operation: rrd::Operation::Open, errno, .. }
                 if io::Error::from_raw_os_error(errno).kind() == io::ErrorKind::NotFound
@@ -196,6 +221,11 @@ impl<'a> Chain<'a> {
             }
             error => Why::Archive(error),
         })?;
+        if let Some(closed) = closed
+            && archive.modified_at().map_err(Why::Archive)? > closed
+        {
+            return Ok(None);
+        }
         let identity = archive.identity();
         let is_same = |Record { head, .. }: &Record<'_>| {
             (head.inode, head.size, head.layout) == (identity.inode, identity.size, identity.layout)
@@ -218,6 +248,6 @@ impl<'a> Chain<'a> {
             #[cfg(test)]
             disk::trace::stored(self.path(), |each| each(offset, bytes));
         }
-        Ok(identity.device)
+        Ok(Some(identity.device))
     }
 }

@@ -1,16 +1,21 @@
 //! Crashes without a crash: what the journal does to the disks is recorded, cut off at every point, and what was not
 //! synced by then is kept, dropped and mixed, sector by sector or page by page. Then the journal is opened on what is
-//! left, as after a loss of power.
+//! left, by the same kernel after a kill and by another one after a loss of power.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::disk::trace::{self, Event};
+use super::record::HEADER_LEN;
 use super::*;
 use crate::rrd::{Definition, Overwrite, UpdateOptions, create};
 use crate::time::Step;
 
 const START: i64 = 1_700_000_000;
+const FIRST_BOOT: u128 = 1;
 const FILES: usize = 3;
 /// A kill does not end a call within a page.
 const PAGE: u64 = 4096;
@@ -101,16 +106,21 @@ impl Scene {
             history.states[file].push((Some(0), std::fs::read(path).unwrap()));
         }
         trace::take();
+        trace::set_boot(FIRST_BOOT);
         let mut journal = self.open();
         for step in 0..steps {
             if step == steps / 2 || random.below(12) == 0 {
                 journal.close().unwrap();
                 journal = self.open();
+            } else if step == steps / 3 || random.below(8) == 0 {
+                journal.leave().unwrap();
+                if random.below(2) == 0 {
+                    self.update_beside(random, &mut history);
+                }
+                journal = self.open();
             }
             if random.below(10) == 0 {
-                self.update_beside(random.below(FILES as u64) as usize, random);
-                history.events.append(&mut trace::take());
-                self.note(&mut history, |_| None);
+                self.update_beside(random, &mut history);
                 continue;
             }
             let mut group = Vec::new();
@@ -135,12 +145,17 @@ impl Scene {
     }
 
     /// As a latmon without a journal does it.
-    fn update_beside(&mut self, file: usize, random: &mut Random) {
+    fn update_beside(&mut self, random: &mut Random, history: &mut History) {
+        history.events.append(&mut trace::take());
+        self.note(history, Some);
+        let file = random.below(FILES as u64) as usize;
         let path = self.paths[file].clone();
         let mut prepared = Prepared::open(&path).unwrap();
         self.update(file, &mut prepared, random);
         trace::stored(&path, |each| prepared.for_each_change(each));
         prepared.commit().unwrap();
+        history.events.append(&mut trace::take());
+        self.note(history, |_| None);
     }
 
     fn note(&self, history: &mut History, acknowledged: fn(usize) -> Option<usize>) {
@@ -154,7 +169,7 @@ impl Scene {
 
     /// The disks as they were in the beginning.
     fn disks(&self, history: &History) -> Disks {
-        let mut disks = Disks { unit: 0, files: BTreeMap::new() };
+        let mut disks = Disks { unit: 0, boot: FIRST_BOOT, files: BTreeMap::new() };
         disks.files.insert(None, OnDisk::new(Vec::new()));
         for (path, states) in self.paths.iter().zip(&history.states) {
             disks.files.insert(Some(path.clone()), OnDisk::new(states[0].1.clone()));
@@ -167,8 +182,11 @@ impl Scene {
         for (path, file) in &left.files {
             let path = path.clone().unwrap_or_else(|| self.journal().join("journal"));
             // In its place: an archive is known by its number.
-            std::fs::write(path, &file.durable).unwrap();
+            std::fs::write(&path, &file.durable).unwrap();
+            // Not written since the journal was closed.
+            File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         }
+        trace::set_boot(left.boot);
         trace::take();
         let (journal, recovered) = Journal::open(&self.journal()).unwrap();
         drop(journal);
@@ -201,6 +219,8 @@ impl Scene {
 struct Disks {
     /// What is written as a whole: a sector or a page.
     unit: usize,
+    /// How often the system was started.
+    boot: u128,
     files: BTreeMap<Option<PathBuf>, OnDisk>,
 }
 
@@ -320,6 +340,7 @@ impl Disks {
             if matches!(last, Event::Write { .. } | Event::Store { .. } | Event::Truncate(_)) {
                 disks.tell(last);
             }
+            disks.boot += 1;
             let unit = disks.unit;
             disks.files.values_mut().for_each(|file| file.lose_power(unit, random));
         }
@@ -353,16 +374,15 @@ fn no_cut_and_no_order_of_writes_breaks_the_promise() {
     let seed = number_from("LATMON_TEST_SEED", 0x6a6f_7572);
     let rounds = number_from("LATMON_TEST_CASES", 4);
     println!("LATMON_TEST_SEED={seed}");
-    let mut crashes = 0;
+    let (mut crashes, mut closed) = (0, 0);
     for round in 0..rounds {
         let mut random = Random(seed.wrapping_add(round << 32));
         let mut scene = Scene::new();
         let history = scene.play(30, &mut random);
-        let begun = |kind: fn(&Event) -> bool| history.events.iter().filter(|event| kind(event)).count();
-        assert!(
-            begun(|event| matches!(event, Event::Truncate(_))) > 1,
-            "a journal that is cut is part of it"
-        );
+        let is_cut =
+            |event: &&Event| matches!(event, Event::Write { offset: 0, bytes } if **bytes == [0; HEADER_LEN]);
+        let cuts = history.events.iter().filter(is_cut).count();
+        assert!(cuts > 1, "a journal that is written over an older one is part of it");
         for cut in 0..=history.events.len() {
             let mut disks = scene.disks(&history);
             disks.unit = [512, 4096][random.below(2) as usize];
@@ -376,8 +396,56 @@ fn no_cut_and_no_order_of_writes_breaks_the_promise() {
             let left = left.crash(&events[..again], &mut random);
             let (recovered, _) = scene.recover(&left);
             scene.check(&history, cut.saturating_sub(1), &recovered, &format!("{told}, then {again}"));
+            closed += u64::from(recovered.was_closed && recovered.files > 0);
             crashes += 2;
         }
     }
-    println!("{rounds} histories, {crashes} crashes");
+    println!("{rounds} histories, {crashes} crashes, {closed} with a closed journal to store again");
+    assert!(closed > 0);
+}
+
+/// A journal is left for the next process; what happens to the archives in between is not its business.
+#[test]
+fn what_others_made_of_an_archive_after_the_journal_was_left_stays() {
+    let mut random = Random(5);
+    let mut scene = Scene::new();
+    let modify = |file: &File, at: SystemTime| file.set_modified(at).unwrap();
+    // The last row is another, and nothing in the header tells so.
+    let edit = |path: &Path| {
+        let file = File::options().write(true).open(path).unwrap();
+        file.write_all_at(&7.5_f64.to_le_bytes(), file.metadata().unwrap().len() - 8).unwrap();
+        modify(&file, SystemTime::now() + Duration::from_secs(1));
+        std::fs::read(path).unwrap()
+    };
+    let commit = |scene: &mut Scene, random: &mut Random| {
+        let (mut journal, recovered) = Journal::open(&scene.journal()).unwrap();
+        let group: Vec<_> = (0..FILES)
+            .map(|file| {
+                let mut prepared = Prepared::open(&scene.paths[file]).unwrap();
+                scene.update(file, &mut prepared, random);
+                prepared
+            })
+            .collect();
+        assert!(journal.commit(group).iter().all(Result::is_ok));
+        journal.leave().unwrap();
+        recovered
+    };
+    trace::set_boot(FIRST_BOOT);
+    commit(&mut scene, &mut random);
+    let edited = edit(&scene.paths[0]);
+    let behind = std::fs::read(&scene.paths[1]).unwrap();
+    let (_, recovered) = Journal::open(&scene.journal()).unwrap();
+    assert_eq!(recovered, Recovered::default(), "under the same kernel nothing is stored again");
+    assert!(std::fs::read(&scene.paths[0]).unwrap() == edited);
+
+    assert_eq!(commit(&mut scene, &mut random), Recovered::default());
+    let edited = edit(&scene.paths[0]);
+    let expected = std::fs::read(&scene.paths[1]).unwrap();
+    std::fs::write(&scene.paths[1], behind).unwrap();
+    modify(&File::options().write(true).open(&scene.paths[1]).unwrap(), SystemTime::UNIX_EPOCH);
+    trace::set_boot(FIRST_BOOT + 1);
+    let (_, recovered) = Journal::open(&scene.journal()).unwrap();
+    assert!(std::fs::read(&scene.paths[0]).unwrap() == edited, "who wrote it last has the last word");
+    assert!(std::fs::read(&scene.paths[1]).unwrap() == expected, "what the power took is there again");
+    assert_eq!((recovered.files, recovered.was_closed, recovered.kept), (2, true, None));
 }

@@ -39,8 +39,8 @@ pub(super) fn run(folder: &[u8], args: &[&[u8]], out: &mut impl Write) -> Result
         [b"-", folder] => pipe::enter(folder).and_then(|()| session.serve_input(out)),
         _ => session.run_once(args, out),
     };
-    let closed = session.journal.close();
-    done.and(closed.map_err(Error::from))
+    let left = session.journal.leave();
+    done.and(left.map_err(Error::from))
 }
 
 struct Session {

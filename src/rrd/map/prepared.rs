@@ -242,6 +242,12 @@ impl<'a> Prepared<'a> {
         Ok((metadata.ctime(), metadata.ctime_nsec()))
     }
 
+    /// When the file was last written, in the same way.
+    pub fn modified_at(&self) -> Result<(i64, i64), Error> {
+        let metadata = self.file.file().metadata().map_err(system(Operation::Stat, &self.path))?;
+        Ok((metadata.mtime(), metadata.mtime_nsec()))
+    }
+
     /// Stores the updates, and gives the lock back.
     pub fn commit(mut self) -> Result<(), Error> {
         let (file, path) = (self.file.file(), &*self.path);
