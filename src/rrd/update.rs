@@ -5,12 +5,13 @@
 //! overwritten some last readings. [`Updater::apply`] is the one place that stores what changed.
 
 mod forecast;
+mod open_row;
 mod waiting;
 
 use std::convert::Infallible;
 use std::ops::Range;
 
-use crate::rrd::cdp::{Cdp, Due};
+use crate::rrd::cdp::Cdp;
 use crate::rrd::def::{ArchiveDef, Cf, DsType, Forecast, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_update_at};
@@ -20,6 +21,7 @@ use crate::rrd::layout::{
 use crate::rrd::pdp::{Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::rrd::rpn::Stack;
+use crate::rrd::update::open_row::OpenRow;
 use crate::rrd::update::waiting::Waiting;
 use crate::time::{Step, UnixTime};
 
@@ -438,6 +440,7 @@ impl Updater {
     fn close_rows(&mut self, header: &[u8], layout: Layout, timing: &Timing, step: Step, until: u64) {
         let preps = layout.cdp_preps_mut(&mut self.live);
         let archives = self.archives.iter().zip(&mut self.open_rows);
+        // Without data sources there are no archives either.
         for ((def, open), preps) in archives.zip(preps.chunks_exact_mut(layout.ds_count.max(1))) {
             open.close(def, timing);
             if def.forecast.is_none() {
@@ -499,31 +502,6 @@ impl Updater {
                 values: row.chunks_exact(WORD).map(|word| f64_at(word, 0)).collect(),
             });
         }
-    }
-}
-
-/// The row of an archive that is open.
-#[derive(Clone, Copy, Debug, Default)]
-struct OpenRow {
-    /// The number of a step that a row began with. Most updates close a step of that row or of the next, and need no
-    /// division to know where in it they are.
-    began: u64,
-    /// What the steps that were closed last meant for it.
-    due: Due,
-}
-
-impl OpenRow {
-    /// Notes what the steps of `timing` mean for the archive.
-    fn close(&mut self, def: &ArchiveDef, timing: &Timing) {
-        let mut closed = timing.first_pdp.wrapping_sub(self.began);
-        if closed >= def.pdp_per_row {
-            closed -= def.pdp_per_row;
-            if closed >= def.pdp_per_row {
-                closed = timing.first_pdp % def.pdp_per_row;
-            }
-            self.began = timing.first_pdp - closed;
-        }
-        self.due = Due::after(def, closed, timing.elapsed);
     }
 }
 
