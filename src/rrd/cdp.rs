@@ -1,5 +1,7 @@
 //! Consolidated data points: from primary data points to rows. Pure arithmetic.
 
+use std::cmp::Ordering;
+
 use crate::rrd::def::{ArchiveDef, Cf};
 use crate::rrd::layout::{cdp_prep, f64_at, put, put_f64, u64_at};
 use crate::rrd::number::UNKNOWN;
@@ -19,7 +21,7 @@ pub struct Cdp {
 }
 
 /// What the steps that ended mean for one archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
     /// Primary data points that the open row still lacked.
     missing: u64,
@@ -30,9 +32,17 @@ pub(super) struct Due {
 impl Due {
     /// When `elapsed` steps ended, the first of them number `first_pdp`.
     pub(super) fn new(rra: &ArchiveDef, first_pdp: u64, elapsed: u64) -> Self {
-        let missing = rra.pdp_per_row - first_pdp % rra.pdp_per_row;
-        let rows =
-            if missing <= elapsed { ((elapsed - missing) / rra.pdp_per_row + 1).min(rra.rows) } else { 0 };
+        Self::after(rra, first_pdp % rra.pdp_per_row, elapsed)
+    }
+
+    /// When `elapsed` steps ended after `closed` others of the open row.
+    pub(super) fn after(rra: &ArchiveDef, closed: u64, elapsed: u64) -> Self {
+        let missing = rra.pdp_per_row - closed;
+        let rows = match elapsed.cmp(&missing) {
+            Ordering::Less => 0,
+            Ordering::Equal => 1,
+            Ordering::Greater => ((elapsed - missing) / rra.pdp_per_row + 1).min(rra.rows),
+        };
         Self { missing, rows }
     }
 }
@@ -54,7 +64,28 @@ impl Cdp {
         if due.rows == 0 { self.collect(rra.cf, pdp, elapsed) } else { self.finish(rra, due, pdp, elapsed) }
     }
 
+    /// The same for every data source of an archive, in place; what stays as it was is not written.
+    pub(super) fn consolidate_all(
+        preps: &mut [[u8; cdp_prep::LEN]],
+        rra: &ArchiveDef,
+        due: Due,
+        pdps: &[f64],
+        elapsed: u64,
+    ) {
+        let pairs = preps.iter_mut().zip(pdps);
+        if rra.pdp_per_row == 1 {
+            pairs.for_each(|(prep, pdp)| {
+                Self::read(prep).consolidate(rra, due, *pdp, elapsed).write_row(prep);
+            });
+        } else if due.rows == 0 {
+            pairs.for_each(|(prep, pdp)| Self::read(prep).collect(rra.cf, *pdp, elapsed).write_open(prep));
+        } else {
+            pairs.for_each(|(prep, pdp)| Self::read(prep).finish(rra, due, *pdp, elapsed).write(prep));
+        }
+    }
+
     /// The row is not full yet.
+    #[inline]
     fn collect(self, cf: Cf, pdp: f64, elapsed: u64) -> Self {
         if pdp.is_nan() {
             return Self { unknown_pdps: self.unknown_pdps.saturating_add(elapsed), ..self };
@@ -114,8 +145,16 @@ impl Cdp {
     }
 
     pub(super) fn write(self, prep: &mut [u8]) {
+        self.write_open(prep);
+        self.write_row(prep);
+    }
+
+    fn write_open(self, prep: &mut [u8]) {
         put_f64(prep, cdp_prep::VALUE, self.value);
         put(prep, cdp_prep::UNKNOWN_PDPS, self.unknown_pdps.to_le_bytes());
+    }
+
+    fn write_row(self, prep: &mut [u8]) {
         put_f64(prep, cdp_prep::PRIMARY, self.primary);
         put_f64(prep, cdp_prep::SECONDARY, self.secondary);
     }

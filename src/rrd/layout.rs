@@ -154,6 +154,21 @@ impl Layout {
         self.pdp_prep(self.ds_count) + (rra * self.ds_count + ds) * cdp_prep::LEN
     }
 
+    /// Every `pdp_prep` in the live part of a header.
+    pub(super) fn pdp_preps<'a>(&self, live: &'a [u8]) -> &'a [[u8; pdp_prep::LEN]] {
+        &live[self.live_head_len..].as_chunks().0[..self.ds_count]
+    }
+
+    pub(super) fn pdp_preps_mut<'a>(&self, live: &'a mut [u8]) -> &'a mut [[u8; pdp_prep::LEN]] {
+        &mut live[self.live_head_len..].as_chunks_mut().0[..self.ds_count]
+    }
+
+    /// Every `cdp_prep` in the live part of a header, those of one archive after the other.
+    pub(super) fn cdp_preps_mut<'a>(&self, live: &'a mut [u8]) -> &'a mut [[u8; cdp_prep::LEN]] {
+        let first = self.cdp_prep(0, 0) - self.live_head();
+        &mut live[first..].as_chunks_mut().0[..self.rra_count * self.ds_count]
+    }
+
     pub(super) fn rra_ptr(&self, rra: usize) -> usize {
         self.cdp_prep(self.rra_count, 0) + rra * WORD
     }

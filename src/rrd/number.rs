@@ -21,12 +21,44 @@ pub fn canonical(value: f64) -> f64 {
 
 /// Reads a number that fills the whole text.
 pub fn parse_number(text: &[u8]) -> Result<f64, NumberError> {
+    match plain_decimal(text) {
+        Some(value) => Ok(value),
+        None => parse_other(text),
+    }
+}
+
+/// Reads a number that is no plain decimal. Cold, so that its errors do not burden the others.
+#[cold]
+fn parse_other(text: &[u8]) -> Result<f64, NumberError> {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match number_prefix(text) {
         Some((value, [])) => Ok(value),
         Some((value, rest)) => Err(NumberError::Trailing { text: lossy(text), value, rest: lossy(rest) }),
         None => special(text).ok_or_else(|| NumberError::None(lossy(text))),
     }
+}
+
+/// Reads what most texts are, digits that may have a point among them, and no more of them than an `f64` holds exactly:
+/// collected in an integer they make the same number, sooner.
+fn plain_decimal(text: &[u8]) -> Option<f64> {
+    const EXACT_DIGITS: usize = 15;
+    if text.len() > EXACT_DIGITS {
+        return None;
+    }
+    let (mut number, mut digits, mut before_point) = (0_i64, 0, None);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            number = number * 10 + i64::from(digit);
+            digits += 1;
+        } else if *byte == b'.' && before_point.is_none() {
+            before_point = Some(digits);
+        } else {
+            return None;
+        }
+    }
+    let decimals = before_point.map_or(0, |before| digits - before);
+    (digits > 0).then(|| scaled(number as f64, -decimals))
 }
 
 /// Reads the number that the text begins with; returns it and what follows.
@@ -281,6 +313,21 @@ mod tests {
         assert_eq!([".5", "5.", "1e", "+7"].map(read), [0.5, 5.0, 1.0, 7.0]);
         assert_eq!((read("1e-400"), read("1e400")), (0.0, f64::INFINITY));
         assert!(read("-0").is_sign_negative());
+    }
+
+    /// Fifteen digits are collected in an integer, sixteen in the `f64`; neither may round where the other does not.
+    #[test]
+    fn plain_decimals_are_read_as_all_others() {
+        for text in
+            ["0", "1700000000", "0.123456", "999999999999999", "99999.999999999", ".000000000001", "7."]
+        {
+            let (value, rest) = number_prefix(text.as_bytes()).unwrap();
+            assert_eq!(plain_decimal(text.as_bytes()).map(f64::to_bits), Some(value.to_bits()), "{text}");
+            assert_eq!(rest, b"");
+        }
+        for text in ["", ".", "-1", "1e5", "1.2.3", " 1", "1 ", "9007199254740993"] {
+            assert_eq!(plain_decimal(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

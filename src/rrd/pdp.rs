@@ -36,21 +36,15 @@ impl Timing {
         let step = i64::from(step.secs());
         let micros = |time: UnixTime| f64::from(time.subsec_micros());
         let interval = (now.secs() - last.secs()) as f64 + (micros(now) - micros(last)) / 1e6;
-        let open_since = last.secs() - last.secs() % step;
-        let ended_at = now.secs() - now.secs() % step;
-        let (pre, post) = if ended_at > open_since {
+        let (first_pdp, last_pdp) = (last.secs() / step, now.secs() / step);
+        let (pre, post) = if last_pdp > first_pdp {
+            let ended_at = last_pdp * step;
             let pre = (ended_at - last.secs()) as f64 - micros(last) / 1e6;
-            (pre, (now.secs() % step) as f64 + micros(now) / 1e6)
+            (pre, (now.secs() - ended_at) as f64 + micros(now) / 1e6)
         } else {
             (interval, 0.0)
         };
-        Self {
-            interval,
-            pre,
-            post,
-            elapsed: ((ended_at - open_since) / step) as u64,
-            first_pdp: (open_since / step) as u64,
-        }
+        Self { interval, pre, post, elapsed: (last_pdp - first_pdp) as u64, first_pdp: first_pdp as u64 }
     }
 
     /// In a gap the partly filled first step is closed on its own, so that what was known of it is not smeared over the
@@ -86,7 +80,7 @@ impl Pdp {
     /// Adds the growth of a time in which no step ended.
     pub(super) fn accumulate(self, growth: f64, timing: &Timing) -> Self {
         if growth.is_nan() {
-            let unknown_secs = self.unknown_secs.saturating_add(timing.interval.floor() as u64);
+            let unknown_secs = self.unknown_secs.saturating_add(timing.interval as u64);
             return Self { unknown_secs, ..self };
         }
         // Not "zero plus": that would lose the sign of a negative zero.
@@ -108,7 +102,7 @@ impl Pdp {
             value / ((timing.elapsed * step_secs - self.unknown_secs) as f64 - unknown_tail)
         };
         let open = if growth.is_nan() {
-            Self { unknown_secs: timing.post.floor() as u64, value: UNKNOWN }
+            Self { unknown_secs: timing.post as u64, value: UNKNOWN }
         } else {
             Self { unknown_secs: 0, value: growth / timing.interval * timing.post }
         };

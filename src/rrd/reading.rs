@@ -5,7 +5,7 @@ use std::io::Write as _;
 use crate::rrd::at;
 use crate::rrd::def::DsType;
 use crate::rrd::error::UpdateError;
-use crate::rrd::file::DsDef;
+use crate::rrd::file::{DsDef, last_ds_at};
 use crate::rrd::layout::LAST_DS_LEN;
 use crate::rrd::number::{UNKNOWN, parse_number};
 use crate::time::UnixTime;
@@ -15,8 +15,8 @@ pub(super) struct Reading<'a> {
     pub(super) text: &'a [u8],
     /// The value itself, where it did not come as text.
     pub(super) value: Option<f64>,
-    /// The text of the reading before.
-    pub(super) last: &'a [u8],
+    /// The data source's `pdp_prep`, which has the text of the reading before.
+    pub(super) prep: &'a [u8],
 }
 
 impl Reading<'_> {
@@ -27,11 +27,11 @@ impl Reading<'_> {
         }
         let (growth, rate) = match def.ds_type {
             DsType::Gauge => {
-                let value = self.number(def.ds_type)?;
+                let value = self.number(&def.ds_type)?;
                 (value * interval, value)
             }
             DsType::Absolute => {
-                let value = self.number(def.ds_type)?;
+                let value = self.number(&def.ds_type)?;
                 (value, value / interval)
             }
             DsType::Counter => {
@@ -49,7 +49,7 @@ impl Reading<'_> {
                 (growth, growth / interval)
             }
             DsType::DCounter | DsType::DDerive => {
-                let growth = self.float_difference(def.ds_type)?;
+                let growth = self.float_difference(&def.ds_type)?;
                 (growth, growth / interval)
             }
             DsType::Compute(_) => return Ok(UNKNOWN),
@@ -57,28 +57,30 @@ impl Reading<'_> {
         Ok(if rate < def.min || rate > def.max { UNKNOWN } else { growth })
     }
 
-    fn number(&self, ds_type: DsType) -> Result<f64, UpdateError> {
+    fn number(&self, ds_type: &DsType) -> Result<f64, UpdateError> {
         self.value.map_or_else(|| parse_reading(self.text, ds_type), Ok)
     }
 
     /// The difference of two readings with fractions; the first one is not even looked at.
-    fn float_difference(&self, ds_type: DsType) -> Result<f64, UpdateError> {
-        if self.last.starts_with(b"U") {
+    fn float_difference(&self, ds_type: &DsType) -> Result<f64, UpdateError> {
+        let last = last_ds_at(self.prep);
+        if last.starts_with(b"U") {
             return Ok(UNKNOWN);
         }
         let now = self.number(ds_type)?;
-        let last = parse_reading(self.last, ds_type)?;
+        let last = parse_reading(last, ds_type)?;
         // A counter that goes back towards zero was reset.
         let reset = now > 0.0 && last > now || now < 0.0 && now > last;
-        Ok(if ds_type == DsType::DCounter && reset { UNKNOWN } else { now - last })
+        Ok(if *ds_type == DsType::DCounter && reset { UNKNOWN } else { now - last })
     }
 
     fn difference(&self) -> f64 {
-        if self.last.starts_with(b"U") { UNKNOWN } else { decimal_difference(self.text, self.last) }
+        let last = last_ds_at(self.prep);
+        if last.starts_with(b"U") { UNKNOWN } else { decimal_difference(self.text, last) }
     }
 }
 
-fn parse_reading(text: &[u8], ds_type: DsType) -> Result<f64, UpdateError> {
+fn parse_reading(text: &[u8], ds_type: &DsType) -> Result<f64, UpdateError> {
     parse_number(text).map_err(|error| UpdateError::Value { ds_type: ds_type.name(), error })
 }
 
@@ -150,7 +152,9 @@ pub(super) fn plain_time(text: &[u8], now: UnixTime) -> Result<(i64, u32), Updat
     if time < 0.0 {
         time += now.secs() as f64 + f64::from(now.subsec_micros()) / 1e6;
     }
-    let whole = time.floor();
+    // Times without a fraction are spared the call.
+    let is_whole = time as i64 as f64 == time;
+    let whole = if is_whole { time } else { time.floor() };
     // What is out of range becomes the smallest number, as the conversion does on x86-64, and is refused as past.
     let in_range = whole >= i64::MIN as f64 && whole < -(i64::MIN as f64);
     let secs = if in_range { whole as i64 } else { i64::MIN };

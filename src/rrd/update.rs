@@ -5,20 +5,24 @@
 //! overwritten some last readings. [`Updater::apply`] is the one place that stores what changed.
 
 mod forecast;
+mod open_row;
+mod waiting;
 
 use std::convert::Infallible;
 use std::ops::Range;
 
-use crate::rrd::cdp::{Cdp, Due};
+use crate::rrd::cdp::Cdp;
 use crate::rrd::def::{ArchiveDef, Cf, DsType, Forecast, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
-use crate::rrd::file::{DsDef, Rrd, archive_def, last_ds_at, last_update_at};
+use crate::rrd::file::{DsDef, Rrd, archive_def, last_update_at};
 use crate::rrd::layout::{
-    LAST_DS_LEN, Layout, WORD, cdp_prep, f64_at, live_head, pdp_prep, put, stat_head, u64_at,
+    LAST_DS_LEN, Layout, WORD, bytes_at, cdp_prep, f64_at, live_head, pdp_prep, put, stat_head, u64_at,
 };
 use crate::rrd::pdp::{Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::rrd::rpn::Stack;
+use crate::rrd::update::open_row::OpenRow;
+use crate::rrd::update::waiting::Waiting;
 use crate::time::{Step, UnixTime};
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Rrd<B> {
@@ -61,12 +65,11 @@ pub(super) struct Updater {
     /// The live part of the header as it will be.
     live: Vec<u8>,
     changed: bool,
-    /// The rows that will be written, one after the other, and where each run of them goes.
-    rows: Vec<u8>,
-    runs: Vec<(u64, Range<usize>)>,
-    /// The readings of one argument as text, and which part of it is whose.
+    waiting: Waiting,
+    /// Which part of the readings' texts is whose; without one a reading is unknown.
+    text_of: Vec<Option<Range<usize>>>,
+    /// The texts of readings that came as values.
     texts: Vec<u8>,
-    text_of: Vec<Range<usize>>,
     growths: Vec<f64>,
     pdps: Vec<f64>,
     /// The data sources that take readings.
@@ -75,6 +78,7 @@ pub(super) struct Updater {
     /// The definitions: a header is begun with once for many updates.
     data_sources: Vec<DsDef>,
     archives: Vec<ArchiveDef>,
+    open_rows: Vec<OpenRow>,
     has_forecasts: bool,
     smoothing_due: bool,
     /// The live part before an argument that can still fail while it is computed.
@@ -99,11 +103,20 @@ pub struct WrittenRow {
 
 const MICROS_PER_SEC: i64 = 1_000_000;
 
-/// Rows that wait to be stored are not let grow beyond this.
-const FULL: usize = 1 << 20;
+/// The readings of one update.
+#[derive(Clone, Copy)]
+struct Readings<'a> {
+    /// Their texts, of which [`Updater::text_of`] knows the parts.
+    texts: &'a [u8],
+    /// The values themselves, where they did not come as text: one for each data source that takes readings.
+    values: Option<&'a [f64]>,
+}
 
-/// What is kept of their buffer. The rows of a long gap can be a whole archive, and a monitor has hundreds of files open.
-const KEPT: usize = 1 << 16;
+impl<'a> Readings<'a> {
+    fn text(&self, part: &Option<Range<usize>>) -> &'a [u8] {
+        part.clone().map_or(b"U", |range| &self.texts[range])
+    }
+}
 
 /// Which data source each value of an argument is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,12 +145,13 @@ impl Updater {
     pub(super) fn begin(&mut self, header: &[u8], layout: Layout) {
         self.live.clear();
         self.live.extend_from_slice(&header[layout.live_head()..layout.header_len()]);
-        self.rows.clear();
-        self.runs.clear();
+        self.waiting.clear();
         self.changed = false;
         self.smoothing_due = false;
         self.archives.clear();
         self.archives.extend((0..layout.rra_count).map(|rra| archive_def(header, layout, rra)));
+        self.open_rows.clear();
+        self.open_rows.resize(layout.rra_count, OpenRow::default());
         self.has_forecasts = self.archives.iter().any(|archive| archive.forecast.is_some());
         self.data_sources.clear();
         self.data_sources.extend((0..layout.ds_count).map(|ds| DsDef::read(header, layout, ds)));
@@ -167,16 +181,21 @@ impl Updater {
         if let Some(extra) = values.get(wanted) {
             return Err(UpdateError::ExtraReadings(extra.to_string()));
         }
-        self.clear_texts(layout);
+        self.forget_texts(layout);
+        let mut texts = std::mem::take(&mut self.texts);
+        texts.clear();
         for (ds, value) in self.inputs.iter().zip(values) {
-            let start = self.texts.len();
-            write_short(&mut self.texts, *value);
-            self.text_of[*ds] = start..self.texts.len();
+            let start = texts.len();
+            write_short(&mut texts, *value);
+            self.text_of[*ds] = Some(start..texts.len());
         }
         let (secs, micros) = (stamp.secs(), if layout.has_micros() { stamp.subsec_micros() } else { 0 });
         self.judge_time(layout, secs, micros)?;
         let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
-        self.take(header, layout, stamp, Some(values), stamp)
+        let readings = Readings { texts: &texts, values: Some(values) };
+        let taken = self.take(header, layout, stamp, readings, stamp);
+        self.texts = texts;
+        taken
     }
 
     /// Takes one argument of `rrdtool update`.
@@ -187,20 +206,21 @@ impl Updater {
         argument: &[u8],
         options: &Options<'_>,
     ) -> Result<(), UpdateError> {
-        let at = argument.iter().position(|b| *b == b'@');
-        let end = at.or_else(|| argument.iter().position(|b| *b == b':'));
+        // Few have one, and `contains` looks at words, where `position` looks at bytes.
+        let has_at = argument.contains(&b'@');
+        let end = argument.iter().position(|b| *b == if has_at { b'@' } else { b':' });
         let end = end.ok_or_else(|| UpdateError::NoTimestamp(lossy(argument)))?;
         let (time, readings) = (&argument[..end], &argument[end + 1..]);
         self.split_readings(layout, time, readings, options.template)?;
         let (secs, micros) =
-            if at.is_some() { at_time(time, options.now)? } else { plain_time(time, options.now)? };
+            if has_at { at_time(time, options.now)? } else { plain_time(time, options.now)? };
         let micros = if layout.has_micros() { micros } else { 0 };
         match self.judge_time(layout, secs, micros) {
             Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(()),
             judged => judged?,
         }
         let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
-        self.take(header, layout, stamp, None, options.now)
+        self.take(header, layout, stamp, Readings { texts: readings, values: None }, options.now)
     }
 
     /// Notes the rows that are written from now on.
@@ -215,7 +235,7 @@ impl Updater {
 
     /// Whether the rows should be stored before more are taken.
     pub(super) fn is_full(&self) -> bool {
-        self.rows.len() >= FULL
+        self.waiting.is_full()
     }
 
     /// The live part of the header as it will be.
@@ -230,7 +250,7 @@ impl Updater {
 
     /// The rows that wait to be stored, and where each run of them goes.
     pub(super) fn waiting_rows(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.runs.iter().map(|(offset, range)| (*offset, &self.rows[range.clone()]))
+        self.waiting.runs()
     }
 
     /// Stores what changed: the rows, then the live part of the header.
@@ -239,11 +259,9 @@ impl Updater {
         layout: Layout,
         mut store: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        for (offset, range) in self.runs.drain(..) {
-            store(offset, &self.rows[range])?;
-        }
-        self.rows.clear();
-        self.rows.shrink_to(KEPT);
+        let stored = self.waiting.runs().try_for_each(|(offset, rows)| store(offset, rows));
+        self.waiting.clear();
+        stored?;
         if std::mem::take(&mut self.changed) {
             store(layout.live_head() as u64, &self.live)?;
         }
@@ -258,8 +276,7 @@ impl Updater {
         readings: &[u8],
         template: Option<&Template>,
     ) -> Result<(), UpdateError> {
-        self.clear_texts(layout);
-        self.texts.extend_from_slice(readings);
+        self.forget_texts(layout);
         let indexes = template.map_or(&self.inputs, |Template(indexes)| indexes);
         let wanted = indexes.len();
         let (mut start, mut got) = (0, 0);
@@ -269,7 +286,7 @@ impl Updater {
                 return Err(UpdateError::ExtraReadings(lossy(&readings[start..])));
             }
             if let Some(ds) = indexes.get(got) {
-                self.text_of[*ds] = start + 1..start + 1 + reading.len();
+                self.text_of[*ds] = Some(start..start + reading.len());
             }
             start += reading.len() + 1;
             got += 1;
@@ -281,11 +298,9 @@ impl Updater {
     }
 
     /// So that every reading is unknown.
-    fn clear_texts(&mut self, layout: Layout) {
-        self.texts.clear();
-        self.texts.push(b'U');
+    fn forget_texts(&mut self, layout: Layout) {
         self.text_of.clear();
-        self.text_of.resize(layout.ds_count, 0..1);
+        self.text_of.resize(layout.ds_count, None);
     }
 
     fn judge_time(&self, layout: Layout, secs: i64, micros: u32) -> Result<(), UpdateError> {
@@ -305,24 +320,23 @@ impl Updater {
         header: &[u8],
         layout: Layout,
         stamp: UnixTime,
-        values: Option<&[f64]>,
+        readings: Readings<'_>,
         now: UnixTime,
     ) -> Result<(), UpdateError> {
         let step = step_of(header);
         let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
-        self.read_growths(layout, &timing, values)?;
+        self.read_growths(layout, &timing, readings)?;
         let can_fail = self.inputs.len() < layout.ds_count;
         if can_fail {
             self.before.clone_from(&self.live);
         }
-        for ds in 0..layout.ds_count {
-            let range = self.prep_range(layout, ds);
-            put_last_ds(&mut self.live[range], &self.texts[self.text_of[ds].clone()]);
+        for (prep, part) in layout.pdp_preps_mut(&mut self.live).iter_mut().zip(&self.text_of) {
+            put_last_ds(prep, readings.text(part));
         }
         if timing.elapsed == 0 {
             self.accumulate(layout, &timing);
         } else {
-            let rows = self.rows.len();
+            let rows = self.waiting.len();
             let written = self.written.as_ref().map_or(0, Vec::len);
             let closed = self.close_steps(header, layout, timing, step, now);
             closed.inspect_err(|_| self.roll_back(rows, written))?;
@@ -339,19 +353,17 @@ impl Updater {
         &mut self,
         layout: Layout,
         timing: &Timing,
-        values: Option<&[f64]>,
+        readings: Readings<'_>,
     ) -> Result<(), UpdateError> {
-        self.growths.clear();
-        let mut inputs = 0;
-        for ds in 0..layout.ds_count {
-            let is_input = self.inputs.get(inputs) == Some(&ds);
-            let reading = Reading {
-                text: &self.texts[self.text_of[ds].clone()],
-                value: values.filter(|_| is_input).map(|values| values[inputs]),
-                last: last_ds_at(&self.live[self.prep_range(layout, ds)]),
-            };
-            inputs += usize::from(is_input);
-            self.growths.push(reading.growth(&self.data_sources[ds], timing.interval)?);
+        let Self { live, data_sources, text_of, growths, .. } = self;
+        growths.clear();
+        let mut values = readings.values.unwrap_or_default().iter().copied();
+        let sources = data_sources.iter().zip(text_of.iter());
+        for ((def, part), prep) in sources.zip(layout.pdp_preps(live)) {
+            let is_input = !matches!(def.ds_type, DsType::Compute(_));
+            let value = if is_input { values.next() } else { None };
+            let reading = Reading { text: readings.text(part), value, prep };
+            growths.push(reading.growth(def, timing.interval)?);
         }
         Ok(())
     }
@@ -363,18 +375,13 @@ impl Updater {
             noted.truncate(written);
         }
         self.live.clone_from(&self.before);
-        self.rows.truncate(rows);
-        self.runs.retain(|(_, range)| range.start < rows);
-        if let Some((_, range)) = self.runs.last_mut() {
-            range.end = range.end.min(rows);
-        }
+        self.waiting.truncate(rows);
     }
 
     fn accumulate(&mut self, layout: Layout, timing: &Timing) {
-        for ds in 0..layout.ds_count {
-            let range = self.prep_range(layout, ds);
-            let prep = &mut self.live[range];
-            Pdp::read(prep).accumulate(self.growths[ds], timing).write(prep);
+        let preps = layout.pdp_preps_mut(&mut self.live).iter_mut();
+        for (prep, growth) in preps.zip(&self.growths) {
+            Pdp::read(prep).accumulate(*growth, timing).write(prep);
         }
     }
 
@@ -413,19 +420,17 @@ impl Updater {
         now: UnixTime,
         share: impl Fn(&mut f64) -> f64,
     ) -> Result<(), UpdateError> {
-        self.pdps.clear();
-        for ds in 0..layout.ds_count {
-            let def = &self.data_sources[ds];
-            let range = self.prep_range(layout, ds);
-            let prep = &mut self.live[range];
-            let (pdp, open) =
-                Pdp::read(prep).close(share(&mut self.growths[ds]), timing, step, def.heartbeat);
+        let Self { live, data_sources, growths, pdps, stack, .. } = self;
+        pdps.clear();
+        let preps = layout.pdp_preps_mut(live).iter_mut();
+        for ((prep, def), growth) in preps.zip(data_sources).zip(growths) {
+            let (pdp, open) = Pdp::read(prep).close(share(growth), timing, step, def.heartbeat);
             open.write(prep);
             let pdp = match &def.ds_type {
-                DsType::Compute(rpn) => self.stack.evaluate(rpn, &self.pdps, now.secs())?,
+                DsType::Compute(rpn) => stack.evaluate(rpn, pdps, now.secs())?,
                 _ => pdp,
             };
-            self.pdps.push(pdp);
+            pdps.push(pdp);
         }
         Ok(())
     }
@@ -433,70 +438,59 @@ impl Updater {
     /// Adds the closed steps to every archive. `until` is where they end, as it is told to who watches: of a split step
     /// the original counts whole seconds from the last update, and so falls short of it when that has a fraction.
     fn close_rows(&mut self, header: &[u8], layout: Layout, timing: &Timing, step: Step, until: u64) {
-        let mut rows_start = layout.header_len() as u64;
-        for rra in 0..layout.rra_count {
-            let def = self.archives[rra];
+        let preps = layout.cdp_preps_mut(&mut self.live);
+        let archives = self.archives.iter().zip(&mut self.open_rows);
+        // Without data sources there are no archives either.
+        for ((def, open), preps) in archives.zip(preps.chunks_exact_mut(layout.ds_count.max(1))) {
+            open.close(def, timing);
             if def.forecast.is_none() {
-                self.consolidate(layout, rra, &def, timing);
-            } else {
-                self.begin_forecast(header, layout, rra, timing.elapsed, rows_start);
+                Cdp::consolidate_all(preps, def, open.due, &self.pdps, timing.elapsed);
             }
-            rows_start += def.rows * layout.row_len() as u64;
         }
         if self.has_forecasts {
+            self.begin_forecasts(header, layout, timing.elapsed);
             self.forecast(header, layout, timing);
         }
         let mut rows_start = layout.header_len() as u64;
         for rra in 0..layout.rra_count {
-            let def = self.archives[rra];
-            let first_new = self.rows.len();
-            let due = Due::new(&def, timing.first_pdp, timing.elapsed);
-            self.write_rows(layout, rra, &def, due, rows_start);
-            self.note_rows(first_new, layout, &def, until, step);
-            rows_start += def.rows * layout.row_len() as u64;
+            if self.open_rows[rra].due.rows > 0 {
+                let before = self.waiting.len();
+                self.write_rows(layout, rra, rows_start);
+                self.note_rows(before, layout, rra, until, step);
+            }
+            rows_start += self.archives[rra].rows * layout.row_len() as u64;
         }
     }
 
-    fn consolidate(&mut self, layout: Layout, rra: usize, def: &ArchiveDef, timing: &Timing) {
-        let due = Due::new(def, timing.first_pdp, timing.elapsed);
-        let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
-        for (prep, pdp) in self.live[first_prep..].chunks_exact_mut(cdp_prep::LEN).zip(&self.pdps) {
-            Cdp::read(prep).consolidate(def, due, *pdp, timing.elapsed).write(prep);
-        }
-    }
-
-    fn write_rows(&mut self, layout: Layout, rra: usize, def: &ArchiveDef, due: Due, rows_start: u64) {
-        if due.rows == 0 {
-            return;
-        }
-        let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
+    fn write_rows(&mut self, layout: Layout, rra: usize, rows_start: u64) {
+        let Self { live, archives, open_rows, waiting, .. } = self;
+        let (def, rows_due) = (&archives[rra], open_rows[rra].due.rows);
         let pointer = layout.rra_ptr(rra) - layout.live_head();
-        let mut row = u64_at(&self.live, pointer);
-        let only_moves = due.rows > 1 && matches!(def.forecast, Some(Forecast::Seasonal { .. }));
+        let mut row = u64_at(live, pointer);
+        let only_moves = rows_due > 1 && matches!(def.forecast, Some(Forecast::Seasonal { .. }));
         if only_moves {
-            row = (row + due.rows) % def.rows;
-            put(&mut self.live, pointer, row.to_le_bytes());
+            row = (row + rows_due) % def.rows;
+            put(live, pointer, row.to_le_bytes());
             return;
         }
-        for written in 0..due.rows {
+        let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
+        let (preps, _) = live[first_prep..].as_chunks::<{ cdp_prep::LEN }>();
+        for written in 0..rows_due {
             row = if row + 1 >= def.rows { 0 } else { row + 1 };
             let value_at = if written == 0 { cdp_prep::PRIMARY } else { cdp_prep::SECONDARY };
-            let start = self.rows.len();
-            for ds in 0..layout.ds_count {
-                let at = first_prep + ds * cdp_prep::LEN + value_at;
-                self.rows.extend_from_slice(&self.live[at..at + WORD]);
-            }
-            self.add_run(rows_start + row * layout.row_len() as u64, start);
+            let values = preps[..layout.ds_count].iter().map(|prep| bytes_at(prep, value_at));
+            waiting.push(rows_start + row * layout.row_len() as u64, values);
         }
-        put(&mut self.live, pointer, row.to_le_bytes());
+        put(live, pointer, row.to_le_bytes());
     }
 
-    /// Notes the rows that one archive gained from `first_new` on, when somebody watches.
-    fn note_rows(&mut self, first_new: usize, layout: Layout, def: &ArchiveDef, until: u64, step: Step) {
+    /// Notes the rows that an archive gained, when somebody watches; `before` is how many bytes waited before them.
+    fn note_rows(&mut self, before: usize, layout: Layout, rra: usize, until: u64, step: Step) {
         let Some(written) = &mut self.written else { return };
+        let def = &self.archives[rra];
         let row_secs = def.pdp_per_row * u64::from(step.secs());
         let newest = until - until % row_secs;
-        let rows = self.rows[first_new..].chunks_exact(layout.row_len());
+        let rows = self.waiting.since(before).chunks_exact(layout.row_len());
         let oldest = newest as i64 - (rows.len() as i64 - 1) * row_secs as i64;
         for (number, row) in (0..).zip(rows) {
             let rows_later = if number == 0 { 0 } else { number + 1 };
@@ -508,23 +502,6 @@ impl Updater {
                 values: row.chunks_exact(WORD).map(|word| f64_at(word, 0)).collect(),
             });
         }
-    }
-
-    /// Notes that the rows from `start` on go to `offset`; joined to the run before where they follow it.
-    fn add_run(&mut self, offset: u64, start: usize) {
-        let end = self.rows.len();
-        match self.runs.last_mut() {
-            Some((before, range)) if *before + range.len() as u64 == offset && range.end == start => {
-                range.end = end
-            }
-            _ => self.runs.push((offset, start..end)),
-        }
-    }
-
-    /// Where the `pdp_prep` of a data source stands in the live part.
-    fn prep_range(&self, layout: Layout, ds: usize) -> Range<usize> {
-        let start = layout.pdp_prep(ds) - layout.live_head();
-        start..start + pdp_prep::LEN
     }
 }
 
@@ -544,7 +521,7 @@ fn step_of(header: &[u8]) -> Step {
         .unwrap_or(const { Step::new(1).expect("1 is not 0") })
 }
 
-fn put_last_ds(prep: &mut [u8], text: &[u8]) {
+fn put_last_ds(prep: &mut [u8; pdp_prep::LEN], text: &[u8]) {
     let field = &mut prep[pdp_prep::LAST_DS..][..LAST_DS_LEN];
     let text = &text[..text.len().min(LAST_DS_LEN - 1)];
     field.fill(0);

@@ -12,15 +12,18 @@ use crate::rrd::update::Updater;
 const STEPS_TAKEN: u64 = 2;
 
 impl Updater {
-    /// What a forecast does before any of them takes its steps.
-    pub(super) fn begin_forecast(
-        &mut self,
-        bytes: &[u8],
-        layout: Layout,
-        rra: usize,
-        elapsed: u64,
-        rows_start: u64,
-    ) {
+    /// What forecasts do before any of them takes its steps.
+    pub(super) fn begin_forecasts(&mut self, bytes: &[u8], layout: Layout, elapsed: u64) {
+        let mut rows_start = layout.header_len() as u64;
+        for rra in 0..layout.rra_count {
+            if self.archives[rra].forecast.is_some() {
+                self.begin_forecast(bytes, layout, rra, elapsed, rows_start);
+            }
+            rows_start += self.archives[rra].rows * layout.row_len() as u64;
+        }
+    }
+
+    fn begin_forecast(&mut self, bytes: &[u8], layout: Layout, rra: usize, elapsed: u64, rows_start: u64) {
         let cur_row = u64_at(&self.live, layout.rra_ptr(rra) - layout.live_head());
         self.smoothing_due |= self.forecasts(layout).is_smoothing_due(rra, cur_row, elapsed);
         if elapsed <= STEPS_TAKEN {
@@ -76,13 +79,7 @@ impl Updater {
         }
         let offset =
             rows_start + row % self.archives[rra].rows * layout.row_len() as u64 + (ds * WORD) as u64;
-        for (start, range) in self.runs.iter().rev() {
-            let inside = offset.checked_sub(*start).filter(|inside| *inside < range.len() as u64);
-            if let Some(inside) = inside {
-                return f64_at(&self.rows, range.start + inside as usize);
-            }
-        }
-        f64_at(bytes, offset as usize)
+        self.waiting.value_at(offset).unwrap_or_else(|| f64_at(bytes, offset as usize))
     }
 
     /// Smooths the seasons, where that became due, in a file that everything else was stored in; true when it did, and
