@@ -13,6 +13,8 @@ use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::{Step, UnixTime};
 use nix::sched::{CloneFlags, unshare};
 
+/// Far more than a reply from loopback takes, also on a busy machine.
+const TIMEOUT: Duration = Duration::from_millis(900);
 const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
 
 #[test]
@@ -72,15 +74,18 @@ fn what_this_machine_cannot_send_is_unknown_and_not_lost() {
 }
 
 #[test]
-fn a_stop_takes_milliseconds_and_closes_the_channel() {
+fn a_stop_waits_for_nothing_and_closes_the_channel() {
     in_a_namespace(|| {
-        let (prober, rounds) = start(&[("v4", "127.0.0.1")]);
-        // In the middle of a wait.
+        let (sender, rounds) = bounded(64);
+        let mut settings = settings(&[("v4", "127.0.0.1")]);
+        settings.targets[0].step = Step::new(3600).unwrap();
+        let prober = Prober::start(settings, sender).unwrap();
+        // In the middle of a wait for the next ping: it is minutes away.
         std::thread::sleep(Duration::from_millis(50));
         let asked = Instant::now();
         prober.stop().unwrap();
         let took = asked.elapsed();
-        assert!(took < Duration::from_millis(100), "it took {took:?}");
+        assert!(took < Duration::from_secs(30), "it took {took:?}");
         // The end of a step may have brought a round meanwhile.
         let end = std::iter::repeat_with(|| rounds.try_recv()).find_map(Result::err);
         assert_eq!(end, Some(TryRecvError::Disconnected));
@@ -104,7 +109,7 @@ fn every_reply_is_heard(kind: SocketKind, line: &str) {
         for round in whole {
             assert_eq!(round.sorted().len(), 5, "{round:?}");
             let (quickest, slowest) = (round.min().unwrap().duration(), round.max().unwrap().duration());
-            assert!(Duration::ZERO < quickest && slowest < Duration::from_millis(100), "{round:?}");
+            assert!(Duration::ZERO < quickest && slowest < TIMEOUT, "{round:?}");
             assert_eq!(round.start(), before.end());
             assert_eq!(round.end(), round.start().plus(Duration::from_secs(1)));
             before = round;
@@ -118,7 +123,7 @@ fn settings(targets: &[(&str, &str)]) -> Settings {
         target: Arc::new(Target { name: (*name).to_owned(), host: (*host).to_owned() }),
         step: Step::new(1).unwrap(),
         pings: 5,
-        timeout: Duration::from_millis(500),
+        timeout: TIMEOUT,
     };
     Settings { targets: targets.iter().map(target).collect() }
 }
@@ -132,7 +137,7 @@ fn start(targets: &[(&str, &str)]) -> (Prober, Receiver<Round>) {
 fn take(rounds: &Receiver<Round>, count: usize) -> Vec<Round> {
     (0..count)
         .map(|_| {
-            let round = rounds.recv_timeout(Duration::from_secs(10)).expect("no round came");
+            let round = rounds.recv_timeout(Duration::from_secs(60)).expect("no round came");
             assert!(round.end() <= UnixTime::from(SystemTime::now()), "{round:?} came too early");
             round
         })

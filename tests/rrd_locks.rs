@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use latmon::rrd::{self, Access, Definition, Error, Overwrite, Set, UpdateError, UpdateOptions};
 use latmon::time::{Step, UnixTime};
@@ -57,8 +57,10 @@ impl Table {
     }
 
     /// Updates with one number after the other, and returns the acknowledged ones. Another writer may have been faster
-    /// with a later one: then the update is refused, and is not in the file. Who is slow needs a `lead`.
-    fn write(&self, lead: i64, mut update: impl FnMut(&Path, i64) -> Outcome) -> Vec<i64> {
+    /// with a later one: then the update is refused, and is not in the file. Who is slow needs a `lead`, which grows until
+    /// it is enough, whatever a start of a program takes here.
+    fn write(&self, mut lead: i64, mut update: impl FnMut(&Path, i64) -> Outcome) -> Vec<i64> {
+        const LONGEST_LEAD: i64 = 1 << 20;
         let mut acknowledged = Vec::new();
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed) + lead;
@@ -71,7 +73,7 @@ impl Table {
                         self.next.fetch_max(number + 1, Ordering::Relaxed);
                         acknowledged.push(number);
                     }
-                    Outcome::Late => {}
+                    Outcome::Late => lead = (2 * lead).min(LONGEST_LEAD),
                     Outcome::Locked => {
                         std::thread::yield_now();
                         continue;
@@ -282,7 +284,11 @@ fn a_pipe_whose_answers_nobody_reads_locks_nothing() {
     let stamp = String::from_utf8(last).unwrap().trim().parse::<i64>().unwrap();
     assert!(stamp > START && stamp < START + 9_999, "{stamp}");
     let mut file = rrd::File::open(table.path("f.rrd"), Access::Write).unwrap();
-    file.update_text::<&[u8]>(&[], UnixTime::from_secs(START)).unwrap();
+    // It may have been held up in between, but then it comes to its end and lets go.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = file.update_text::<&[u8]>(&[], UnixTime::from_secs(START)) {
+        assert!(matches!(error, Error::Locked { .. }) && Instant::now() < deadline, "{error}");
+    }
     let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(
         answers.by_ref().filter(|line| line.as_ref().unwrap().starts_with("OK u:")).count(),
