@@ -283,6 +283,8 @@ fn a_refused_mail_is_kept_and_holds_up_no_other() {
         let mailer = place.mailer(Some(settings(&smtp, Tls::None)));
         let mails = smtp.wait_for(1, LONG);
         assert_eq!(mails[0].header("Message-ID"), "<good@mon1>");
+        // The mailer has dealt with it once it has taken its leave.
+        smtp.wait_for_verb("QUIT", 1, LONG);
         let trouble = trouble(&mailer);
         assert!(trouble.contains(text), "{trouble}");
         assert_eq!(place.files("outbox").len(), 1);
