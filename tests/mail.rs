@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use latmon::mail::{Attachment, Login, Mailer, Message, Outbox, Secret, Server, Settings, Tls, compose};
 use latmon::time::UnixTime;
-use support::smtp::{Mode, Options, PASSWORD, Smtp, USER, free_port, make_certificates};
+use support::smtp::{Mode, Options, PASSWORD, Port, Smtp, USER, make_certificates};
 
 /// Long enough for two pauses of the mailer, on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ fn arrives_over_tls_from_the_first_byte() {
             ["noc@example.org", "boss@example.net"],
             "every recipient in one transaction"
         );
-        assert_eq!(mailer.stop(Duration::from_secs(5)), 0);
+        assert_eq!(mailer.stop(LONG), 0);
         assert_eq!(place.files("sent").len(), 1);
         assert_eq!(smtp.received().len(), 1, "it is not sent again");
     });
@@ -56,7 +56,7 @@ fn arrives_over_starttls() {
         let mailer = place.mailer(Some(settings(&smtp, Tls::StartTls)));
         smtp.wait_for(1, LONG);
         assert_eq!(smtp.verbs()[..4], ["EHLO", "STARTTLS", "EHLO", "AUTH"], "no login before TLS");
-        assert_eq!(mailer.stop(Duration::from_secs(5)), 0);
+        assert_eq!(mailer.stop(LONG), 0);
     });
 }
 
@@ -65,7 +65,7 @@ fn logs_in_by_prompts_where_plain_is_not_offered() {
     trusting("logs_in_by_prompts_where_plain_is_not_offered", |certificates| {
         let options =
             Options { certificates: Some(certificates), without_mechanism: "PLAIN", ..Options::default() };
-        let smtp = Smtp::with(Mode::Implicit, &options);
+        let smtp = Smtp::with(Mode::Implicit, options);
         let place = Place::new();
         place.put(&message("a", 1), None);
         let _mailer = place.mailer(Some(settings(&smtp, Tls::Implicit)));
@@ -82,7 +82,7 @@ fn without_starttls_nothing_is_sent_in_clear() {
         let mailer = place.mailer(Some(settings(&smtp, Tls::StartTls)));
         let trouble = trouble(&mailer);
         assert!(trouble.contains("does not offer STARTTLS"), "{trouble}");
-        assert_eq!(mailer.stop(Duration::from_secs(5)), 1);
+        assert_eq!(mailer.stop(LONG), 1);
         assert!(smtp.verbs().iter().all(|verb| verb == "EHLO"), "{:?}", smtp.verbs());
     });
 }
@@ -104,7 +104,7 @@ fn a_wrong_password_is_told_and_kept_secret() {
         let start = format!("localhost:{}: login refused: 535 5.7.8 no such user or password ***", smtp.port);
         assert!(trouble.starts_with(&start), "{trouble}");
         assert!(!format!("{mailer:?}").contains(wrong));
-        assert_eq!(mailer.stop(Duration::from_secs(5)), 1);
+        assert_eq!(mailer.stop(LONG), 1);
         let log = log.text();
         assert_eq!(log.matches("login refused").count(), 1, "told once: {log}");
         for text in [&trouble, &log] {
@@ -117,10 +117,11 @@ fn a_wrong_password_is_told_and_kept_secret() {
 fn a_closed_port_is_refused() {
     let place = Place::new();
     place.put(&message("a", 1), None);
-    let mailer = place.mailer(Some(settings_for("localhost", free_port(), Tls::None)));
+    let port = Port::closed();
+    let mailer = place.mailer(Some(settings_for("localhost", port.number, Tls::None)));
     let trouble = trouble(&mailer);
     assert!(trouble.contains("connection refused"), "{trouble}");
-    assert_eq!(mailer.stop(Duration::from_secs(5)), 1);
+    assert_eq!(mailer.stop(LONG), 1);
 }
 
 #[test]
@@ -208,20 +209,20 @@ fn the_wrong_kind_of_tls_is_told() {
 /// PING.md findings 28: a notification is lost when the channel is down at that moment.
 #[test]
 fn mails_wait_for_the_server_and_arrive_once_in_order() {
-    let port = free_port();
+    let port = Port::closed();
     let place = Place::new();
     // The second was decided on while the clock stood an hour back; it is the second nevertheless.
     let keys = ["core1-down-raised", "core2-slow-raised", "core1-down-cleared"];
     for (key, at) in keys.into_iter().zip([3_601, 2, 3_700]) {
         place.put(&message(key, at), None);
     }
-    let mailer = place.mailer(Some(settings_for("localhost", port, Tls::None)));
+    let mailer = place.mailer(Some(settings_for("localhost", port.number, Tls::None)));
     trouble(&mailer);
-    let smtp = Smtp::with(Mode::Plain, &Options { port, ..Options::default() });
+    let smtp = Smtp::with(Mode::Plain, Options { port: Some(port), ..Options::default() });
     let mails = smtp.wait_for(3, LONG);
     let ids: Vec<&str> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
     assert_eq!(ids, keys.map(|key| format!("<{key}@mon1>")));
-    assert_eq!(mailer.stop(Duration::from_secs(5)), 0);
+    assert_eq!(mailer.stop(LONG), 0);
     assert_eq!(smtp.received().len(), 3);
     let sessions = smtp.verbs().iter().filter(|verb| *verb == "EHLO").count();
     assert_eq!(sessions, 1, "one for all that waited");
@@ -242,7 +243,7 @@ fn a_mail_put_later_goes_at_once() {
 #[test]
 fn a_busy_server_gets_it_later_under_the_same_id() {
     for answer in ["451_4.3.0_later", "close-in-data"] {
-        let smtp = Smtp::with(Mode::Plain, &Options { answers: answer, ..Options::default() });
+        let smtp = Smtp::with(Mode::Plain, Options { answers: answer, ..Options::default() });
         let place = Place::new();
         place.put(&message("a", 1), None);
         place.put(&message("b", 2), None);
@@ -253,7 +254,7 @@ fn a_busy_server_gets_it_later_under_the_same_id() {
         let mails = smtp.wait_for(2, LONG);
         assert_eq!(mails[0].header("Message-ID"), "<a@mon1>", "in order, and under its own name");
         assert_eq!(mails[1].header("Message-ID"), "<b@mon1>");
-        assert_eq!(mailer.stop(Duration::from_secs(5)), 0);
+        assert_eq!(mailer.stop(LONG), 0);
         assert_eq!(smtp.received().len(), 2);
     }
 }
@@ -261,7 +262,7 @@ fn a_busy_server_gets_it_later_under_the_same_id() {
 /// Where the line breaks between the final dot and the reply nobody can know; the receiver tells by the Message-ID.
 #[test]
 fn a_reply_that_never_came_means_the_same_mail_again() {
-    let smtp = Smtp::with(Mode::Plain, &Options { answers: "close-after-data", ..Options::default() });
+    let smtp = Smtp::with(Mode::Plain, Options { answers: "close-after-data", ..Options::default() });
     let place = Place::new();
     place.put(&message("a", 1), None);
     let _mailer = place.mailer(Some(settings(&smtp, Tls::None)));
@@ -275,18 +276,20 @@ fn a_refused_mail_is_kept_and_holds_up_no_other() {
         ("554_5.7.1_looks_bad", "refused the end of the mail: 554 5.7.1 looks bad"),
         ("refuse-recipient", "550 5.1.1"),
     ] {
-        let smtp = Smtp::with(Mode::Plain, &Options { answers: answer, ..Options::default() });
+        let smtp = Smtp::with(Mode::Plain, Options { answers: answer, ..Options::default() });
         let place = Place::new();
         place.put(&message("refused", 1), None);
         place.put(&message("good", 2), None);
         let mailer = place.mailer(Some(settings(&smtp, Tls::None)));
         let mails = smtp.wait_for(1, LONG);
         assert_eq!(mails[0].header("Message-ID"), "<good@mon1>");
+        // The mailer has dealt with it once it has taken its leave.
+        smtp.wait_for_verb("QUIT", 1, LONG);
         let trouble = trouble(&mailer);
         assert!(trouble.contains(text), "{trouble}");
         assert_eq!(place.files("outbox").len(), 1);
         // The last attempt at the end of the run has better luck.
-        assert_eq!(mailer.stop(Duration::from_secs(10)), 0);
+        assert_eq!(mailer.stop(LONG), 0);
         assert_eq!(smtp.received().len(), 2);
     }
 }
@@ -297,26 +300,28 @@ fn the_mail_of_the_end_goes_out_before_it() {
     let place = Place::new();
     let mailer = place.mailer(Some(settings(&smtp, Tls::None)));
     place.put(&message("exit", 1), None);
-    assert_eq!(mailer.stop(Duration::from_secs(10)), 0);
+    assert_eq!(mailer.stop(LONG), 0);
     assert_eq!(smtp.received().len(), 1);
 }
 
 #[test]
 fn stopping_ends_a_pause() {
-    let port = free_port();
+    // On a machine that is held up for seconds the pause may be over by itself.
+    assert!((0..5).any(|_| ended_by_stopping()), "each time the pause of five seconds went by");
+}
+
+fn ended_by_stopping() -> bool {
+    let port = Port::closed();
     let place = Place::new();
     place.put(&message("a", 1), None);
-    let mailer = place.mailer(Some(settings_for("localhost", port, Tls::None)));
+    let mailer = place.mailer(Some(settings_for("localhost", port.number, Tls::None)));
     trouble(&mailer);
-    let smtp = Smtp::with(Mode::Plain, &Options { port, ..Options::default() });
+    let smtp = Smtp::with(Mode::Plain, Options { port: Some(port), ..Options::default() });
     let started = Instant::now();
-    assert_eq!(mailer.stop(Duration::from_secs(30)), 0);
-    assert!(
-        started.elapsed() < Duration::from_secs(4),
-        "the pause has five seconds: {:?}",
-        started.elapsed()
-    );
+    assert_eq!(mailer.stop(LONG), 0);
+    let took = started.elapsed();
     assert_eq!(smtp.received().len(), 1);
+    took < Duration::from_secs(4)
 }
 
 #[test]
@@ -337,7 +342,8 @@ fn a_server_that_hangs_does_not_hold_up_the_end() {
         let started = Instant::now();
         assert_eq!(mailer.stop(Duration::from_millis(500)), 1);
         let took = started.elapsed();
-        assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(3), "{took:?}");
+        // A reply is waited for half a minute.
+        assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(20), "{took:?}");
         assert_eq!(place.files("outbox").len(), 1);
     }
 }
@@ -349,7 +355,7 @@ fn without_settings_mails_wait_until_there_are_some() {
     let path = place.put(&message("a", 1), None);
     let mailer = place.mailer(None);
     mailer.wake();
-    assert_eq!(mailer.stop(Duration::from_secs(5)), 1);
+    assert_eq!(mailer.stop(LONG), 1);
     let kept = fs::read_to_string(&path).unwrap();
     assert!(kept.contains("From: \"latmon on mon1\" <latmon@mon1>\r\n"), "{kept}");
     assert!(!kept.contains("\r\nTo:"), "nobody knows to whom: {kept}");
@@ -358,7 +364,7 @@ fn without_settings_mails_wait_until_there_are_some() {
     let mails = smtp.wait_for(1, LONG);
     assert_eq!(mails[0].header("From"), "latmon on mon1 <latmon@example.org>");
     assert_eq!(mails[0].header("To"), "noc@example.org, boss@example.net");
-    assert_eq!(mailer.stop(Duration::from_secs(5)), 0);
+    assert_eq!(mailer.stop(LONG), 0);
 }
 
 #[test]
@@ -372,7 +378,7 @@ fn files_of_others_in_the_outbox_are_left_alone() {
     place.put(&message("a", 2), None);
     let mailer = place.mailer(Some(settings(&smtp, Tls::None)));
     smtp.wait_for(1, LONG);
-    assert_eq!(mailer.stop(Duration::from_secs(5)), 1, "the damaged one waits for somebody to look at it");
+    assert_eq!(mailer.stop(LONG), 1, "the damaged one waits for somebody to look at it");
     assert_eq!(smtp.received().len(), 1);
     assert!(foreign.exists() && damaged.exists());
 }
@@ -393,7 +399,7 @@ fn a_sent_mail_that_cannot_be_filed_is_not_sent_again() {
     fs::remove_file(&sent).unwrap();
     fs::create_dir(&sent).unwrap();
     place.put(&message("b", 2), None);
-    assert_eq!(mailer.stop(Duration::from_secs(10)), 0);
+    assert_eq!(mailer.stop(LONG), 0);
     let ids: Vec<String> = smtp.received().iter().map(|mail| mail.header("Message-ID").to_owned()).collect();
     assert_eq!(ids, ["<a@mon1>", "<b@mon1>"]);
     assert_eq!(place.files("sent").len(), 2);
@@ -460,7 +466,7 @@ fn no_text_makes_a_header_or_a_recipient() {
     let names: Vec<&str> = mail.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert!(!names.contains(&"Bcc") && !names.contains(&"X-Evil"), "{names:?}");
     assert_eq!(mail.parts.len(), 2);
-    assert_eq!(mailer.stop(Duration::from_secs(5)), 0);
+    assert_eq!(mailer.stop(LONG), 0);
     assert_eq!(
         smtp.verbs().iter().filter(|verb| *verb == "MAIL").count(),
         1,
@@ -548,7 +554,7 @@ fn message(key: &str, at: i64) -> Message {
 }
 
 fn server(mode: Mode, certificates: &Path, answers: &str) -> Smtp {
-    Smtp::with(mode, &Options { certificates: Some(certificates), answers, ..Options::default() })
+    Smtp::with(mode, Options { certificates: Some(certificates), answers, ..Options::default() })
 }
 
 fn settings(smtp: &Smtp, tls: Tls) -> Settings {
@@ -574,7 +580,7 @@ fn distrusted(smtp: &Smtp, tls: Tls) -> String {
     place.put(&message("a", 1), None);
     let mailer = place.mailer(Some(settings(smtp, tls)));
     let trouble = trouble(&mailer);
-    assert_eq!(mailer.stop(Duration::from_secs(5)), 1);
+    assert_eq!(mailer.stop(LONG), 1);
     assert!(!smtp.verbs().iter().any(|verb| verb == "AUTH" || verb == "MAIL"), "{:?}", smtp.verbs());
     trouble
 }

@@ -13,6 +13,8 @@ use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::{Step, UnixTime};
 use nix::sched::{CloneFlags, unshare};
 
+/// Far more than a reply from loopback takes, also on a busy machine.
+const TIMEOUT: Duration = Duration::from_millis(900);
 const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
 
 #[test]
@@ -64,23 +66,28 @@ fn what_this_machine_cannot_send_is_unknown_and_not_lost() {
                     continue;
                 }
             };
-            let mut due = round.pings().iter().filter(|ping| **ping != Ping::Unknown(Fault::NotRunning));
-            assert!(due.all(|ping| *ping == wanted), "{round:?}");
+            // Not before the start, nor while the machine stood still.
+            let was_due =
+                |ping: &&Ping| ![Fault::NotRunning, Fault::HeldUp].map(Ping::Unknown).contains(ping);
+            assert!(round.pings().iter().filter(was_due).all(|ping| *ping == wanted), "{round:?}");
         }
         prober.stop().unwrap();
     });
 }
 
 #[test]
-fn a_stop_takes_milliseconds_and_closes_the_channel() {
+fn a_stop_waits_for_nothing_and_closes_the_channel() {
     in_a_namespace(|| {
-        let (prober, rounds) = start(&[("v4", "127.0.0.1")]);
-        // In the middle of a wait.
+        let (sender, rounds) = bounded(64);
+        let mut settings = settings(&[("v4", "127.0.0.1")]);
+        settings.targets[0].step = Step::new(3600).unwrap();
+        let prober = Prober::start(settings, sender).unwrap();
+        // In the middle of a wait for the next ping: it is minutes away.
         std::thread::sleep(Duration::from_millis(50));
         let asked = Instant::now();
         prober.stop().unwrap();
         let took = asked.elapsed();
-        assert!(took < Duration::from_millis(100), "it took {took:?}");
+        assert!(took < Duration::from_secs(30), "it took {took:?}");
         // The end of a step may have brought a round meanwhile.
         let end = std::iter::repeat_with(|| rounds.try_recv()).find_map(Result::err);
         assert_eq!(end, Some(TryRecvError::Disconnected));
@@ -92,19 +99,33 @@ fn every_reply_is_heard(kind: SocketKind, line: &str) {
     let (prober, rounds) = start(&[("v4", "127.0.0.1"), ("v6", "::1")]);
     let kinds = prober.sockets();
     assert_eq!((kinds.v4, kinds.v6, kinds.to_string().as_str()), (Some(kind), Some(kind), line));
-    // The first round of each was joined in its middle.
-    let rounds = take(&rounds, 6);
+    // The first round of each was joined in its middle, and a machine that stands still for a second leaves pings out.
+    const MOST: usize = 40;
+    let mut heard: Vec<Round> = Vec::new();
+    let newest = |heard: &[Round], name: &str| -> Vec<Round> {
+        let mut newest: Vec<Round> =
+            heard.iter().filter(|round| round.target().name == name).rev().take(3).cloned().collect();
+        newest.reverse();
+        newest
+    };
+    let are_whole = |newest: &[Round]| {
+        let follows = |pair: &[Round]| pair[0].end() == pair[1].start() && pair[1].known() == 5;
+        newest.len() == 3 && newest.windows(2).all(follows)
+    };
+    while !["v4", "v6"].iter().all(|name| are_whole(&newest(&heard, name))) {
+        heard.append(&mut take(&rounds, 1));
+        assert!(heard.len() < MOST, "{heard:?}");
+    }
     prober.stop().unwrap();
     for name in ["v4", "v6"] {
-        let rounds: Vec<&Round> = rounds.iter().filter(|round| round.target().name == name).collect();
+        let rounds = newest(&heard, name);
         let [joined, whole @ ..] = rounds.as_slice() else { panic!("no round of {name}") };
         assert_eq!(joined.lost(), 0, "{joined:?}");
-        assert_eq!(whole.len(), 2);
         let mut before = joined;
         for round in whole {
             assert_eq!(round.sorted().len(), 5, "{round:?}");
             let (quickest, slowest) = (round.min().unwrap().duration(), round.max().unwrap().duration());
-            assert!(Duration::ZERO < quickest && slowest < Duration::from_millis(100), "{round:?}");
+            assert!(Duration::ZERO < quickest && slowest < TIMEOUT, "{round:?}");
             assert_eq!(round.start(), before.end());
             assert_eq!(round.end(), round.start().plus(Duration::from_secs(1)));
             before = round;
@@ -118,7 +139,7 @@ fn settings(targets: &[(&str, &str)]) -> Settings {
         target: Arc::new(Target { name: (*name).to_owned(), host: (*host).to_owned() }),
         step: Step::new(1).unwrap(),
         pings: 5,
-        timeout: Duration::from_millis(500),
+        timeout: TIMEOUT,
     };
     Settings { targets: targets.iter().map(target).collect() }
 }
@@ -132,7 +153,7 @@ fn start(targets: &[(&str, &str)]) -> (Prober, Receiver<Round>) {
 fn take(rounds: &Receiver<Round>, count: usize) -> Vec<Round> {
     (0..count)
         .map(|_| {
-            let round = rounds.recv_timeout(Duration::from_secs(10)).expect("no round came");
+            let round = rounds.recv_timeout(Duration::from_secs(60)).expect("no round came");
             assert!(round.end() <= UnixTime::from(SystemTime::now()), "{round:?} came too early");
             round
         })

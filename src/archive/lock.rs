@@ -20,8 +20,26 @@ impl From<io::Error> for NotHeld {
     }
 }
 
+/// A file that this process holds, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
+impl Held {
+    pub(super) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that was forked in this moment has it too, until it runs its program.
+        // Where that fails, its end gives the lock back.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Locks the file, which is made where it is missing, for as long as what is returned lives.
-pub(super) fn hold(path: &Path) -> Result<File, NotHeld> {
+pub(super) fn hold(path: &Path) -> Result<Held, NotHeld> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -36,5 +54,5 @@ pub(super) fn hold(path: &Path) -> Result<File, NotHeld> {
     file.set_len(0)?;
     file.rewind()?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-    Ok(file)
+    Ok(Held(file))
 }

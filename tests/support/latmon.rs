@@ -124,7 +124,7 @@ impl Running<'_> {
     /// Tells it to stop, and checks that it does so well.
     pub fn stop(&mut self) {
         self.signal(nix::sys::signal::Signal::SIGTERM);
-        let status = self.ended(Duration::from_secs(15));
+        let status = self.ended(Duration::from_secs(90));
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 

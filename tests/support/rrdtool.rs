@@ -101,6 +101,25 @@ pub fn latmon(folder: &Path, words: &[&str]) -> Answer {
     Err(text.strip_prefix("ERROR: ").unwrap_or(&text).trim_end_matches('\n').to_owned())
 }
 
+/// Asks both sides, and asks again where their answers differ and the clock has gone on meanwhile: what counts from now is
+/// the same within a second only.
+pub fn within_a_second<T: PartialEq>(mut ask: impl FnMut() -> [T; 2]) -> [T; 2] {
+    const TRIES: u32 = 30;
+    let clock = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.expect("it is after 1970").as_secs()
+    };
+    let mut tries = 1;
+    loop {
+        let began = clock();
+        let answers = ask();
+        if answers[0] == answers[1] || began == clock() || tries == TRIES {
+            return answers;
+        }
+        tries += 1;
+    }
+}
+
 /// Numbers from a seed (splitmix64).
 pub struct Random(u64);
 

@@ -11,11 +11,14 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// The user name that a server with a login knows.
 pub const USER: &str = "latmon";
@@ -34,10 +37,10 @@ pub enum Mode {
 }
 
 /// What else may be said of a server.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Options<'a> {
-    /// The port to listen on; 0 for one that is free.
-    pub port: u16,
+    /// The port to listen on; one that is free, where none is given.
+    pub port: Option<Port>,
     /// Certificates to use instead of new ones.
     pub certificates: Option<&'a Path>,
     /// What each transaction in turn gets, with commas between: `ok`, `refuse-recipient`, `close-in-data` (after 354),
@@ -90,11 +93,11 @@ pub struct Part {
 impl Smtp {
     /// Starts a server with certificates of its own on a free port.
     pub fn start(mode: Mode) -> Self {
-        Self::with(mode, &Options::default())
+        Self::with(mode, Options::default())
     }
 
     /// Starts a server as `options` say.
-    pub fn with(mode: Mode, options: &Options<'_>) -> Self {
+    pub fn with(mode: Mode, options: Options<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let certificates = match options.certificates {
             Some(certificates) => certificates.to_owned(),
@@ -108,7 +111,7 @@ impl Smtp {
         let mut command = Command::new(python());
         command
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/smtp_server.py"))
-            .args(["--mode", mode.name(), "--port", &options.port.to_string(), "--answers", options.answers])
+            .args(["--mode", mode.name(), "--answers", options.answers])
             .args(["--without-mechanism", options.without_mechanism])
             .arg("--folder")
             .arg(&maildir)
@@ -119,7 +122,9 @@ impl Smtp {
         if mode != Mode::Plain {
             command.args(["--user", USER, "--password", PASSWORD]);
         }
-        let mut server = command.stdout(Stdio::piped()).spawn().expect("python3 starts");
+        // It listens on what is its standard input: nobody can take the port meanwhile.
+        let port = options.port.unwrap_or_else(Port::closed);
+        let mut server = command.stdin(port.socket).stdout(Stdio::piped()).spawn().expect("python3 starts");
         let mut ready = String::new();
         let output = server.stdout.take().expect("its output is a pipe");
         BufReader::new(output).read_line(&mut ready).expect("its first line");
@@ -277,9 +282,23 @@ pub fn make_certificates(folder: &Path, names: &str, days: u32) {
     ]);
 }
 
-/// A port of 127.0.0.1 that nothing listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+/// A port of 127.0.0.1 that refuses connections, and that nobody else gets, until a server is started on it or it is
+/// dropped.
+#[derive(Debug)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    socket: OwnedFd,
+}
+
+impl Port {
+    /// One that was free.
+    pub fn closed() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket_ipv4());
+        Self { number: address.expect("it was bound").port(), socket: socket.into() }
+    }
 }
 
 /// A Python that has aiosmtpd: Debian's own, or else the first in PATH.

@@ -1,6 +1,6 @@
 """An SMTP server for tests, on python3-aiosmtpd; tests/support/smtp.rs starts it and says what its folder holds.
 
-It listens on 127.0.0.1 and prints `ready PORT`. Every mail that it takes is written into its folder, whole before its
+It listens on the socket that is its standard input and prints `ready PORT`. Every mail that it takes is written into its folder, whole before its
 `.done` appears: `0001.raw` the bytes, `0001.envelope` sender and recipients by line, `0001.headers` the decoded headers
 as `Name: value`, `0001.part.N` and `0001.part.N.type` (media type, file name) for each leaf of the MIME tree. `verbs` is
 the list of all commands by line, without what came with them.
@@ -12,6 +12,7 @@ import email
 import email.policy
 import logging
 import os
+import socket
 import ssl
 import warnings
 
@@ -137,7 +138,7 @@ async def main():
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        factory, "127.0.0.1", options.port, ssl=context if options.mode == "implicit" else None
+        factory, sock=socket.socket(fileno=0), ssl=context if options.mode == "implicit" else None
     )
     print("ready", server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -147,7 +148,6 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--mode", choices=["implicit", "starttls", "plain"], required=True)
     parser.add_argument("--folder", required=True)
-    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--certificate")
     parser.add_argument("--key")
     parser.add_argument("--user", default="")

@@ -12,7 +12,7 @@ use nix::sys::time::TimeSpec;
 
 use super::Error;
 use super::record::{BootId, HEADER_LEN};
-use crate::archive::lock::{NotHeld, hold};
+use crate::archive::lock::{Held, NotHeld, hold};
 
 /// A journal's folder, locked, and the journal in it.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Folder {
     dir: PathBuf,
     path: PathBuf,
     file: File,
-    lock: File,
+    lock: Held,
 }
 
 const JOURNAL: &str = "journal";
@@ -108,9 +108,9 @@ impl Folder {
     /// The time now, by the clock that stamps the changes of files.
     pub(super) fn stamp(&self) -> Result<Stamp, Error> {
         let path = || self.dir.join(LOCK);
-        futimens(&self.lock, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)
+        futimens(self.lock.file(), &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)
             .map_err(|errno| failed("stamping", &path())(errno.into()))?;
-        let metadata = self.lock.metadata().map_err(failed("stamping", &path()))?;
+        let metadata = self.lock.file().metadata().map_err(failed("stamping", &path()))?;
         Ok(Stamp { secs: metadata.ctime(), nanos: metadata.ctime_nsec() })
     }
 }
@@ -227,7 +227,7 @@ fn open(path: &Path) -> Result<File, Error> {
     options.read(true).write(true).create(true).truncate(false).open(path).map_err(failed("opening", path))
 }
 
-fn lock(dir: &Path) -> Result<File, Error> {
+fn lock(dir: &Path) -> Result<Held, Error> {
     let path = dir.join(LOCK);
     hold(&path).map_err(|error| match error {
         NotHeld::Taken(pid) => Error::Taken { folder: dir.to_owned(), pid },

@@ -9,11 +9,9 @@ use super::*;
 use crate::mail::Secret;
 use crate::mail::fault::Reply;
 
-const SHORT: Limits = Limits {
-    connect: Duration::from_millis(500),
-    command: Duration::from_millis(500),
-    transfer: Duration::from_millis(500),
-};
+/// Longer than a busy machine takes for anything here: nothing but the end of a wait may end it.
+const PATIENT: Limits = Limits { connect: AGES, command: AGES, transfer: AGES };
+const AGES: Duration = Duration::from_secs(120);
 
 /// A server whose one conversation `talk` holds, and the settings that lead to it.
 fn server(tls: Tls, talk: impl FnOnce(TcpStream) + Send + 'static) -> Server {
@@ -39,7 +37,11 @@ fn script(tls: Tls, replies: &'static [&'static str]) -> Server {
 }
 
 fn refusal(server: &Server) -> Fault {
-    match Session::open(server, SHORT) {
+    refusal_within(PATIENT, server)
+}
+
+fn refusal_within(limits: Limits, server: &Server) -> Fault {
+    match Session::open(server, limits) {
         Ok(_) => panic!("the session opened"),
         Err(error) => error.fault,
     }
@@ -61,14 +63,15 @@ fn settings(server: Server) -> Settings {
 /// A time limit for each read would never end this: every byte comes within it.
 #[test]
 fn a_server_that_drips_bytes_holds_nobody() {
+    const MOMENT: Duration = Duration::from_millis(500);
+    let short = Limits { connect: AGES, command: MOMENT, transfer: MOMENT };
     let dripping = server(Tls::None, |mut stream| {
         while stream.write_all(b"2").is_ok() {
             thread::sleep(Duration::from_millis(20));
         }
     });
     let started = Instant::now();
-    assert!(matches!(refusal(&dripping), Fault::Silent));
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(matches!(refusal_within(short, &dripping), Fault::Silent));
     let dripping = server(Tls::Implicit, |mut stream| {
         // A TLS record that is announced and comes byte by byte.
         let record = [&[22, 3, 3, 0x3f, 0xff, 2, 0, 0x3f, 0xfb][..], &[0; 16_000]].concat();
@@ -79,9 +82,10 @@ fn a_server_that_drips_bytes_holds_nobody() {
             thread::sleep(Duration::from_millis(20));
         }
     });
-    let fault = refusal(&dripping);
+    let fault = refusal_within(short, &dripping);
     assert!(matches!(fault, Fault::TimedOut(Step::Handshake)), "{fault}");
-    assert!(started.elapsed() < Duration::from_secs(10));
+    // The record takes five minutes, and the line never ends.
+    assert!(started.elapsed() < AGES);
 }
 
 #[test]
@@ -90,9 +94,8 @@ fn replies_have_bounds() {
     let fault = refusal(&endless_line);
     assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault}");
     let endless_reply = server(Tls::None, |mut stream| while stream.write_all(b"220-x\r\n").is_ok() {});
-    let started = Instant::now();
     let fault = refusal(&endless_reply);
-    assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault} {:?}", started.elapsed());
+    assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault}");
 }
 
 /// CVE-2011-0411: what an attacker adds in clear behind the reply to STARTTLS must not count as said under TLS.
@@ -111,13 +114,13 @@ fn what_servers_may_say_is_understood() {
     // A greeting of several lines, lower case, a bare code, LF alone.
     let replies =
         &["220-hello\r\n220 there\r\n", "250-me\r\n250-8bitmime\r\n250 auth login plain\r\n", "235\n"];
-    let session = Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
+    let session = Session::open(&with_login(script(Tls::None, replies), "secret"), PATIENT).unwrap();
     let connection = session.dialogue.unwrap().lettre;
     assert!(connection.server_info().supports_feature(Extension::EightBitMime));
     assert!(!connection.server_info().supports_feature(Extension::SmtpUtfEight));
     // Prompts in words of their own, or in none.
     let replies = &["220 hello\r\n", "250-me\r\n250 AUTH LOGIN\r\n", "334 who?\r\n", "334\r\n", "235 in\r\n"];
-    Session::open(&with_login(script(Tls::None, replies), "secret"), SHORT).unwrap();
+    Session::open(&with_login(script(Tls::None, replies), "secret"), PATIENT).unwrap();
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn another_success_than_the_one_wanted_delivers_nothing() {
     };
     let fault = |end| {
         let settings = settings_for(end);
-        let mut session = Session::open(&settings.server, SHORT).unwrap();
+        let mut session = Session::open(&settings.server, PATIENT).unwrap();
         let fault = session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault;
         assert!(!session.is_open() && !fault.refuses_mail(), "{fault}");
         fault
@@ -163,7 +166,7 @@ fn a_reply_that_repeats_the_login_is_not_told() {
         "250-me\r\n250 AUTH PLAIN\r\n",
         "500-AUTH PLAIN AHVzZXIAcDRzc3cwcmQ= unknown\r\n500 nor p4ssw0rd\r\n",
     ];
-    let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), SHORT).err().unwrap();
+    let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), PATIENT).err().unwrap();
     for text in [error.to_string(), format!("{error:?}")] {
         assert!(text.contains("***") && !text.contains("p4ssw0rd") && !text.contains(plain), "{text}");
     }
@@ -174,11 +177,11 @@ fn a_reply_that_repeats_the_login_is_not_told() {
         "334 UGFzc3dvcmQ6\r\n",
         "454 cannot check cDRzc3cwcmQ= now\r\n",
     ];
-    let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), SHORT).err().unwrap();
+    let error = Session::open(&with_login(script(Tls::None, replies), "p4ssw0rd"), PATIENT).err().unwrap();
     assert!(matches!(error.fault, Fault::Deferred { step: Step::Login, .. }), "{error}");
     assert!(!format!("{error} {error:?}").contains("cDRzc3cwcmQ"), "{error}");
     let replies = &["220 hello\r\n", "250-me\r\n250 AUTH PLAIN\r\n", "535 wrong: pässwörd\r\n"];
-    let error = Session::open(&with_login(script(Tls::None, replies), "pässwörd"), SHORT).err().unwrap();
+    let error = Session::open(&with_login(script(Tls::None, replies), "pässwörd"), PATIENT).err().unwrap();
     assert!(error.to_string().contains("login refused: 535 wrong: ***: "), "{error}");
 }
 
@@ -187,7 +190,7 @@ fn an_unusual_reply_is_one_clean_line() {
     let long: &'static str =
         Box::leak(format!("554-{}\r\n554 \x1b[31mred\r\n", "x".repeat(1000)).into_boxed_str());
     let error =
-        Session::open(&script(Tls::None, Box::leak(Box::new([long]))), SHORT).err().unwrap().to_string();
+        Session::open(&script(Tls::None, Box::leak(Box::new([long]))), PATIENT).err().unwrap().to_string();
     assert!(error.len() < 500 && !error.chars().any(char::is_control), "{error}");
     let red = server(Tls::None, |mut stream| stream.write_all(b"554 \x1b[31mred\x07\r\n").unwrap());
     let fault = refusal(&red).to_string();
@@ -213,7 +216,7 @@ fn after_a_refused_mail_the_session_goes_on() {
         "452 full\r\n",
     ];
     let settings = settings(script(Tls::None, replies));
-    let mut session = Session::open(&settings.server, SHORT).unwrap();
+    let mut session = Session::open(&settings.server, PATIENT).unwrap();
     let refused = session.send(&settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
     assert!(
         refused.to_string().ends_with("refused the recipient noc@example.org: 550 no such user"),
@@ -241,7 +244,7 @@ fn the_reason_is_the_same_while_only_the_words_change() {
 fn addresses_outside_ascii_need_a_server_that_takes_them() {
     let mut settings = settings(script(Tls::None, &["220 hello\r\n", "250 me\r\n"]));
     settings.to = vec!["größe@example.org".parse().unwrap()];
-    let mut session = Session::open(&settings.server, SHORT).unwrap();
+    let mut session = Session::open(&settings.server, PATIENT).unwrap();
     assert!(matches!(session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault, Fault::NoUtf8));
 }
 
@@ -267,7 +270,7 @@ fn dots_are_doubled_at_the_start_of_lines_only() {
             tell.send(line).unwrap();
         });
         let settings = settings(listening);
-        Session::open(&settings.server, SHORT).unwrap().send(&settings, mail).unwrap();
+        Session::open(&settings.server, PATIENT).unwrap().send(&settings, mail).unwrap();
         assert_eq!(told.recv().unwrap(), expected);
     }
 }

@@ -70,6 +70,10 @@ impl Net {
     /// CAP_NET_ADMIN), `/dev/net/tun` and `ip` (Debian: iproute2).
     pub fn new() -> Self {
         let namespace = Namespace::enter();
+        // A new namespace has the settings of the machine here, and a reply may come while there is no route back.
+        for scope in ["all", "default"] {
+            namespace::write_sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), "0");
+        }
         let tun = namespace::open_tun(DEVICE);
         namespace::ip_batch(&format!(
             "link set lo up\n\
