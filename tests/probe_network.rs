@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use latmon::probe::{Prober, Settings, SocketKind, TargetSettings};
+use latmon::probe::{EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings};
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::Step;
 use support::net::{
@@ -507,10 +507,14 @@ impl Watch {
                 step: Step::new(1).expect("not zero"),
                 pings: 10,
                 timeout,
+                family: None,
+                echo: EchoSettings::default(),
             })
             .collect();
         let (sender, rounds) = crossbeam_channel::bounded(1000);
-        let prober = Prober::start(Settings { targets }, sender).expect("the prober starts");
+        let prober =
+            Prober::start(Settings { targets, pace: Pace::default(), resolve_every: RESOLVE_EVERY }, sender)
+                .expect("the prober starts");
         let kind = Some(match sockets {
             Sockets::Raw => SocketKind::Raw,
             Sockets::Datagram => SocketKind::Datagram,

@@ -195,10 +195,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::probe::TargetSettings;
     use crate::probe::clock::Wall;
     use crate::probe::icmp::{ECHO_LEN, Echo};
     use crate::probe::schedule::Action;
+    use crate::probe::{EchoSettings, TargetSettings};
     use crate::time::Step;
     use etherparse::checksum::Sum16BitWords;
     use etherparse::{IpNumber, Ipv4Header};
@@ -223,6 +223,8 @@ mod tests {
                 step: Step::new(1).unwrap(),
                 pings: 1,
                 timeout: Duration::from_millis(500),
+                family: None,
+                echo: EchoSettings::default(),
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
             let mut judge = Judge::new(vec![target], Secret::new([7; 16]));

@@ -22,6 +22,7 @@ mod tally;
 mod worker;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -30,7 +31,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use self::icmp::Secret;
+use self::icmp::{Family, Secret};
 use self::socket::Sockets;
 pub use self::socket::{Refused, SocketKind, SocketKinds};
 use self::worker::Worker;
@@ -42,6 +43,28 @@ use crate::time::Step;
 pub struct Settings {
     /// Every target, each with its own rhythm.
     pub targets: Vec<TargetSettings>,
+    /// How the echoes of all of them leave.
+    pub pace: Pace,
+    /// How long the address of a name is believed before it is looked up again.
+    pub resolve_every: Duration,
+}
+
+/// How the echoes of all targets leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Echoes that fall due within this time are sent together: fewer system calls and wake-ups, and the kernel's
+    /// stamps keep the round trips exact.
+    pub collect: Duration,
+    /// No more echoes a second than this.
+    pub packets_per_sec: u32,
+    /// No more echoes under way at once than this.
+    pub in_flight: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { collect: Duration::from_millis(10), packets_per_sec: 100_000, in_flight: 1_000_000 }
+    }
 }
 
 /// How one target is pinged.
@@ -55,6 +78,50 @@ pub struct TargetSettings {
     pub pings: u16,
     /// How long a reply may take; a later one is lost.
     pub timeout: Duration,
+    /// The family of the address that is asked, where the name has both; `None` leaves that to the resolver.
+    pub family: Option<Family>,
+    /// What its echoes look like, and where they leave.
+    pub echo: EchoSettings,
+}
+
+/// What the echoes of one target look like, and where they leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EchoSettings {
+    /// Bytes of payload, from [`EchoSettings::LEAST_PAYLOAD`] to [`EchoSettings::MOST_PAYLOAD`].
+    pub payload: u16,
+    /// Time to live, or hop limit; `None` is the system's.
+    pub ttl: Option<u8>,
+    /// The differentiated services code point, 0 to 63.
+    pub dscp: u8,
+    /// Whether routers may not fragment it (and this machine does not).
+    pub dont_fragment: bool,
+    /// The address it leaves from; `None` is the system's choice.
+    pub source: Option<IpAddr>,
+    /// The interface it leaves by; `None` is the routing table's choice.
+    pub interface: Option<String>,
+    /// Whether another address than the one that was asked may answer, as with multicast and anycast.
+    pub any_source: bool,
+}
+
+impl EchoSettings {
+    /// The number and the tag that prove a reply to be ours.
+    pub const LEAST_PAYLOAD: u16 = 16;
+    /// What fits into an IPv4 packet behind both headers.
+    pub const MOST_PAYLOAD: u16 = 65_507;
+}
+
+impl Default for EchoSettings {
+    fn default() -> Self {
+        Self {
+            payload: 56,
+            ttl: None,
+            dscp: 0,
+            dont_fragment: false,
+            source: None,
+            interface: None,
+            any_source: false,
+        }
+    }
 }
 
 /// Why there is no prober.
@@ -160,7 +227,7 @@ impl Drop for Prober {
 
 impl Settings {
     fn check(&self) -> Result<(), Error> {
-        for TargetSettings { target, step, pings, timeout } in &self.targets {
+        for TargetSettings { target, step, pings, timeout, .. } in &self.targets {
             let target = || target.name.clone();
             if *pings == 0 {
                 return Err(Error::NoPings { target: target() });
@@ -226,6 +293,9 @@ impl Bell {
         self.stopped.load(Ordering::Acquire)
     }
 }
+
+/// How long the address of a name is believed, unless the settings say otherwise.
+pub const RESOLVE_EVERY: Duration = Duration::from_secs(300);
 
 /// The longest timeout, in steps: it bounds how many rounds of a target are open at once.
 const MOST_OPEN_STEPS: u32 = 60;

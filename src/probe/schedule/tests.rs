@@ -4,6 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::probe::EchoSettings;
 use crate::round::{Ping, Rtt, Target};
 use crate::time::{Step, UnixTime};
 
@@ -30,6 +31,8 @@ fn target(name: &str, step: u32, pings: u16, timeout_ms: u64) -> TargetSettings 
         step: Step::new(step).unwrap(),
         pings,
         timeout: Duration::from_millis(timeout_ms),
+        family: None,
+        echo: EchoSettings::default(),
     }
 }
 
