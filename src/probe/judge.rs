@@ -118,7 +118,7 @@ impl Judge {
             return Err(if elsewhere { Ignored::WrongSource } else { Ignored::Forged });
         }
         match schedule.on_reply(number, packet.from, packet.stamp, now) {
-            Verdict::Answered => {
+            Verdict::Answered { .. } => {
                 if let Some(trouble) = self.troubles.get_mut(number.target as usize) {
                     *trouble = None;
                 }
@@ -198,7 +198,7 @@ mod tests {
     use crate::probe::clock::Wall;
     use crate::probe::icmp::{ECHO_LEN, Echo};
     use crate::probe::schedule::Action;
-    use crate::probe::{EchoSettings, TargetSettings};
+    use crate::probe::{EchoSettings, Pace, TargetSettings};
     use crate::time::Step;
     use etherparse::checksum::Sum16BitWords;
     use etherparse::{IpNumber, Ipv4Header};
@@ -228,7 +228,7 @@ mod tests {
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
             let mut judge = Judge::new(vec![target], Secret::new([7; 16]));
-            let mut schedule = Schedule::new(&[settings], now);
+            let mut schedule = Schedule::new(&[settings], &Pace::default(), now);
             let address = SocketAddr::new(THEM.into(), 0);
             schedule.set_address(0, address);
             judge.set_address(0, address);
@@ -236,7 +236,7 @@ mod tests {
                 match schedule.poll(now.monotonic) {
                     Action::Send(request) => break request.number,
                     Action::Wait(until) => (now.monotonic, now.wall) = (until, Wall(until.0)),
-                    Action::Listen => unreachable!("nothing is under way"),
+                    _ => unreachable!("nothing is under way"),
                 }
             };
             let mut request = [0; ECHO_LEN];

@@ -5,7 +5,7 @@
 //! worker    the thread: waits, listens, sends
 //! judge     whose packet is it
 //! resolve   names in the background
-//! schedule  what is due, and what became of it (pure); course: the same for one target
+//! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
@@ -15,6 +15,7 @@ mod clock;
 mod course;
 pub mod icmp;
 mod judge;
+mod meter;
 mod resolve;
 mod schedule;
 mod socket;
@@ -191,9 +192,8 @@ impl Prober {
         let kinds = sockets.kinds();
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker =
-            Worker::new(&settings.targets, sockets, Secret::new(random()?), rounds, Arc::clone(&bell))
-                .map_err(system("start a thread for names"))?;
+        let worker = Worker::new(&settings, sockets, Secret::new(random()?), rounds, Arc::clone(&bell))
+            .map_err(system("start a thread for names"))?;
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())

@@ -20,7 +20,7 @@ use super::resolve::{self, Names};
 use super::schedule::{Action, Jump, Schedule};
 use super::socket::{BATCH, EchoSocket, Inbox, Sockets};
 use super::tally::Throttle;
-use super::{Bell, TargetSettings};
+use super::{Bell, Settings};
 use crate::round::{Fault, Round, Target};
 
 /// What the thread owns.
@@ -47,14 +47,14 @@ struct Gone;
 impl Worker {
     /// A worker that has joined the rounds that are running now.
     pub(super) fn new(
-        settings: &[TargetSettings],
+        settings: &Settings,
         sockets: Sockets,
         secret: Secret,
         rounds: Sender<Round>,
         bell: Arc<Bell>,
     ) -> io::Result<Self> {
         let now = clock::now();
-        let targets: Vec<Arc<Target>> = settings.iter().map(|it| Arc::clone(&it.target)).collect();
+        let targets: Vec<Arc<Target>> = settings.targets.iter().map(|it| Arc::clone(&it.target)).collect();
         let kinds = sockets.kinds();
         let ring = Arc::clone(&bell);
         let names = Names::new(&targets, kinds, now.monotonic, resolve::system, move || ring.ring())?;
@@ -62,7 +62,7 @@ impl Worker {
             sockets,
             inbox: Inbox::new(),
             judge: Judge::new(targets.clone(), secret),
-            schedule: Schedule::new(settings, now),
+            schedule: Schedule::new(&settings.targets, &settings.pace, now),
             names,
             rounds,
             bell,
@@ -95,11 +95,8 @@ impl Worker {
                 self.schedule.set_address(target, address);
                 self.judge.set_address(target, address);
             }
-            until = self.work(now.monotonic);
-            if let Err(Gone) = self.hand_over(now.monotonic) {
-                return;
-            }
-            until = until.min(self.names.poll(now.monotonic));
+            let Ok(next) = self.work(now.monotonic) else { return };
+            until = next.min(self.names.poll(now.monotonic));
         }
     }
 
@@ -180,7 +177,7 @@ impl Worker {
     }
 
     /// Does all that is due, and returns when the next thing is.
-    fn work(&mut self, now: Monotonic) -> Monotonic {
+    fn work(&mut self, now: Monotonic) -> Result<Monotonic, Gone> {
         loop {
             match self.schedule.poll(now) {
                 Action::Send(request) => self.send(request),
@@ -189,7 +186,11 @@ impl Worker {
                     self.hear([true; 2]);
                     self.schedule.heard(until);
                 }
-                Action::Wait(until) => return until,
+                Action::HandOver => self.hand_over(now)?,
+                Action::Wait(until) => {
+                    self.hand_over(now)?;
+                    return Ok(until);
+                }
             }
         }
     }
@@ -204,8 +205,9 @@ impl Worker {
         let mut echo = [0; ECHO_LEN];
         Echo { identifier, number: number.into(), tag }.emit_request(family, &mut echo);
         let (monotonic, wall) = clock::stamp();
+        self.schedule.sent(number, wall);
         match socket.send(&echo, to) {
-            Ok(()) => self.schedule.sent(number, monotonic, wall),
+            Ok(()) => {}
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 self.schedule.failed(number, Fault::Send(errno), monotonic);
