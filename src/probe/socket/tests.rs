@@ -13,7 +13,7 @@ use socket2::Socket;
 
 use super::calls::set;
 use super::control::{ExtendedError, Messages, Said, address_in, name_of, space};
-use super::send::Outbox;
+use super::send::{Keys, Outbox};
 use super::*;
 use crate::probe::EchoSettings;
 use crate::probe::clock::{self, Wall};
@@ -339,6 +339,36 @@ fn whatever_is_refused_is_told_by_its_number_and_shifts_no_stamp() {
     });
 }
 
+/// A cable that is pulled is no error to whoever sends. That there is no stamp is the only sign that it was not the
+/// network that lost the echo.
+#[test]
+fn an_echo_that_never_leaves_has_no_stamp() {
+    in_each(|net, family, kind| {
+        let to = host(family, 1);
+        net.host(&to, answer());
+        let mut bench = Bench::new(family, kind);
+        let settings = EchoSettings::default();
+        net.ip("link set far0 carrier off");
+        let state = || net.command("ip").args(["-o", "link", "show", "far0"]).output().unwrap().stdout;
+        let down = || String::from_utf8_lossy(&state()).contains("state DOWN");
+        assert!((0..10_000).any(|_| down()), "the kernel does not notice");
+        bench.send((0..10).map(|number| (number, to.as_str())), &settings);
+        net.ip("link set far0 carrier on");
+        assert!(bench.handed.values().all(Result::is_ok), "{:?}", bench.handed);
+        // To notice that takes the kernel a while.
+        let mut number = 10;
+        while bench.replies.is_empty() {
+            bench.send([(number, to.as_str())], &settings);
+            let socket = bench.socket();
+            poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(100u16)).unwrap();
+            bench.take();
+            number += 1;
+        }
+        assert!(bench.left.keys().all(|number| *number >= 10), "{:?}", bench.left);
+        assert_eq!(bench.left.len(), net.requests(&to).len());
+    });
+}
+
 /// With the error queue open, a pending ICMP error fails the next call, whatever that is about.
 #[test]
 fn icmp_errors_are_told_once_with_what_they_quote_and_blamed_on_nobody_else() {
@@ -371,8 +401,13 @@ fn icmp_errors_are_told_once_with_what_they_quote_and_blamed_on_nobody_else() {
         }
         bench.hear(|bench| bench.errors.len() >= 20 && bench.stamps_and_replies(500));
         bench.take();
+        // Those of the other socket come too, from wherever.
+        bench.dont_fragment = true;
+        bench.send([(20_000, refused.as_str())], &whole);
+        bench.hear(|bench| bench.errors.len() > 20);
+        bench.take();
         assert!(bench.handed.values().all(Result::is_ok), "{:?}", bench.handed);
-        assert_eq!((bench.errors.len(), bench.replies.len()), (20, 500));
+        assert_eq!((bench.errors.len(), bench.replies.len()), (21, 500));
         let reason = match family {
             Family::V4 => Reason { family, kind: 3, code: 1 },
             Family::V6 => Reason { family, kind: 1, code: 3 },
@@ -636,6 +671,21 @@ fn reply(family: Family, Identity { identifier, mark }: Identity) -> Vec<u8> {
     let mut reply = [&echo.request_head(family, &padding), padding.bytes()].concat();
     reply[0] = if family == Family::V4 { 0 } else { 129 };
     reply
+}
+
+#[test]
+fn a_key_stands_for_its_number_until_it_is_too_old() {
+    let mut keys = Keys::new(1000);
+    for number in 0..3000u64 {
+        assert_eq!(u64::from(keys.key_for(number * 7)), number);
+    }
+    assert_eq!(keys.number(2999), Some(2999 * 7));
+    assert_eq!(keys.number(3000 - 1024), Some((3000 - 1024) * 7));
+    assert_eq!([3000 - 1025, 0, 3000, u32::MAX].map(|key| keys.number(key)), [None; 4]);
+    keys.wrap_soon();
+    let newest: Vec<u32> = (0..1000).map(|number| keys.key_for(number)).collect();
+    assert!(newest.contains(&u32::MAX) && newest.contains(&0));
+    assert!(newest.iter().zip(0..).all(|(key, number)| keys.number(*key) == Some(number)));
 }
 
 #[test]
