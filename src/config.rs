@@ -197,7 +197,11 @@ impl<'a> Loader<'a> {
         };
         Ok(Config {
             file: self.file.as_ref().map(|found| found.shown.clone()),
-            probe: probe::Settings { targets: targets.iter().map(TargetConfig::probe).collect() },
+            probe: probe::Settings {
+                targets: targets.iter().map(TargetConfig::probe).collect(),
+                pace: probe::Pace::default(),
+                resolve_every: probe::RESOLVE_EVERY,
+            },
             archive: archive::Settings {
                 data_dir: data_dir.value.clone(),
                 targets: targets.iter().map(TargetConfig::archive).collect(),
@@ -339,6 +343,8 @@ impl TargetConfig {
             step: self.step.value,
             pings: self.pings.value,
             timeout: self.timeout.value,
+            family: None,
+            echo: probe::EchoSettings::default(),
         }
     }
 

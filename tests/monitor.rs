@@ -50,7 +50,11 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
                 step,
                 pings: 3,
                 timeout: Duration::from_millis(500),
+                family: None,
+                echo: probe::EchoSettings::default(),
             }],
+            pace: probe::Pace::default(),
+            resolve_every: probe::RESOLVE_EVERY,
         },
         alert: alert::Settings {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
-use latmon::probe::{Error, Prober, Settings, SocketKind, TargetSettings};
+use latmon::probe::{EchoSettings, Error, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings};
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::{Step, UnixTime};
 use nix::sched::{CloneFlags, unshare};
@@ -140,8 +140,14 @@ fn settings(targets: &[(&str, &str)]) -> Settings {
         step: Step::new(1).unwrap(),
         pings: 5,
         timeout: TIMEOUT,
+        family: None,
+        echo: EchoSettings::default(),
     };
-    Settings { targets: targets.iter().map(target).collect() }
+    Settings {
+        targets: targets.iter().map(target).collect(),
+        pace: Pace::default(),
+        resolve_every: RESOLVE_EVERY,
+    }
 }
 
 fn start(targets: &[(&str, &str)]) -> (Prober, Receiver<Round>) {

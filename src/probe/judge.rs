@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::clock::{Monotonic, Now};
 use super::course::{Number, Verdict};
-use super::icmp::{self, Family, Kind, Malformed, Message, Reason, Secret};
+use super::icmp::{self, Family, Kind, Malformed, Message, Quote, Reason, Secret};
 use super::schedule::Schedule;
 use super::socket::{Origin, Packet, SocketKind};
-use super::tally::{Ignored, Tally, Throttle};
+use super::tally::{Counts, Ignored, Tally, Throttle};
 use crate::round::Target;
 
 /// Decides about packets, and remembers what was said about targets.
@@ -20,11 +20,14 @@ pub(super) struct Judge {
     secret: Secret,
     tally: Tally,
     targets: Vec<Arc<Target>>,
+    /// How much payload each target's echoes have.
+    payloads: Vec<u16>,
     /// What went wrong with each target's pings last, until one is answered: the log hears of changes only.
     troubles: Vec<Option<Trouble>>,
     /// Whose address it is, for errors that quote too little of the request to say so; and the other way round.
     owners: HashMap<IpAddr, u32>,
     addresses: Vec<Option<IpAddr>>,
+    stamping: Stamping,
     throttle: Throttle,
 }
 
@@ -37,17 +40,41 @@ pub(super) enum Trouble {
     Send(i32),
 }
 
+/// Why a packet did not count, and whose it would have been.
+struct Dismissed {
+    kind: Ignored,
+    target: Option<u32>,
+}
+
+/// Whether the kernel stamps what leaves, as it promised.
+enum Stamping {
+    /// It did not promise.
+    NotExpected,
+    /// Not seen yet, in so many answered pings.
+    Awaited(u32),
+    /// It does.
+    Seen,
+}
+
 impl Judge {
-    /// A judge over pings to `targets`, whose payloads `secret` proves.
-    pub(super) fn new(targets: Vec<Arc<Target>>, secret: Secret) -> Self {
+    /// A judge over pings to `targets`, each with so much payload, which `secret` proves. Where the kernel is to stamp
+    /// what leaves, people are told when it does not.
+    pub(super) fn new(
+        targets: Vec<Arc<Target>>,
+        payloads: Vec<u16>,
+        secret: Secret,
+        kernel_stamps: bool,
+    ) -> Self {
         Self {
             secret,
-            tally: Tally::default(),
+            tally: Tally::new(targets.len()),
             troubles: vec![None; targets.len()],
             owners: HashMap::with_capacity(targets.len()),
             addresses: vec![None; targets.len()],
             targets,
-            throttle: Throttle::default(),
+            payloads,
+            stamping: if kernel_stamps { Stamping::Awaited(0) } else { Stamping::NotExpected },
+            throttle: Throttle::frequent(),
         }
     }
 
@@ -56,10 +83,9 @@ impl Judge {
         self.secret.tag(number.into(), to)
     }
 
-    /// What was counted.
-    #[cfg(test)]
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
+    /// What was counted, and will be.
+    pub(super) fn counts(&self) -> &Arc<Counts> {
+        &self.tally.counts
     }
 
     /// Notes the address of a target.
@@ -75,8 +101,11 @@ impl Judge {
 
     /// Takes a packet that came in at a socket; `now` was read afterwards.
     pub(super) fn take(&mut self, packet: Packet<'_>, origin: Origin, schedule: &mut Schedule, now: Now) {
-        if let Err(ignored) = self.weigh(packet, origin, schedule, now) {
-            self.tally.count(ignored, now.monotonic);
+        if let Err(Dismissed { kind, target }) = self.weigh(packet, origin, schedule, now) {
+            // Where nothing proves whose it is, the address it came from says so well enough.
+            let owner = || self.owners.get(&packet.from).copied().filter(|_| kind != Ignored::Foreign);
+            let target = target.or_else(owner);
+            self.tally.count(target, kind, now.monotonic);
         }
     }
 
@@ -86,73 +115,117 @@ impl Judge {
         origin: Origin,
         schedule: &mut Schedule,
         now: Now,
-    ) -> Result<(), Ignored> {
+    ) -> Result<(), Dismissed> {
+        if packet.truncated {
+            return Err(Ignored::Truncated.into());
+        }
         let bytes = match (origin.family, origin.kind) {
             (Family::V4, SocketKind::Raw) => icmp::after_ipv4_header(packet.bytes)?,
             _ => packet.bytes,
         };
         let message = Message::new(origin.family, bytes)?;
-        match message.kind() {
-            Kind::EchoReply if message.identifier() == origin.identifier => {
-                self.weigh_reply(&message, packet, schedule, now)
-            }
-            Kind::Error => self.weigh_error(&message, packet.from, origin, now),
-            _ => Err(Ignored::Foreign),
+        let ours = message.identifier() == origin.identity.identifier
+            || message.mark() == Some(origin.identity.mark);
+        if message.kind() != Kind::EchoReply || !ours {
+            return Err(Ignored::Foreign.into());
         }
+        if !message.checksum_is_right() {
+            return Err(Ignored::Damaged.into());
+        }
+        self.weigh_reply(&message, packet, origin, schedule, now)
     }
 
     fn weigh_reply(
         &mut self,
         message: &Message<'_>,
         packet: Packet<'_>,
+        origin: Origin,
         schedule: &mut Schedule,
         now: Now,
-    ) -> Result<(), Ignored> {
-        if !message.checksum_is_right() {
-            return Err(Ignored::Damaged);
+    ) -> Result<(), Dismissed> {
+        let Some((number, tag)) = message.secrets() else { return Err(Ignored::Truncated.into()) };
+        let number = Number::from(number);
+        let asked = schedule.asked(number).unwrap_or(packet.from);
+        if tag != self.tag(number, asked) {
+            return Err(Ignored::Forged.into());
         }
-        let echo = message.echo()?;
-        let number = Number::from(echo.number);
-        if echo.tag != self.tag(number, packet.from) {
-            let elsewhere = schedule.asked(number).is_some_and(|asked| echo.tag == self.tag(number, asked));
-            return Err(if elsewhere { Ignored::WrongSource } else { Ignored::Forged });
+        let target = Some(number.target);
+        let dismissed = |kind| Err(Dismissed { kind, target });
+        let echo = match message.echo() {
+            Ok(echo) => echo,
+            Err(malformed) => return Err(Dismissed { target, ..malformed.into() }),
+        };
+        if echo.mark != origin.identity.mark {
+            return dismissed(Ignored::Damaged);
+        }
+        if self.payloads.get(number.target as usize) != Some(&echo.payload) {
+            return dismissed(Ignored::Truncated);
+        }
+        if message.identifier() != origin.identity.identifier {
+            return dismissed(Ignored::Identifier);
         }
         match schedule.on_reply(number, packet.from, packet.stamp, now) {
-            Verdict::Answered => {
+            Verdict::Answered { by_kernel } => {
                 if let Some(trouble) = self.troubles.get_mut(number.target as usize) {
                     *trouble = None;
                 }
+                self.note_stamp(by_kernel);
                 Ok(())
             }
-            Verdict::Duplicate => Err(Ignored::Duplicate),
-            Verdict::Late => Err(Ignored::Late),
-            Verdict::WrongSource => Err(Ignored::WrongSource),
-            Verdict::Unasked => Err(Ignored::Forged),
-            Verdict::Impossible => Err(Ignored::Impossible),
+            Verdict::Duplicate => dismissed(Ignored::Duplicate),
+            Verdict::Late => dismissed(Ignored::Late),
+            Verdict::WrongSource => dismissed(Ignored::WrongSource),
+            Verdict::Unasked => dismissed(Ignored::Forged),
+            Verdict::Impossible => dismissed(Ignored::Impossible),
         }
     }
 
-    /// An error changes no ping: it may be forged or mistaken, and the timeout decides. It tells people why.
-    fn weigh_error(
+    /// Takes an ICMP error about an echo to `to`; it changes no ping, since it may be forged or mistaken, and the timeout
+    /// decides. It tells people why.
+    pub(super) fn take_error(
         &mut self,
-        message: &Message<'_>,
+        reason: Reason,
         from: IpAddr,
-        origin: Origin,
+        to: IpAddr,
+        quote: Quote,
+        schedule: &mut Schedule,
         now: Now,
-    ) -> Result<(), Ignored> {
-        let error = message.error().map_err(|_| Ignored::Foreign)?;
-        if error.identifier != origin.identifier {
-            return Err(Ignored::Foreign);
-        }
-        let target = match error.secrets {
-            Some((number, tag)) if tag == self.secret.tag(number, error.to) => {
-                Some(Number::from(number).target)
+    ) {
+        let (target, ping) = match quote.secrets {
+            Some((number, tag)) if tag == self.secret.tag(number, to) => {
+                let Number { target, ping } = number.into();
+                (Some(target), Some(ping))
             }
-            Some(_) => return Err(Ignored::Forged),
-            None => self.owners.get(&error.to).copied(),
+            Some(_) => {
+                let target = self.owners.get(&to).copied();
+                return self.tally.count(target, Ignored::Forged, now.monotonic);
+            }
+            None => (self.owners.get(&to).copied(), None),
         };
-        self.tell(target.ok_or(Ignored::Foreign)?, Trouble::Says(error.reason, from), now.monotonic);
-        Ok(())
+        if let Some(target) = target {
+            schedule.says(target, ping, reason, from);
+            self.tell(target, Trouble::Says(reason, from), now.monotonic);
+        }
+    }
+
+    /// Sees to it that somebody hears of it when the kernel does not stamp what leaves, as some devices' drivers do not.
+    fn note_stamp(&mut self, by_kernel: bool) {
+        match &mut self.stamping {
+            Stamping::NotExpected => {}
+            Stamping::Awaited(_) if by_kernel => self.stamping = Stamping::Seen,
+            Stamping::Awaited(answered) => {
+                self.tally.counts.count_unstamped();
+                *answered += 1;
+                if *answered == ENOUGH_UNSTAMPED {
+                    warn!(
+                        "the kernel does not tell when pings leave: round trips begin before the system call"
+                    );
+                    self.stamping = Stamping::NotExpected;
+                }
+            }
+            Stamping::Seen if by_kernel => {}
+            Stamping::Seen => self.tally.counts.count_unstamped(),
+        }
     }
 
     /// Tells people of trouble with a target, once.
@@ -180,39 +253,51 @@ impl Judge {
     }
 }
 
-impl From<Malformed> for Ignored {
-    fn from(malformed: Malformed) -> Self {
-        match malformed {
-            Malformed::Length { .. } | Malformed::Header { .. } => Self::Length,
-            Malformed::Ipv4Header | Malformed::Payload | Malformed::Sequence { .. } => Self::Damaged,
-            Malformed::Quote => Self::Foreign,
-        }
+impl From<Ignored> for Dismissed {
+    fn from(kind: Ignored) -> Self {
+        Self { kind, target: None }
     }
 }
+
+impl From<Malformed> for Dismissed {
+    fn from(malformed: Malformed) -> Self {
+        Self::from(match malformed {
+            Malformed::Length { .. } | Malformed::Header { .. } => Ignored::Truncated,
+            Malformed::Ipv4Header | Malformed::Payload | Malformed::Sequence { .. } => Ignored::Damaged,
+        })
+    }
+}
+
+/// So many answered pings without one stamp are no accident.
+const ENOUGH_UNSTAMPED: u32 = 100;
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::probe::TargetSettings;
     use crate::probe::clock::Wall;
-    use crate::probe::icmp::{ECHO_LEN, Echo};
+    use crate::probe::icmp::{Echo, Padding};
     use crate::probe::schedule::Action;
+    use crate::probe::socket::Identity;
+    use crate::probe::{EchoSettings, Pace, TargetSettings};
     use crate::time::Step;
     use etherparse::checksum::Sum16BitWords;
     use etherparse::{IpNumber, Ipv4Header};
 
     const THEM: [u8; 4] = [198, 18, 0, 2];
     const ROUTER: [u8; 4] = [198, 18, 0, 254];
-    const RAW: Origin = Origin { family: Family::V4, kind: SocketKind::Raw, identifier: 0x4c4d };
+    const UNREACHABLE: Reason = Reason { family: Family::V4, kind: 3, code: 1 };
+    const IDENTITY: Identity = Identity { identifier: 0x4c4d, mark: 0x6d61_726b };
+    const RAW: Origin =
+        Origin { family: Family::V4, kind: SocketKind::Raw, dont_fragment: false, identity: IDENTITY };
 
     /// A judge, and the schedule of one ping that was just sent to THEM.
     struct Court {
         judge: Judge,
         schedule: Schedule,
         now: Now,
-        request: [u8; ECHO_LEN],
+        request: Vec<u8>,
     }
 
     impl Court {
@@ -223,10 +308,12 @@ mod tests {
                 step: Step::new(1).unwrap(),
                 pings: 1,
                 timeout: Duration::from_millis(500),
+                family: None,
+                echo: EchoSettings::default(),
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
-            let mut judge = Judge::new(vec![target], Secret::new([7; 16]));
-            let mut schedule = Schedule::new(&[settings], now);
+            let mut judge = Judge::new(vec![target], vec![settings.echo.payload], Secret::new([7; 16]), true);
+            let mut schedule = Schedule::new(&[settings], &Pace::default(), now);
             let address = SocketAddr::new(THEM.into(), 0);
             schedule.set_address(0, address);
             judge.set_address(0, address);
@@ -234,23 +321,49 @@ mod tests {
                 match schedule.poll(now.monotonic) {
                     Action::Send(request) => break request.number,
                     Action::Wait(until) => (now.monotonic, now.wall) = (until, Wall(until.0)),
-                    Action::Listen => unreachable!("nothing is under way"),
+                    _ => unreachable!("nothing is under way"),
                 }
             };
-            let mut request = [0; ECHO_LEN];
+            let Identity { identifier, mark } = IDENTITY;
             let tag = judge.tag(number, address.ip());
-            Echo { identifier: RAW.identifier, number: number.into(), tag }
-                .emit_request(Family::V4, &mut request);
+            let echo = Echo { identifier, number: number.into(), tag, mark, payload: 56 };
+            let padding = Padding::new(56);
+            let request = [&echo.request_head(Family::V4, &padding), padding.bytes()].concat();
             Self { judge, schedule, now, request }
         }
 
         /// Hands in an ICMP message as a RAW socket delivers it, and tells why it did not count.
         fn hear(&mut self, from: [u8; 4], message: &[u8]) -> Option<Ignored> {
             let packet = behind_ip(from, message);
-            let packet = Packet { from: from.into(), bytes: &packet, stamp: None };
-            let tally = self.judge.tally().clone();
+            let packet =
+                Packet { from: from.into(), bytes: &packet, truncated: false, stamp: None, ttl: Some(64) };
+            let before = self.counts();
             self.judge.take(packet, RAW, &mut self.schedule, self.now);
-            self.judge.tally().since(&tally)
+            self.since(before)
+        }
+
+        /// Hands in an error that quotes so much of the request, and tells why it did not count.
+        fn refuse(&mut self, quoted: &[u8]) -> Option<Ignored> {
+            let quote = Quote::new(Family::V4, quoted).unwrap();
+            let before = self.counts();
+            let (from, to) = (ROUTER.into(), THEM.into());
+            self.judge.take_error(UNREACHABLE, from, to, quote, &mut self.schedule, self.now);
+            self.since(before)
+        }
+
+        /// How many of each kind there were, in all and of the target.
+        fn counts(&self) -> [(u64, u32); Ignored::ALL.len()] {
+            let counts = self.judge.counts();
+            Ignored::ALL.map(|kind| (counts.total(kind), counts.of(0, kind)))
+        }
+
+        /// The kind of which there is one more; all but other programs' and those of unknown addresses are the target's.
+        fn since(&self, before: [(u64, u32); Ignored::ALL.len()]) -> Option<Ignored> {
+            let after = self.counts();
+            let place = (0..before.len()).find(|place| after[*place].0 > before[*place].0)?;
+            let kind = Ignored::ALL[place];
+            assert_eq!(after[place].1 > before[place].1, kind != Ignored::Foreign, "{kind:?}");
+            Some(kind)
         }
 
         fn reply(&self) -> Vec<u8> {
@@ -304,16 +417,22 @@ mod tests {
             Some(Ignored::Damaged),
             "the payload, summed up anew"
         );
-        assert_eq!(court.hear(THEM, &summed(changed(5))), Some(Ignored::Foreign), "the identifier");
+        assert_eq!(court.hear(THEM, &summed(changed(5))), Some(Ignored::Identifier), "the identifier");
         assert_eq!(court.hear(THEM, &summed(changed(7))), Some(Ignored::Damaged), "the sequence");
         assert_eq!(court.hear(THEM, &summed(changed(12))), Some(Ignored::Forged), "the number");
         assert_eq!(court.hear(THEM, &summed(changed(20))), Some(Ignored::Forged), "the tag");
+        assert_eq!(court.hear(THEM, &summed(changed(27))), Some(Ignored::Damaged), "the mark");
         assert_eq!(
             court.hear(THEM, &summed(reply[..16].to_vec())),
-            Some(Ignored::Length),
+            Some(Ignored::Truncated),
             "fping takes this one"
         );
-        assert_eq!(court.hear(THEM, &reply[..4]), Some(Ignored::Length));
+        assert_eq!(
+            court.hear(THEM, &summed(reply[..60].to_vec())),
+            Some(Ignored::Truncated),
+            "as another target's"
+        );
+        assert_eq!(court.hear(THEM, &reply[..4]), Some(Ignored::Truncated));
         assert_eq!(
             court.hear(THEM, &court.request.clone()),
             Some(Ignored::Foreign),
@@ -325,22 +444,16 @@ mod tests {
     #[test]
     fn an_error_is_told_once_until_a_reply_comes_and_settles_nothing() {
         let mut court = Court::new();
-        let mut quoted = behind_ip([198, 18, 0, 1], &court.request);
-        quoted[16..20].copy_from_slice(&THEM);
-        let unreachable = |quoted: &[u8]| summed([&[3, 1, 0, 0, 0, 0, 0, 0], quoted].concat());
-        let told = Some(Trouble::Says(Reason { family: Family::V4, kind: 3, code: 1 }, ROUTER.into()));
-        assert_eq!(court.hear(ROUTER, &unreachable(&quoted)), None);
+        let told = Some(Trouble::Says(UNREACHABLE, ROUTER.into()));
+        let quoted = court.request.clone();
+        assert_eq!(court.refuse(&quoted), None);
         assert_eq!(court.judge.troubles, [told]);
         assert_eq!(court.hear(THEM, &court.reply()), None, "the ping was not settled");
         assert_eq!(court.judge.troubles, [None]);
-        assert_eq!(court.hear(ROUTER, &unreachable(&quoted[..28])), None, "a short quote tells the address");
+        assert_eq!(court.refuse(&quoted[..8]), None, "a short quote tells the address");
         assert_eq!(court.judge.troubles, [told]);
-
-        let mut forged = quoted.clone();
-        forged[20 + 20] ^= 1;
-        assert_eq!(court.hear(ROUTER, &unreachable(&forged)), Some(Ignored::Forged));
-        let mut foreign = quoted;
-        foreign[20 + 5] ^= 1;
-        assert_eq!(court.hear(ROUTER, &unreachable(&foreign)), Some(Ignored::Foreign));
+        let mut forged = quoted;
+        forged[20] ^= 1;
+        assert_eq!(court.refuse(&forged), Some(Ignored::Forged));
     }
 }

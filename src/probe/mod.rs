@@ -3,9 +3,10 @@
 //! ```text
 //! mod       the door
 //! worker    the thread: waits, listens, sends
+//! post      echoes out, packets and reports in
 //! judge     whose packet is it
 //! resolve   names in the background
-//! schedule  what is due, and what became of it (pure); course: the same for one target
+//! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
@@ -15,6 +16,8 @@ mod clock;
 mod course;
 pub mod icmp;
 mod judge;
+mod meter;
+mod post;
 mod resolve;
 mod schedule;
 mod socket;
@@ -22,6 +25,7 @@ mod tally;
 mod worker;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -30,9 +34,10 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use self::icmp::Secret;
-use self::socket::Sockets;
-pub use self::socket::{Refused, SocketKind, SocketKinds};
+use self::icmp::{Family, Secret};
+use self::socket::{Backlog, Identity, Sockets, Wanted};
+pub use self::socket::{Refused, SocketKind, SocketKinds, Stamps, control};
+pub use self::tally::{Counts, Ignored};
 use self::worker::Worker;
 use crate::round::{Round, Target};
 use crate::time::Step;
@@ -42,6 +47,28 @@ use crate::time::Step;
 pub struct Settings {
     /// Every target, each with its own rhythm.
     pub targets: Vec<TargetSettings>,
+    /// How the echoes of all of them leave.
+    pub pace: Pace,
+    /// How long the address of a name is believed before it is looked up again.
+    pub resolve_every: Duration,
+}
+
+/// How the echoes of all targets leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Echoes that fall due within this time are sent together: fewer system calls and wake-ups, and the kernel's
+    /// stamps keep the round trips exact.
+    pub collect: Duration,
+    /// No more echoes a second than this.
+    pub packets_per_sec: u32,
+    /// No more echoes under way at once than this.
+    pub in_flight: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { collect: Duration::from_millis(10), packets_per_sec: 100_000, in_flight: 1_000_000 }
+    }
 }
 
 /// How one target is pinged.
@@ -55,6 +82,50 @@ pub struct TargetSettings {
     pub pings: u16,
     /// How long a reply may take; a later one is lost.
     pub timeout: Duration,
+    /// The family of the address that is asked, where the name has both; `None` leaves that to the resolver.
+    pub family: Option<Family>,
+    /// What its echoes look like, and where they leave.
+    pub echo: EchoSettings,
+}
+
+/// What the echoes of one target look like, and where they leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EchoSettings {
+    /// Bytes of payload, from [`EchoSettings::LEAST_PAYLOAD`] to [`EchoSettings::MOST_PAYLOAD`].
+    pub payload: u16,
+    /// Time to live, or hop limit; `None` is the system's.
+    pub ttl: Option<u8>,
+    /// The differentiated services code point, 0 to 63.
+    pub dscp: u8,
+    /// Whether routers may not fragment it (and this machine does not).
+    pub dont_fragment: bool,
+    /// The address it leaves from; `None` is the system's choice.
+    pub source: Option<IpAddr>,
+    /// The interface it leaves by; `None` is the routing table's choice.
+    pub interface: Option<String>,
+    /// Whether another address than the one that was asked may answer, as with multicast and anycast.
+    pub any_source: bool,
+}
+
+impl EchoSettings {
+    /// The number and the tag that prove a reply to be ours, and the mark by which the kernel knows it.
+    pub const LEAST_PAYLOAD: u16 = icmp::LEAST_PAYLOAD;
+    /// What fits into an IPv4 packet behind both headers.
+    pub const MOST_PAYLOAD: u16 = icmp::MOST_PAYLOAD;
+}
+
+impl Default for EchoSettings {
+    fn default() -> Self {
+        Self {
+            payload: 56,
+            ttl: None,
+            dscp: 0,
+            dont_fragment: false,
+            source: None,
+            interface: None,
+            any_source: false,
+        }
+    }
 }
 
 /// Why there is no prober.
@@ -112,6 +183,8 @@ pub struct Prober {
     thread: Option<JoinHandle<()>>,
     bell: Arc<Bell>,
     kinds: SocketKinds,
+    stamps: Stamps,
+    counts: Arc<Counts>,
 }
 
 impl Prober {
@@ -120,23 +193,36 @@ impl Prober {
     /// room for one of every target. The thread drops `rounds` when it ends.
     pub fn start(settings: Settings, rounds: Sender<Round>) -> Result<Self, Error> {
         settings.check()?;
-        let sockets = Sockets::open(u16::from_ne_bytes(random()?)).map_err(Error::no_socket)?;
-        let kinds = sockets.kinds();
+        let secret = Secret::new(random()?);
+        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
+        let sockets = Sockets::open(&settings.wanted(identity)).map_err(Error::no_socket)?;
+        let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker =
-            Worker::new(&settings.targets, sockets, Secret::new(random()?), rounds, Arc::clone(&bell))
-                .map_err(system("start a thread for names"))?;
+        let worker = Worker::new(&settings, sockets, secret, rounds, Arc::clone(&bell))
+            .map_err(system("start a thread for names"))?;
+        let counts = worker.counts();
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())
             .map_err(system("start the prober's thread"))?;
-        Ok(Self { thread: Some(thread), bell, kinds })
+        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts })
     }
 
     /// Which sockets it uses; for people: `raw, IPv4 IPv6`.
     pub fn sockets(&self) -> SocketKinds {
         self.kinds
+    }
+
+    /// Who stamps what is sent; for people: `kernel stamps`.
+    pub fn stamps(&self) -> Stamps {
+        self.stamps
+    }
+
+    /// What came in and did not count so far, of each target by its place in the settings, and in all. It stays readable
+    /// when the prober is gone.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Ends the thread and waits for that, which takes no longer than what it is just doing. The error is what the thread
@@ -159,8 +245,24 @@ impl Drop for Prober {
 }
 
 impl Settings {
+    /// Buffers with room for what may wait for its timeout, and for a while in which this program is held up.
+    fn wanted(&self, identity: Identity) -> Wanted {
+        let echoes = |it: &TargetSettings| {
+            f64::from(it.pings) * (it.timeout + HELD_UP).as_secs_f64() / it.step.duration().as_secs_f64()
+        };
+        let payload = self.targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
+        let echoes = self.targets.iter().map(echoes).sum::<f64>().min(f64::from(self.pace.in_flight));
+        Wanted {
+            identity,
+            kind: None,
+            dont_fragment: self.targets.iter().any(|it| it.echo.dont_fragment),
+            v6_source: self.targets.iter().any(|it| it.echo.source.is_some_and(|source| source.is_ipv6())),
+            backlog: Backlog { echoes: echoes as u32, payload },
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
-        for TargetSettings { target, step, pings, timeout } in &self.targets {
+        for TargetSettings { target, step, pings, timeout, .. } in &self.targets {
             let target = || target.name.clone();
             if *pings == 0 {
                 return Err(Error::NoPings { target: target() });
@@ -226,6 +328,12 @@ impl Bell {
         self.stopped.load(Ordering::Acquire)
     }
 }
+
+/// How long the address of a name is believed, unless the settings say otherwise.
+pub const RESOLVE_EVERY: Duration = Duration::from_secs(300);
+
+/// How long this program may be held up without losing a reply.
+const HELD_UP: Duration = Duration::from_secs(2);
 
 /// The longest timeout, in steps: it bounds how many rounds of a target are open at once.
 const MOST_OPEN_STEPS: u32 = 60;
