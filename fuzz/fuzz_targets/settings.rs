@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use latmon::config::{Config, Options, Surroundings, load};
+use latmon::probe::EchoSettings;
+use latmon::probe::icmp::Family;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
@@ -76,6 +78,10 @@ fn check(config: &Config) {
     }
     for target in &config.probe.targets {
         assert!((1..=86_400).contains(&target.step.secs()) && (1..=1000).contains(&target.pings));
+        let echo = &target.echo;
+        assert!((EchoSettings::LEAST_PAYLOAD..=EchoSettings::MOST_PAYLOAD).contains(&echo.payload));
+        assert!(echo.ttl != Some(0) && echo.dscp < 64);
+        assert!(echo.source.is_none_or(|source| Some(Family::of(source)) == target.family));
     }
 }
 

@@ -117,6 +117,34 @@ pub enum Error {
         /// What to do: `write whole seconds, ..`.
         wanted: &'static str,
     },
+    /// A number out of its bounds.
+    #[error("{at}: {key}: '{text}' will not do: write a whole number from {least} to {most}")]
+    Range {
+        /// Where.
+        at: Origin,
+        /// Of which key.
+        key: String,
+        /// The value.
+        text: String,
+        /// The lower bound.
+        least: u32,
+        /// The upper bound.
+        most: u32,
+    },
+    /// Settings of one target that contradict each other.
+    #[error("{at}: target '{name}': {what} does not fit {other} in {said}")]
+    Misfit {
+        /// Where the target is.
+        at: Origin,
+        /// Its name.
+        name: Box<str>,
+        /// One setting: `host 192.0.2.1`.
+        what: Box<str>,
+        /// The other: `family = ipv6`.
+        other: Box<str>,
+        /// Where the other is said.
+        said: Box<Origin>,
+    },
     /// A rule that cannot be read.
     #[error("{at}: {key}: {reason}")]
     Rule {

@@ -4,6 +4,7 @@ use super::*;
 
 use tempfile::TempDir;
 
+mod echoes;
 mod errors;
 mod files;
 mod mails;

@@ -142,7 +142,8 @@ fn unknown_keys() {
             ),
             (
                 "[defaults]\ncolour = 20",
-                "latmon.toml:2: unknown key 'colour' in [defaults]: there are step, pings, timeout, alerts",
+                "latmon.toml:2: unknown key 'colour' in [defaults]: there are step, pings, timeout, alerts, payload, \
+                 ttl, dscp, dont_fragment, source, interface, family, any_source",
             ),
             ("[alert.x]\nwen = \"\"", "latmon.toml:2: unknown key 'wen' in [alert.x]: did you mean 'when'?"),
             ("[group.g]\nstpe = 1", "latmon.toml:2: unknown key 'stpe' in [group.g]: did you mean 'step'?"),
@@ -152,12 +153,13 @@ fn unknown_keys() {
             ),
             (
                 "[targets]\nfra.core1 = \"::1\"",
-                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, step, pings, timeout, alerts",
+                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, step, pings, timeout, alerts, \
+                 payload, ttl, dscp, dont_fragment, source, interface, family, any_source",
             ),
             (
                 "\"a\\nb\\u001b\" = 1",
-                "latmon.toml:1: unknown key 'a\\nb\\u{1b}' at the top: there are data_dir, include, defaults, mail, alert, \
-                 targets, group",
+                "latmon.toml:1: unknown key 'a\\nb\\u{1b}' at the top: there are data_dir, include, defaults, probe, \
+                 mail, alert, targets, group",
             ),
         ],
         World::toml,
