@@ -4,7 +4,7 @@
 //! mod       the door
 //! worker    the thread: waits, listens, sends
 //! judge     whose packet is it
-//! resolve   names in the background
+//! resolve   names in the background; dns: the thread that asks
 //! schedule  what is due, and what became of it (pure); course: the same for one target
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
@@ -191,9 +191,10 @@ impl Prober {
         let kinds = sockets.kinds();
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker =
-            Worker::new(&settings.targets, sockets, Secret::new(random()?), rounds, Arc::clone(&bell))
-                .map_err(system("start a thread for names"))?;
+        let secret = Secret::new(random()?);
+        let every = settings.resolve_every;
+        let worker = Worker::new(&settings.targets, every, sockets, secret, rounds, Arc::clone(&bell))
+            .map_err(system("start a thread for names"))?;
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())

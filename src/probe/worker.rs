@@ -16,7 +16,7 @@ use super::clock::{self, Monotonic, Now};
 use super::course::Request;
 use super::icmp::{ECHO_LEN, Echo, Family, Secret};
 use super::judge::{Judge, Trouble};
-use super::resolve::{self, Names};
+use super::resolve::Names;
 use super::schedule::{Action, Jump, Schedule};
 use super::socket::{BATCH, EchoSocket, Inbox, Sockets};
 use super::tally::Throttle;
@@ -48,6 +48,7 @@ impl Worker {
     /// A worker that has joined the rounds that are running now.
     pub(super) fn new(
         settings: &[TargetSettings],
+        resolve_every: Duration,
         sockets: Sockets,
         secret: Secret,
         rounds: Sender<Round>,
@@ -57,11 +58,11 @@ impl Worker {
         let targets: Vec<Arc<Target>> = settings.iter().map(|it| Arc::clone(&it.target)).collect();
         let kinds = sockets.kinds();
         let ring = Arc::clone(&bell);
-        let names = Names::new(&targets, kinds, now.monotonic, resolve::system, move || ring.ring())?;
-        let mut worker = Self {
+        let names = Names::new(settings, resolve_every, kinds, now.monotonic, move || ring.ring())?;
+        Ok(Self {
             sockets,
             inbox: Inbox::new(),
-            judge: Judge::new(targets.clone(), secret),
+            judge: Judge::new(targets, secret),
             schedule: Schedule::new(settings, now),
             names,
             rounds,
@@ -70,14 +71,7 @@ impl Worker {
             v6_drops: 0,
             dropped_rounds: 0,
             throttle: Throttle::default(),
-        };
-        for (target, index) in targets.iter().zip(0..) {
-            if let Some(address) = resolve::literal(&target.host, kinds) {
-                worker.schedule.set_address(index, address);
-                worker.judge.set_address(index, address);
-            }
-        }
-        Ok(worker)
+        })
     }
 
     /// Pings until the bell says to stop, or nobody takes the rounds any more.
