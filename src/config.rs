@@ -25,6 +25,7 @@ mod dotenv;
 mod echo;
 mod error;
 mod file;
+mod hosts;
 mod mail;
 mod origin;
 mod pace;

@@ -12,6 +12,7 @@ use crate::time::Step;
 use super::document::{Entry, Section, Source};
 use super::echo::EchoPreferences;
 use super::error::{Error, nearest, one_line, sentence};
+use super::hosts;
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
 use super::pace::ProbeConfig;
@@ -140,6 +141,10 @@ impl<'a> Reader<'a> {
             let defaults = self.file.defaults.clone();
             self.targets(&entry.open_table()?, "", &defaults)?;
         }
+        if let Some(entry) = top.get("targets_file") {
+            let defaults = self.file.defaults.clone();
+            self.lists(&entry, "", &defaults)?;
+        }
         self.groups(&top)?;
         match top.get("include") {
             Some(entry) => self.include(&entry, level),
@@ -192,17 +197,40 @@ impl<'a> Reader<'a> {
                 return Err(Error::Name { at: entry.at, name: one_line(&name), fault });
             }
             if entry.is_table() {
-                let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(&name)))?;
-                let Some(host) = section.get("host") else {
-                    return Err(Error::NoHost { at: entry.at, name });
-                };
-                let said = self.preferences(&section)?.over(shared);
-                self.targets.add(&name, &host.parsed(value::host)?.value, &entry.at, &said)?;
+                self.target(&entry, &name, shared)?;
             } else if entry.text().is_ok() {
                 self.targets.add(&name, &entry.parsed(value::host)?.value, &entry.at, shared)?;
             } else {
-                return Err(entry.wrong_type("a host in quotes, or a table with 'host'"));
+                return Err(entry.wrong_type("a host in quotes, or a table with 'host' or 'cidr'"));
             }
+        }
+        Ok(())
+    }
+
+    /// A target that is a table: a host, or all hosts of a network.
+    fn target(&mut self, entry: &Entry<'_>, name: &str, shared: &Preferences) -> Result<(), Error> {
+        let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(name)))?;
+        let said = self.preferences(&section)?.over(shared);
+        let (at, shown) = (entry.at.clone(), || one_line(name));
+        match (section.get("host"), section.get("cidr")) {
+            (Some(host), None) => self.targets.add(name, &host.parsed(value::host)?.value, &at, &said),
+            (None, Some(cidr)) => {
+                for address in hosts::network(cidr.text()?, &cidr.at)? {
+                    self.targets.add(&format!("{name}/{address}"), &address.to_string(), &at, &said)?;
+                }
+                Ok(())
+            }
+            (None, None) => Err(Error::NoHost { at, name: shown() }),
+            (Some(_), Some(_)) => Err(Error::HostAndNetwork { at, name: shown() }),
+        }
+    }
+
+    /// The targets of the lists that an entry names.
+    fn lists(&mut self, entry: &Entry<'_>, prefix: &str, said: &Preferences) -> Result<(), Error> {
+        let named = entry.parsed(value::not_empty)?;
+        for path in hosts::lists(entry.folder(), &named)? {
+            let shown = path.strip_prefix(self.working_dir).unwrap_or(&path);
+            hosts::add_list(&mut self.targets, &path, shown, &named.origin, prefix, said)?;
         }
         Ok(())
     }
@@ -218,6 +246,9 @@ impl<'a> Reader<'a> {
             let preferences = self.preferences(&section)?.over(&self.file.defaults);
             if let Some(targets) = section.get("targets") {
                 self.targets(&targets.open_table()?, &format!("{name}/"), &preferences)?;
+            }
+            if let Some(entry) = section.get("targets_file") {
+                self.lists(&entry, &format!("{name}/"), &preferences)?;
             }
         }
         Ok(())
@@ -356,11 +387,12 @@ fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
     }
 }
 
-const TOP_KEYS: [&str; 8] = ["data_dir", "include", "defaults", "probe", "mail", "alert", "targets", "group"];
+const TOP_KEYS: [&str; 9] =
+    ["data_dir", "include", "defaults", "probe", "mail", "alert", "targets", "targets_file", "group"];
 const MAIN_ONLY: [&str; 4] = ["data_dir", "defaults", "probe", "mail"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
-const TARGET_KEYS: [&str; 13] = with_preferences(["host"]);
-const GROUP_KEYS: [&str; 13] = with_preferences(["targets"]);
+const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
+const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);
 /// `own`, and behind them the keys that targets, groups and `[defaults]` share.
 const fn with_preferences<const OWN: usize, const ALL: usize>(
     own: [&'static str; OWN],

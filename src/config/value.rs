@@ -72,9 +72,16 @@ pub(super) fn host(text: &str) -> Result<String, Wanted> {
     };
     if good && text.len() <= LONGEST_HOST {
         Ok(text.to_owned())
+    } else if is_network(text) {
+        Err(NO_NETWORK)
     } else {
         Err("write a host name or an address, as 192.0.2.1")
     }
+}
+
+/// An address and a slash: nobody means a name by that.
+fn is_network(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, _)| address.trim().parse::<IpAddr>().is_ok())
 }
 
 pub(super) fn server(text: &str) -> Result<String, Wanted> {
@@ -84,10 +91,10 @@ pub(super) fn server(text: &str) -> Result<String, Wanted> {
 /// Hosts with commas between them.
 pub(super) fn hosts(text: &str) -> Result<Vec<String>, Wanted> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts
-        .map(host)
-        .collect::<Result<_, _>>()
-        .map_err(|_| "write host names or addresses with commas between them, as 192.0.2.1,2001:db8::1")
+    parts.map(host).collect::<Result<_, _>>().map_err(|wanted| match wanted {
+        NO_NETWORK => NO_NETWORK,
+        _ => "write host names or addresses with commas between them, as 192.0.2.1,2001:db8::1",
+    })
 }
 
 pub(super) fn address(text: &str) -> Result<Address, Wanted> {
@@ -213,6 +220,8 @@ const MOST_PINGS: u16 = 1000;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
+const NO_NETWORK: Wanted =
+    "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";
 const LONGEST_COLLECT: Duration = Duration::from_secs(1);
 const SHORTEST_RESOLVE: Duration = Duration::from_secs(10);
 const LONGEST_RESOLVE: Duration = Duration::from_secs(86_400);
