@@ -368,6 +368,14 @@ impl TargetConfig {
         f64::from(self.pings.value) / f64::from(self.step.value.secs())
     }
 
+    /// Whether people mean it by `word`: its name, that of a group or a network it is of, or the one it has for both of its
+    /// families.
+    pub fn is_called(&self, word: &str) -> bool {
+        let of_both = |rest: &str| self.echo.family.value == Families::Both && matches!(rest, "-v4" | "-v6");
+        let rest = self.target.name.strip_prefix(word);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || of_both(rest))
+    }
+
     fn probe(&self) -> probe::TargetSettings {
         probe::TargetSettings {
             target: Arc::clone(&self.target),

@@ -114,6 +114,24 @@ fn both_families_are_two_targets_with_archives_of_their_own() {
 }
 
 #[test]
+fn one_name_means_all_that_was_made_of_it() {
+    let config = World::toml(
+        "[group.fra.targets]\nweb = { host = \"www.example.org\", family = \"both\" }\nweb-v = \"192.0.2.9\"\n\
+         lab = { cidr = \"192.0.2.0/30\" }\n",
+    )
+    .config();
+    let called = |word| {
+        let meant = config.targets.iter().filter(|target| target.is_called(word));
+        meant.map(|target| target.target.name.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(called("fra/web"), "fra/web-v4 fra/web-v6");
+    assert_eq!(called("fra/web-v6"), "fra/web-v6");
+    assert_eq!(called("fra/lab"), "fra/lab/192.0.2.1 fra/lab/192.0.2.2");
+    assert_eq!(called("fra").split(' ').count(), 5);
+    assert_eq!((called("fr").as_str(), called("web").as_str(), called("fra/").as_str()), ("", "", ""));
+}
+
+#[test]
 fn a_source_settles_the_family_of_a_name() {
     let config = World::toml(
         "[targets]\nfour = { host = \"a.example\", source = \"198.18.0.1\" }\nsix = { host = \"a.example\", source = \"fd00::1\" }\n\

@@ -7,16 +7,18 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{TokioResolver, system_conf};
+use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -45,10 +47,10 @@ pub(super) fn start(
     let run = async move {
         let mut system = System::default();
         while let Some(question) = questions.recv().await {
-            let (resolver, answers, wake) = (system.resolver(), Sender::clone(&answers), wake.clone());
+            let (sources, answers, wake) = (system.sources(), Sender::clone(&answers), wake.clone());
             tokio::spawn(async move {
                 // Nobody listens any more when the prober ends.
-                let _ = answers.send(answer(resolver, question).await);
+                let _ = answers.send(answer(&sources, question).await);
                 wake();
             });
         }
@@ -64,52 +66,33 @@ pub(super) fn zoned(host: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address.parse().ok()?, 0, 0, number).into())
 }
 
-async fn answer(resolver: Result<TokioResolver, String>, question: Question) -> Answer {
+async fn answer(sources: &Sources, question: Question) -> Answer {
     let Question { place, host, v4, v6 } = question;
     // The interface may come and go, and then comes with another number.
     if host.contains('%') {
         let found = zoned(&host).map(|address| vec![address]).ok_or("there is no such interface".to_owned());
         return Answer { place, v4: None, v6: Some(found), preferred: Family::V6 };
     }
-    let ask = async |wanted: bool, kind| {
-        if !wanted {
-            return None;
-        }
-        let look_up = async {
-            let resolver = resolver.as_ref().map_err(String::clone)?;
-            let name = Name::from_str_relaxed(&*host).map_err(|error| error.to_string())?;
-            found(resolver.lookup(name, kind).await.map(|lookup| {
-                let addresses = lookup.answers().iter().filter_map(|record| record.data.ip_addr());
-                addresses.filter(|address| is_usable(*address)).map(|ip| SocketAddr::new(ip, 0)).collect()
-            }))
+    let name = Name::from_str_relaxed(&*host).map_err(|error| error.to_string());
+    let tabled = |kind| name.as_ref().map_or(Vec::new(), |name| sources.tabled(name, kind));
+    let (tabled_v4, tabled_v6) = (tabled(RecordType::A), tabled(RecordType::AAAA));
+    let (v4, v6) = if tabled_v4.is_empty() && tabled_v6.is_empty() {
+        let ask = async |wanted: bool, kind| match &name {
+            Ok(name) if wanted => Some(sources.ask(name, kind).await),
+            Err(error) if wanted => Some(Err(error.clone())),
+            Ok(_) | Err(_) => None,
         };
-        let ended = tokio::time::timeout(DEADLINE, look_up).await;
-        Some(ended.unwrap_or_else(|_| Err(NO_ANSWER.to_owned())))
+        tokio::join!(ask(v4, RecordType::A), ask(v6, RecordType::AAAA))
+    } else {
+        // As in the C library: of a name that is in the table no server is asked, not even for the other family.
+        (v4.then_some(Ok(tabled_v4)), v6.then_some(Ok(tabled_v6)))
     };
-    let (v4, v6) = tokio::join!(ask(v4, RecordType::A), ask(v6, RecordType::AAAA));
     let preferred = preferred(first(&v4), first(&v6), source_towards);
     Answer { place, v4, v6, preferred }
 }
 
 fn first(found: &Option<Found>) -> Option<SocketAddr> {
     found.as_ref().and_then(|found| found.as_ref().ok()?.first().copied())
-}
-
-/// No records of a kind are an answer too.
-fn found(result: Result<Vec<SocketAddr>, NetError>) -> Found {
-    let said = |code: ResponseCode| Err(format!("the name server says: {}", code.to_str()));
-    match result {
-        Ok(addresses) => Ok(addresses),
-        Err(error) if error.is_nx_domain() => Err("there is no such name".to_owned()),
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
-            ResponseCode::NoError => Ok(Vec::new()),
-            code => said(code),
-        },
-        Err(NetError::Dns(DnsError::ResponseCode(code))) => said(code),
-        Err(NetError::Timeout) => Err(NO_ANSWER.to_owned()),
-        Err(NetError::Io(error)) => Err(format!("the name server cannot be asked: {}", error.kind())),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Nothing answers at `0.0.0.0` but this machine itself, and IPv4 addresses have records of their own.
@@ -155,11 +138,66 @@ fn source_towards(address: SocketAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// What the system says about names, read again when one of its files has changed: a machine that moves to another network
-/// gets other servers.
+/// Where the addresses of names come from.
+#[derive(Clone)]
+struct Sources {
+    hosts: Arc<Hosts>,
+    servers: Result<TokioResolver, String>,
+}
+
+impl Sources {
+    /// As the files are now.
+    fn read() -> Self {
+        let mut hosts = Hosts::default();
+        if let Ok(bytes) = read(Path::new(HOSTS))
+            && let Err(error) = hosts.read_hosts_conf(bytes.as_slice())
+        {
+            warn!("{HOSTS}: {error}");
+        }
+        Self { hosts: Arc::new(hosts), servers: servers() }
+    }
+
+    /// What the table of hosts says.
+    fn tabled(&self, name: &Name, kind: RecordType) -> Vec<SocketAddr> {
+        let query = Query::query(name.to_lowercase(), kind);
+        self.hosts.lookup_static_host(&query).map_or(Vec::new(), |lookup| addresses(&lookup))
+    }
+
+    /// What the servers say.
+    async fn ask(&self, name: &Name, kind: RecordType) -> Found {
+        let servers = self.servers.as_ref().map_err(String::clone)?;
+        let ended = tokio::time::timeout(DEADLINE, servers.lookup(name.clone(), kind)).await;
+        found(ended.unwrap_or(Err(NetError::Timeout)).map(|lookup| addresses(&lookup)))
+    }
+}
+
+fn addresses(lookup: &Lookup) -> Vec<SocketAddr> {
+    let addresses = lookup.answers().iter().filter_map(|record| record.data.ip_addr());
+    addresses.filter(|address| is_usable(*address)).map(|address| SocketAddr::new(address, 0)).collect()
+}
+
+/// No records of a kind are an answer too.
+fn found(result: Result<Vec<SocketAddr>, NetError>) -> Found {
+    let said = |code: ResponseCode| Err(format!("the name server says: {}", code.to_str()));
+    match result {
+        Ok(addresses) => Ok(addresses),
+        Err(error) if error.is_nx_domain() => Err("there is no such name".to_owned()),
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
+            ResponseCode::NoError => Ok(Vec::new()),
+            code => said(code),
+        },
+        Err(NetError::Dns(DnsError::ResponseCode(code))) => said(code),
+        Err(NetError::Timeout) => Err(NO_ANSWER.to_owned()),
+        Err(NetError::Io(error)) => Err(format!("the name server cannot be asked: {}", error.kind())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The sources of this system, read again when a file of theirs has changed: a machine that moves to another network gets
+/// other servers.
 #[derive(Default)]
 struct System {
-    resolver: Option<Result<TokioResolver, String>>,
+    sources: Option<Sources>,
     looked: Option<Instant>,
     stamps: [Option<Stamp>; 2],
 }
@@ -168,16 +206,16 @@ struct System {
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl System {
-    fn resolver(&mut self) -> Result<TokioResolver, String> {
+    fn sources(&mut self) -> Sources {
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
             self.looked = Some(Instant::now());
             let stamps = [RESOLV_CONF, HOSTS].map(|path| stamp(Path::new(path)));
             if stamps != self.stamps {
                 self.stamps = stamps;
-                self.resolver = None;
+                self.sources = None;
             }
         }
-        self.resolver.get_or_insert_with(resolver).clone()
+        self.sources.get_or_insert_with(Sources::read).clone()
     }
 }
 
@@ -186,7 +224,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
-fn resolver() -> Result<TokioResolver, String> {
+fn servers() -> Result<TokioResolver, String> {
     let (config, mut options) = match read(Path::new(RESOLV_CONF)) {
         Ok(bytes) => system_conf::parse_resolv_conf(bytes).unwrap_or_else(|error| {
             warn!("{RESOLV_CONF}: {error}: asking the name server of this machine");
@@ -197,6 +235,7 @@ fn resolver() -> Result<TokioResolver, String> {
     };
     options.timeout = options.timeout.min(LONGEST_TRY);
     options.attempts = options.attempts.min(MOST_RETRIES);
+    options.use_hosts_file = ResolveHosts::Never;
     // What is asked again is to be asked again.
     options.cache_size = 0;
     options.positive_max_ttl = Some(Duration::ZERO);
@@ -224,7 +263,8 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const LONGEST_TRY: Duration = Duration::from_secs(2);
 const MOST_RETRIES: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const MOST_BYTES: u64 = 1 << 20;
+/// The longest tables of hosts are those that block advertisements.
+const MOST_BYTES: u64 = 16 << 20;
 const NO_ANSWER: &str = "no name server answers";
 /// Of discard; nothing is sent there.
 const ANY_PORT: u16 = 9;
