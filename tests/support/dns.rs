@@ -4,12 +4,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses the part of it that it needs")]
 
 use std::collections::HashMap;
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -22,6 +23,8 @@ pub enum Manner {
     Has(Vec<IpAddr>),
     /// It has these addresses, and tells them so much later.
     Slow(Duration, Vec<IpAddr>),
+    /// It has these addresses, which it tells by TCP alone, as where they are too many for one packet.
+    Long(Vec<IpAddr>),
     /// No answer ever comes.
     Silent,
     /// The server says that it failed.
@@ -36,6 +39,11 @@ pub fn has(addresses: &[&str]) -> Manner {
 /// A name whose addresses are told so much later.
 pub fn slow(delay: Duration, addresses: &[&str]) -> Manner {
     Manner::Slow(delay, parse(addresses))
+}
+
+/// A name whose addresses are told by TCP.
+pub fn long(addresses: &[&str]) -> Manner {
+    Manner::Long(parse(addresses))
 }
 
 /// A running name server.
@@ -61,10 +69,12 @@ impl NameServer {
     pub fn start(address: &str) -> Self {
         let socket = UdpSocket::bind((address, 53)).expect("port 53 of a namespace of our own is free");
         socket.set_read_timeout(Some(Duration::from_millis(2))).expect("a time is taken");
+        let listener = TcpListener::bind((address, 53)).expect("port 53 of a namespace of our own is free");
+        listener.set_nonblocking(true).expect("a listener need not wait");
         let shared = Arc::new(Shared::default());
         let thread = std::thread::spawn({
             let shared = Arc::clone(&shared);
-            move || serve(&socket, &shared)
+            move || serve(&socket, &listener, &shared)
         });
         Self { shared, thread: Some(thread) }
     }
@@ -88,13 +98,17 @@ impl Drop for NameServer {
     }
 }
 
-fn serve(socket: &UdpSocket, shared: &Shared) {
+fn serve(socket: &UdpSocket, listener: &TcpListener, shared: &Shared) {
     let mut later: Vec<(Instant, SocketAddr, Vec<u8>)> = Vec::new();
     let mut buffer = [0; 2048];
     while !shared.stopped.load(Ordering::Relaxed) {
         let now = Instant::now();
         for (_, to, reply) in later.extract_if(.., |(at, ..)| *at <= now) {
             let _ = socket.send_to(&reply, to);
+        }
+        if let Ok((stream, _)) = listener.accept() {
+            // Whoever asks and goes away has no answer.
+            let _ = serve_stream(stream, shared);
         }
         let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
         let Some((name, kind, end)) = question(&buffer[..length]) else { continue };
@@ -105,12 +119,35 @@ fn serve(socket: &UdpSocket, shared: &Shared) {
             None => drop(socket.send_to(&reply(query, NO_SUCH_NAME, &[]), from)),
             Some(Manner::Fails) => drop(socket.send_to(&reply(query, FAILURE, &[]), from)),
             Some(Manner::Silent) => {}
+            Some(Manner::Long(_)) => {
+                let mut cut = reply(query, 0, &[]);
+                cut[2] |= TRUNCATED;
+                let _ = socket.send_to(&cut, from);
+            }
             Some(Manner::Has(addresses)) => drop(socket.send_to(&answer(query, kind, &addresses), from)),
             Some(Manner::Slow(delay, addresses)) => {
                 later.push((Instant::now() + delay, from, answer(query, kind, &addresses)));
             }
         }
     }
+}
+
+/// Answers one question by TCP, of a name that has many addresses.
+fn serve_stream(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut query)?;
+    let Some((name, kind, end)) = question(&query) else { return Ok(()) };
+    let Some(Manner::Long(addresses)) = shared.names.lock().expect("nobody panics").get(&name).cloned()
+    else {
+        return Ok(());
+    };
+    let answer = answer(&query[..end], kind, &addresses);
+    let length = u16::try_from(answer.len()).expect("a short answer").to_be_bytes();
+    stream.write_all(&[&length, answer.as_slice()].concat())
 }
 
 /// Name and type of the one question (RFC 1035, section 4.1.2), and where it ends.
@@ -194,5 +231,6 @@ fn parse(addresses: &[&str]) -> Vec<IpAddr> {
 }
 
 const HEADER: usize = 12;
+const TRUNCATED: u8 = 2;
 const FAILURE: u8 = 2;
 const NO_SUCH_NAME: u8 = 3;
