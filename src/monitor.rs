@@ -20,7 +20,7 @@ use crate::alert::{self, Alerts, Event, EventKind, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Mailer, Outbox};
-use crate::probe::{self, Prober};
+use crate::probe::{self, OpenSockets, Prober};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::{Composer, News};
@@ -73,10 +73,11 @@ pub enum Error {
 /// run starts.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Watches until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
+/// Watches through `sockets`, which were opened for these settings, until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
 /// judged. Returns after the exit mail was sent, or lies in the outbox.
 pub fn run(
     mut settings: Settings,
+    sockets: OpenSockets,
     stop: &Receiver<String>,
     show: &mut dyn FnMut(&Round, &TargetState),
 ) -> Result<End, Error> {
@@ -89,7 +90,7 @@ pub fn run(
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
-    let prober = Prober::start(settings.probe.clone(), rounds_in)?;
+    let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
     greet(&settings, &prober);
 

@@ -17,7 +17,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["monitor", "web"]),
     (3, &["archive", "probe", "alert", "graph"]),
     (2, &["round", "history", "rrd", "mail"]),
-    (1, &["time"]),
+    (1, &["time", "privileges"]),
 ];
 
 /// Who may import a room of its own floor all the same. A history is counted in the round trip times of rounds.
@@ -34,7 +34,8 @@ const CRATES: &[(&[&str], &[&str])] = &[
     (&["toml"], &["config"]),
     (&["clap", "clap_complete", "clap_mangen", "indicatif"], &["cli"]),
     (&["axum"], &["web"]),
-    (&["serde", "serde_json"], &["config", "alert", "cli", "web"]),
+    (&["caps"], &["privileges"]),
+    (&["serde", "serde_json"], &["config", "alert", "cli", "web", "monitor/status.rs", "monitor/control.rs"]),
 ];
 
 /// The only room that may know both a round and the archive engine.

@@ -20,6 +20,7 @@ use super::value;
 /// What a TOML file and those it includes say.
 pub(super) struct File {
     pub(super) data_dir: Option<Setting<PathBuf>>,
+    pub(super) user: Option<Setting<String>>,
     pub(super) defaults: Preferences,
     pub(super) mail: Option<MailSection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
@@ -94,6 +95,7 @@ impl<'a> Reader<'a> {
     fn new(working_dir: &'a Path) -> Self {
         let file = File {
             data_dir: None,
+            user: None,
             defaults: Preferences::default(),
             mail: None,
             alerts: BTreeMap::new(),
@@ -134,6 +136,9 @@ impl<'a> Reader<'a> {
         if let Some(entry) = top.get("data_dir") {
             let text = entry.parsed(value::not_empty)?;
             self.file.data_dir = Some(text.map(|text| entry.folder().join(text)));
+        }
+        if let Some(entry) = top.get("user") {
+            self.file.user = Some(entry.parsed(value::not_empty)?);
         }
         if let Some(entry) = top.get("defaults") {
             let section = entry.table(&PREFERENCES, || "in [defaults]".to_owned())?;
@@ -338,8 +343,8 @@ fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
     }
 }
 
-const TOP_KEYS: [&str; 7] = ["data_dir", "include", "defaults", "mail", "alert", "targets", "group"];
-const MAIN_ONLY: [&str; 3] = ["data_dir", "defaults", "mail"];
+const TOP_KEYS: [&str; 8] = ["data_dir", "user", "include", "defaults", "mail", "alert", "targets", "group"];
+const MAIN_ONLY: [&str; 4] = ["data_dir", "user", "defaults", "mail"];
 const PREFERENCES: [&str; 4] = ["step", "pings", "timeout", "alerts"];
 const TARGET_KEYS: [&str; 5] = ["host", "step", "pings", "timeout", "alerts"];
 const GROUP_KEYS: [&str; 5] = ["step", "pings", "timeout", "alerts", "targets"];

@@ -21,6 +21,7 @@ mod socket;
 mod tally;
 mod worker;
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -172,6 +173,29 @@ pub enum Error {
     },
 }
 
+/// Sockets to ping with. They are opened apart from the prober that uses them, since that takes a privilege which a process
+/// gives up before it starts its first thread.
+pub struct OpenSockets(Sockets);
+
+impl OpenSockets {
+    /// Opens what the targets of `settings` need, which are checked first; each family that this machine allows.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
+        Sockets::open(u16::from_ne_bytes(random()?)).map(Self).map_err(Error::no_socket)
+    }
+
+    /// Which there are; for people: `raw, IPv4 IPv6`.
+    pub fn kinds(&self) -> SocketKinds {
+        self.0.kinds()
+    }
+}
+
+impl fmt::Debug for OpenSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OpenSockets").field(&self.kinds()).finish()
+    }
+}
+
 /// The running prober: a thread that pings, and hands over rounds. It ends when this is dropped or stopped, or when the
 /// other end of the rounds is.
 #[derive(Debug)]
@@ -182,12 +206,21 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Opens the sockets and starts the thread. A round that is done goes into `rounds`, unless that is full: then it is
-    /// counted and logged, and gone, since a pinger must not wait. Rounds of the same step end together: there should be
-    /// room for one of every target. The thread drops `rounds` when it ends.
+    /// Opens the sockets and starts the thread, as [`Prober::start_on`] does.
     pub fn start(settings: Settings, rounds: Sender<Round>) -> Result<Self, Error> {
+        let sockets = OpenSockets::open(&settings)?;
+        Self::start_on(sockets, settings, rounds)
+    }
+
+    /// Starts the thread on `sockets`, which were opened for `settings`. A round that is done goes into `rounds`, unless
+    /// that is full: then it is counted and logged, and gone, since a pinger must not wait. Rounds of the same step end
+    /// together: there should be room for one of every target. The thread drops `rounds` when it ends.
+    pub fn start_on(
+        OpenSockets(sockets): OpenSockets,
+        settings: Settings,
+        rounds: Sender<Round>,
+    ) -> Result<Self, Error> {
         settings.check()?;
-        let sockets = Sockets::open(u16::from_ne_bytes(random()?)).map_err(Error::no_socket)?;
         let kinds = sockets.kinds();
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
