@@ -9,6 +9,7 @@ mod rrd;
 mod run;
 mod screen;
 mod settings;
+mod status;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter};
@@ -26,14 +27,19 @@ pub(crate) enum Exit {
     Failed,
     /// What was typed or set makes no sense.
     Usage,
+    /// All was done as asked, and what was looked at is not well.
+    Unwell,
+    /// There is no telling: what was to be asked does not run, or measures nothing.
+    Unknown,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::Failed => 1,
+            Exit::Failed | Exit::Unwell => 1,
             Exit::Usage => 2,
+            Exit::Unknown => 3,
         })
     }
 }
@@ -49,6 +55,11 @@ impl Failure {
     /// Something failed: exit code 1.
     pub(crate) fn failed(error: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Failed, line: error.to_string() }
+    }
+
+    /// What was to be asked does not answer: exit code 3.
+    pub(crate) fn unknown(error: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Unknown, line: error.to_string() }
     }
 
     /// What was typed or set makes no sense: exit code 2.
@@ -74,6 +85,8 @@ struct Cli {
 enum Command {
     /// Ping the targets, record every round, and mail when one is slow or down
     Run(run::Args),
+    /// Show how the targets of the running monitor stand
+    Status(status::Args),
     /// Draw what was recorded
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
@@ -100,6 +113,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     };
     let done = match command {
         Command::Run(args) => run::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -1,0 +1,312 @@
+//! How everything stands: a board that the loop keeps up to date round by round, and the snapshot of it that
+//! `latmon status` shows. What a round costs here does not grow with the number of targets.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Settings;
+use crate::alert::{OpenAlert, TargetState, Trouble};
+use crate::mail::{Mailer, Outbox};
+use crate::round::{Fault, Round, Rtt, Target};
+use crate::time::UnixTime;
+
+/// A running monitor at one moment. Points in time are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the program.
+    pub version: String,
+    /// The process.
+    pub pid: u32,
+    /// When it started.
+    pub started: i64,
+    /// The end of the newest round of any target; `None` before the first.
+    pub last_round: Option<i64>,
+    /// No round has come for two steps: it runs, and measures nothing.
+    pub stale: bool,
+    /// Which sockets it pings through: `raw, IPv4 IPv6`.
+    pub sockets: String,
+    /// Mails that the server does not have yet.
+    pub mails: Mails,
+    /// Every target, in the order of the settings.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// Mails that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mails {
+    /// How many.
+    pub waiting: usize,
+    /// When the oldest of them was decided on.
+    pub since: Option<i64>,
+    /// What held them up last: `smtp.example.org:465: timed out at the connection`.
+    pub why: Option<String>,
+}
+
+/// How a target stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// An alert says that it does not answer.
+    Down,
+    /// An alert says that its latency is not as it should be.
+    Slow,
+    /// An alert says that it loses too much.
+    Lossy,
+    /// The newest round says nothing about the network.
+    Unknown,
+    /// The newest round was not answered, and no alert of the target says so.
+    Silent,
+    /// There was no round of it yet.
+    Waiting,
+    /// No alert is open.
+    Ok,
+}
+
+impl State {
+    /// True where an alert is open.
+    pub fn is_alerting(self) -> bool {
+        matches!(self, Self::Down | Self::Slow | Self::Lossy)
+    }
+}
+
+/// One target at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its name.
+    pub target: String,
+    /// The host name or address that the settings say.
+    pub host: String,
+    /// The address that was last asked.
+    pub address: Option<IpAddr>,
+    /// How it stands.
+    pub state: State,
+    /// Since when; for an alert the end of the first bad round.
+    pub since: Option<i64>,
+    /// The end of its newest round.
+    pub last_round: Option<i64>,
+    /// The median of that round, in microseconds; `None` where no ping was answered.
+    pub median_us: Option<f64>,
+    /// The share of lost pings in that round, 0 to 1; `None` where nothing is known.
+    pub loss: Option<f64>,
+    /// The names of the open alerts.
+    pub alerts: Vec<String>,
+    /// What is known of the reason, in a few words.
+    pub reason: Option<String>,
+}
+
+/// What is known of every target, brought up to date round by round.
+#[derive(Debug)]
+pub(super) struct Board {
+    started: UnixTime,
+    sockets: String,
+    /// Without mail settings mails wait for those.
+    is_mailed: bool,
+    /// So long after the newest round came in, another one should have.
+    patience: Duration,
+    places: HashMap<Arc<Target>, usize>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// When the newest round came in; at first, when the board was made.
+    heard: Instant,
+    targets: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    target: Arc<Target>,
+    state: TargetState,
+    since: Option<UnixTime>,
+    newest: Option<Newest>,
+    /// The last address there was.
+    address: Option<IpAddr>,
+}
+
+/// What is kept of the newest round.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    end: UnixTime,
+    median: Option<Rtt>,
+    loss_ratio: Option<f64>,
+    is_down: bool,
+    fault: Option<Fault>,
+    unknown: usize,
+    pings: usize,
+}
+
+impl Board {
+    /// A board for the targets of `settings`, which has heard of none yet.
+    pub(super) fn new(settings: &Settings, sockets: String, started: UnixTime, now: Instant) -> Self {
+        let targets = &settings.probe.targets;
+        let patience = targets.iter().map(|target| target.step.duration() * 2 + target.timeout).min();
+        let entry = |target: &Arc<Target>| Entry {
+            target: Arc::clone(target),
+            state: TargetState::Waiting,
+            since: None,
+            newest: None,
+            address: None,
+        };
+        Self {
+            started,
+            sockets,
+            is_mailed: settings.mail.is_some(),
+            patience: patience.unwrap_or(Duration::MAX),
+            places: targets.iter().enumerate().map(|(place, it)| (Arc::clone(&it.target), place)).collect(),
+            known: Mutex::new(Known {
+                heard: now,
+                targets: targets.iter().map(|it| entry(&it.target)).collect(),
+            }),
+        }
+    }
+
+    /// Takes a round that came in `now`, and how its target stands after it.
+    pub(super) fn enter(&self, round: &Round, state: &TargetState, now: Instant) {
+        let Some(place) = self.places.get(round.target()).copied() else { return };
+        let mut known = self.known();
+        known.heard = now;
+        known.targets[place].enter(round, state);
+    }
+
+    /// A snapshot, with what waits in the outbox.
+    pub(super) fn status(&self, outbox: &Outbox, mailer: &Mailer, now: Instant) -> Status {
+        // Copied first: the loop must not wait until it is put into words.
+        let (heard, targets) = {
+            let known = self.known();
+            (known.heard, known.targets.clone())
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started.secs(),
+            last_round: targets.iter().filter_map(|entry| Some(entry.newest?.end.secs())).max(),
+            stale: now.duration_since(heard) > self.patience,
+            sockets: self.sockets.clone(),
+            mails: self.mails(outbox, mailer),
+            targets: targets.iter().map(Entry::status).collect(),
+        }
+    }
+
+    fn mails(&self, outbox: &Outbox, mailer: &Mailer) -> Mails {
+        match outbox.waiting() {
+            Ok(waiting) => Mails {
+                waiting: waiting.len(),
+                since: waiting.first().map(|first| first.since.secs()),
+                why: if self.is_mailed { mailer.trouble() } else { Some("no mail settings".to_owned()) },
+            },
+            Err(error) => Mails { why: Some(error.to_string()), ..Mails::default() },
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // An entry is one round's or the next one's wherever a panic may have struck.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn enter(&mut self, round: &Round, state: &TargetState) {
+        let newest = Newest {
+            end: round.end(),
+            median: round.median(),
+            loss_ratio: round.loss_ratio(),
+            is_down: round.is_down(),
+            fault: round.fault(),
+            unknown: round.pings().len() - round.known(),
+            pings: round.pings().len(),
+        };
+        let before = self.word();
+        self.state.clone_from(state);
+        self.newest = Some(newest);
+        self.address = round.address().or(self.address);
+        self.since = match state {
+            TargetState::Alerting(open) => Self::worst(open).map(|worst| worst.since),
+            TargetState::Unknown { since } => Some(*since),
+            TargetState::Ok | TargetState::Waiting if before == self.word() => self.since,
+            TargetState::Ok | TargetState::Waiting => Some(round.end()),
+        };
+    }
+
+    /// The open alert that tells most: an outage before a slow line, a slow line before a lossy one.
+    fn worst(open: &[OpenAlert]) -> Option<&OpenAlert> {
+        open.iter().min_by_key(|open| State::from(open.rule.judge.trouble()))
+    }
+
+    fn word(&self) -> State {
+        match &self.state {
+            TargetState::Alerting(open) => {
+                Self::worst(open).map_or(State::Ok, |worst| worst.rule.judge.trouble().into())
+            }
+            TargetState::Unknown { .. } => State::Unknown,
+            TargetState::Waiting if self.newest.is_none() => State::Waiting,
+            // A target that no rule watches waits for ever, as far as the alerts know.
+            TargetState::Ok | TargetState::Waiting => match self.newest {
+                Some(newest) if newest.is_down => State::Silent,
+                Some(newest) if newest.loss_ratio.is_none() => State::Unknown,
+                _ => State::Ok,
+            },
+        }
+    }
+
+    fn status(&self) -> TargetStatus {
+        let alerts = match &self.state {
+            TargetState::Alerting(open) => open.iter().map(|open| open.rule.name.clone()).collect(),
+            _ => Vec::new(),
+        };
+        TargetStatus {
+            target: self.target.name.clone(),
+            host: self.target.host.clone(),
+            address: self.address,
+            state: self.word(),
+            since: self.since.map(UnixTime::secs),
+            last_round: self.newest.map(|newest| newest.end.secs()),
+            median_us: self
+                .newest
+                .and_then(|newest| newest.median)
+                .map(|median| median.duration().as_nanos() as f64 / 1e3),
+            loss: self.newest.and_then(|newest| newest.loss_ratio),
+            alerts,
+            reason: self.reason(),
+        }
+    }
+
+    /// Why it stands so.
+    fn reason(&self) -> Option<String> {
+        let newest = self.newest?;
+        if newest.unknown == newest.pings
+            && let Some(fault) = newest.fault
+        {
+            return Some(match (fault, self.address) {
+                (Fault::NoAddress, Some(last)) => format!("{fault}, last {last}"),
+                _ => fault.to_string(),
+            });
+        }
+        match (&self.state, self.word()) {
+            (_, State::Down) if !newest.is_down => Some("answers again, not yet for long enough".to_owned()),
+            (TargetState::Alerting(open), State::Slow | State::Lossy) => {
+                Self::worst(open).map(|worst| worst.rule.judge.to_string())
+            }
+            (_, State::Silent) => Some("does not answer, and no alert watches for that".to_owned()),
+            // The pings before the start are no trouble.
+            _ => newest
+                .fault
+                .filter(|fault| *fault != Fault::NotRunning)
+                .map(|fault| format!("{} of {} pings: {fault}", newest.unknown, newest.pings)),
+        }
+    }
+}
+
+impl From<Trouble> for State {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Down => Self::Down,
+            Trouble::Slow => Self::Slow,
+            Trouble::Lossy => Self::Lossy,
+        }
+    }
+}
