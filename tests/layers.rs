@@ -60,6 +60,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("time.rs", "localtime_r, which knows the abbreviation of a zone"),
     ("rrd/map/region.rs", "the memory map of an archive"),
     ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
+    ("cli/doctor/adjtimex.rs", "adjtimex, which tells whether the clock is synchronised"),
     ("probe/socket.rs", "recvmmsg, sendmmsg and control messages, which no safe crate has"),
 ];
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod convert;
+mod doctor;
 mod graph;
 mod log;
 mod output;
@@ -91,6 +92,8 @@ enum Command {
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
     Check(check::Args),
+    /// Try sockets, folders, names, clock and mail, and say what to do about each failure
+    Doctor(doctor::Args),
     /// Give an archive another step, other pings or other rows, with all of its history
     Convert(convert::Args),
     /// Work on archives with rrdtool's verbs: latmon rrd fetch FILE AVERAGE
@@ -116,6 +119,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Rrd { arguments } => return rrd_verb(&arguments),
     };

@@ -88,7 +88,7 @@ fn raise_file_limit() {
 }
 
 /// The name of this machine.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     nix::unistd::gethostname()
         .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }

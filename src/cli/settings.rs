@@ -41,6 +41,11 @@ pub(super) struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    /// The settings, all of them.
+    pub(super) fn load(&self) -> Result<Config, config::Error> {
+        config::load(&self.options(), &Surroundings::of_process())
+    }
+
     /// The settings, without those of mail, which only the monitor may be able to read.
     pub(super) fn look(&self) -> Result<Config, config::Error> {
         config::look(&self.options(), &Surroundings::of_process())

@@ -1,0 +1,302 @@
+//! The sockets, the names and the gateway.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use latmon::config::Config;
+use latmon::probe::{self, OpenSockets, Pace, Prober, SocketKind};
+use latmon::round::{Round, Target};
+use latmon::time::Step;
+
+use super::{Finding, Patient};
+
+/// Which sockets there are, and whether an echo to this machine itself comes back.
+pub(super) fn sockets(patient: &Patient) -> Vec<Finding> {
+    let about = "sockets";
+    let kinds = match OpenSockets::open(&patient.config.probe) {
+        Ok(sockets) => sockets.kinds(),
+        Err(error) => return vec![Finding::fail(about, format!("as {}: {error}", patient.me.name))],
+    };
+    let by = match [kinds.v4, kinds.v6].into_iter().flatten().next() {
+        Some(SocketKind::Raw) if patient.me.is_root() => "you are root",
+        Some(SocketKind::Raw) => "cap_net_raw",
+        Some(SocketKind::Datagram) | None => "net.ipv4.ping_group_range",
+    };
+    let text = format!("{kinds} ({by})");
+    vec![match ask(Ipv4Addr::LOCALHOST.into()) {
+        _ if kinds.v4.is_none() || kinds.v6.is_none() => {
+            let (there, missing) = if kinds.v4.is_some() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+            Finding::warn(
+                about,
+                format!("{text}: {there} alone, targets with only an {missing} address stay unknown"),
+            )
+        }
+        Answer::Came(floor) => Finding::ok(about, format!("{text}, own floor {floor} on loopback")),
+        Answer::None => Finding::fail(
+            about,
+            format!("{text}, and 127.0.0.1 does not answer: is lo up, does a firewall drop ICMP?"),
+        ),
+        Answer::Unknown(why) => {
+            Finding::fail(about, format!("{text}, and 127.0.0.1 cannot be asked: {why}: is lo up?"))
+        }
+    }]
+}
+
+/// Whether every name of the settings resolves.
+pub(super) fn names(patient: &Patient) -> Finding {
+    let about = "names";
+    let names = hosts(&patient.config);
+    let servers = name_servers();
+    let shown = match servers.as_slice() {
+        [] => "no name server in /etc/resolv.conf".to_owned(),
+        servers => format!("name server {}", servers.join(", ")),
+    };
+    if names.is_empty() {
+        return Finding::ok(about, format!("the settings have none to resolve; {shown}"));
+    }
+    let asked = names.len().min(MOST_NAMES);
+    let bad = unresolved(names.into_iter().take(MOST_NAMES));
+    let hint = if servers.is_empty() {
+        "name one in /etc/resolv.conf"
+    } else {
+        "check their spelling, and the server"
+    };
+    match bad.as_slice() {
+        [] if asked == 1 => Finding::ok(about, format!("the one of the settings resolves; {shown}")),
+        [] => Finding::ok(about, format!("all {asked} resolve; {shown}")),
+        [(name, why), ..] => {
+            let more = match bad.len() - 1 {
+                0 => String::new(),
+                more => format!(", and {more} more of {asked}"),
+            };
+            let text = format!("{name}: {why}{more}; {shown}: {hint}");
+            // One may be misspelt. Without any there is no name service.
+            if bad.len() == asked { Finding::fail(about, text) } else { Finding::warn(about, text) }
+        }
+    }
+}
+
+/// Whether there is a way out, and whether the first router on it answers: only then can it tell an outage of this
+/// machine's own line from one of the targets.
+pub(super) fn gateway(_: &Patient) -> Finding {
+    let about = "gateway";
+    match default_route() {
+        None => Finding::warn(
+            about,
+            "no default route: only what is on this machine's own networks can be reached",
+        ),
+        Some(Route { gateway: None, device }) => {
+            Finding::ok(about, format!("none to ask, the default route is {device} itself"))
+        }
+        Some(Route { gateway: Some(gateway), device }) => match ask(gateway) {
+            Answer::Came(rtt) => Finding::ok(about, format!("{gateway} ({device}) answers after {rtt}")),
+            Answer::None => Finding::warn(
+                about,
+                format!(
+                    "{gateway} ({device}) never answers ping: an outage of your own line cannot be told from theirs"
+                ),
+            ),
+            Answer::Unknown(why) => {
+                Finding::warn(about, format!("{gateway} ({device}) cannot be asked: {why}"))
+            }
+        },
+    }
+}
+
+/// What came of some pings.
+enum Answer {
+    Came(latmon::round::Rtt),
+    None,
+    Unknown(String),
+}
+
+/// Pings an address for a second or two.
+fn ask(address: IpAddr) -> Answer {
+    let name = address.to_string();
+    let target = Arc::new(Target { name: name.clone(), host: name });
+    let settings = probe::Settings {
+        targets: vec![probe::TargetSettings {
+            target,
+            step: SECOND,
+            pings: 5,
+            timeout: Duration::from_millis(800),
+            family: None,
+            echo: probe::EchoSettings::default(),
+        }],
+        pace: Pace::default(),
+        resolve_every: probe::RESOLVE_EVERY,
+    };
+    let (rounds_in, rounds) = bounded(4);
+    let prober = match Prober::start(settings, rounds_in) {
+        Ok(prober) => prober,
+        Err(error) => return Answer::Unknown(error.to_string()),
+    };
+    let answer = first_answer(&rounds);
+    drop(prober);
+    answer
+}
+
+/// The first round may lack the pings that were due before the start; the second is whole.
+fn first_answer(rounds: &Receiver<Round>) -> Answer {
+    let deadline = Instant::now() + LONGEST_LOOK;
+    let mut answer = Answer::Unknown("it took too long".to_owned());
+    for _ in 0..2 {
+        let Ok(round) = rounds.recv_deadline(deadline) else { break };
+        answer = match (round.median(), round.fault()) {
+            (Some(median), _) => return Answer::Came(median),
+            (None, Some(fault)) if round.is_unknown() => Answer::Unknown(fault.to_string()),
+            (None, _) => Answer::None,
+        };
+    }
+    answer
+}
+
+/// What has to be looked up: each host of a target that is no address, and the mail server.
+fn hosts(config: &Config) -> BTreeSet<String> {
+    let targets = config.targets.iter().map(|target| &target.target.host);
+    let hosts = targets.chain(config.mail.iter().map(|mail| &mail.server.host));
+    hosts.filter(|host| *host != "localhost" && host.parse::<IpAddr>().is_err()).cloned().collect()
+}
+
+/// Those that do not resolve within the time, each with the reason, in the order of the alphabet.
+fn unresolved(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
+    let mut open: BTreeSet<String> = names.collect();
+    let (order, orders) = bounded(open.len());
+    let (done, results) = bounded(open.len());
+    open.iter().for_each(|name| drop(order.try_send(name.clone())));
+    drop(order);
+    for _ in 0..open.len().min(RESOLVERS) {
+        let (orders, done) = (Receiver::clone(&orders), done.clone());
+        // One that hangs is left behind.
+        thread::spawn(move || {
+            for name in orders {
+                let found = (name.as_str(), 0).to_socket_addrs().map(|mut addresses| addresses.next());
+                let _ = done.send((name, found));
+            }
+        });
+    }
+    drop(done);
+    let deadline = Instant::now() + LONGEST_LOOK;
+    let mut bad = Vec::new();
+    while let Ok((name, found)) = results.recv_deadline(deadline) {
+        open.remove(&name);
+        match found {
+            Ok(Some(_)) => {}
+            Ok(None) => bad.push((name, "it has no address".to_owned())),
+            Err(error) => bad.push((name, plain(&error))),
+        }
+    }
+    bad.extend(open.into_iter().map(|name| (name, format!("no answer within {} s", LONGEST_LOOK.as_secs()))));
+    bad.sort_unstable();
+    bad
+}
+
+/// The resolver's words, without the library's.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
+}
+
+fn name_servers() -> Vec<String> {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let server = |line: &str| Some(line.strip_prefix("nameserver")?.split_whitespace().next()?.to_owned());
+    text.lines().filter_map(server).collect()
+}
+
+/// The way out.
+#[derive(Debug, PartialEq, Eq)]
+struct Route {
+    gateway: Option<IpAddr>,
+    device: String,
+}
+
+/// IPv4's default route, or else IPv6's, whose gateways have addresses of one link only.
+fn default_route() -> Option<Route> {
+    let table = |name| fs::read_to_string(format!("/proc/self/net/{name}")).unwrap_or_default();
+    default_route_v4(&table("route")).or_else(|| default_route_v6(&table("ipv6_route")))
+}
+
+/// `eth0  00000000  010200C0  0003  0  0  100  00000000 ..`: device, destination, gateway, flags, use, metric, mask.
+fn default_route_v4(table: &str) -> Option<Route> {
+    const IS_UP: u16 = 1;
+    let route = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [device, "00000000", gateway, flags, _, _, metric, "00000000", ..] = words[..] else {
+            return None;
+        };
+        // The kernel prints the address as the number that its bytes make on this machine.
+        let gateway = Ipv4Addr::from(u32::from_str_radix(gateway, 16).ok()?.to_ne_bytes());
+        if u16::from_str_radix(flags, 16).ok()? & IS_UP == 0 {
+            return None;
+        }
+        let gateway = (!gateway.is_unspecified()).then_some(gateway.into());
+        Some((metric.parse::<u32>().ok()?, Route { gateway, device: device.to_owned() }))
+    };
+    table.lines().filter_map(route).min_by_key(|(metric, _)| *metric).map(|(_, route)| route)
+}
+
+/// `0..0 00 0..0 00 fe80..01 00000400 .. eth0`: destination, its length, source, its length, gateway, metric, device last.
+fn default_route_v6(table: &str) -> Option<Route> {
+    let route = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [destination, "00", _, _, gateway, metric, .., device] = words[..] else { return None };
+        // The table ends with a route that refuses.
+        if destination.bytes().any(|digit| digit != b'0') || device == "lo" {
+            return None;
+        }
+        let gateway = IpAddr::V6(u128::from_str_radix(gateway, 16).ok()?.into());
+        let is_link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let gateway = (!gateway.is_unspecified() && !is_link_local).then_some(gateway);
+        Some((u32::from_str_radix(metric, 16).ok()?, Route { gateway, device: device.to_owned() }))
+    };
+    table.lines().filter_map(route).min_by_key(|(metric, _)| *metric).map(|(_, route)| route)
+}
+
+const SECOND: Step = match Step::new(1) {
+    Some(step) => step,
+    None => unreachable!(),
+};
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+const MOST_NAMES: usize = 1000;
+const RESOLVERS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel prints it on a machine of little endian.
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn the_default_route_with_the_least_metric_is_the_way_out() {
+        let table = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+wlan0\t00000000\t0102A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
+eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
+";
+        let gateway = Some("192.0.2.1".parse().unwrap());
+        assert_eq!(default_route_v4(table), Some(Route { gateway, device: "eth0".into() }));
+        let tunnel = "ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
+        assert_eq!(default_route_v4(tunnel), Some(Route { gateway: None, device: "ppp0".into() }));
+        assert_eq!(default_route_v4("eth0 junk\n"), None);
+    }
+
+    #[test]
+    fn a_gateway_of_the_link_is_none_that_can_be_asked() {
+        let zero = "0".repeat(32);
+        let line = |gateway: &str, device: &str| {
+            format!("{zero} 00 {zero} 00 {gateway} 00000400 00000001 00000000 00000003 {device}\n")
+        };
+        let refuses = line(&zero, "lo");
+        assert_eq!(default_route_v6(&refuses), None);
+        let of_link = refuses.clone() + &line("fe800000000000000000000000000001", "eth0");
+        assert_eq!(default_route_v6(&of_link), Some(Route { gateway: None, device: "eth0".into() }));
+        let global = refuses + &line("fd000000000000000000000000000001", "eth0");
+        assert_eq!(default_route_v6(&global).unwrap().gateway, Some("fd00::1".parse().unwrap()));
+    }
+}
