@@ -28,8 +28,8 @@ pub(super) fn user(patient: &Patient) -> Finding {
         ),
         (_, Some(service)) if service.is_root() => Finding::warn(
             about,
-            "root, which nothing needs after the start: useradd --system --no-create-home latmon, and user = \"latmon\" in \
-             latmon.toml",
+            "started from here it stays root, which nothing needs: useradd --system --no-create-home latmon, and user = \
+             \"latmon\" in latmon.toml",
         ),
         (_, Some(service)) => Finding::ok(about, service.name.clone()),
         (None, None) => Finding::ok(about, patient.me.name.clone()),
