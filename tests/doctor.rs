@@ -89,7 +89,8 @@ fn where_all_is_well_nothing_fails_and_no_mail_goes_unasked() {
     };
     let report = look("");
     report.says("OK", "settings", &["latmon.toml, 1 target"]);
-    report.says("OK", "sockets", &["raw, IPv4 IPv6", "own floor"]);
+    report.says("OK", "sockets", &["raw, IPv4 IPv6 (you are root), kernel stamps, own floor "]);
+    report.says("OK", "buffer", &["room for "]);
     report.says("OK", "data", &["owned by root"]);
     report.says("OK", "space", &["1 archive to be made take 12.3 MB"]);
     report.says("OK", "monitor", &["none runs yet"]);

@@ -61,7 +61,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("rrd/map/region.rs", "the memory map of an archive"),
     ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
     ("cli/doctor/adjtimex.rs", "adjtimex, which tells whether the clock is synchronised"),
-    ("probe/socket.rs", "recvmmsg, sendmmsg and control messages, which no safe crate has"),
+    ("probe/socket/calls.rs", "recvmmsg and sendmmsg with control messages, which no safe crate has"),
 ];
 
 /// The files of `rrd/`, bottom up. Each may import those of lower rows; those of its own row too, but not in a ring.

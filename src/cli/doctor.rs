@@ -152,3 +152,16 @@ fn admit(args: &Args, report: &mut Report) -> Option<Patient> {
     };
     Some(Patient { config, running, me, service })
 }
+
+/// `12.3 MB`, in thousands of thousands, as disks are sold.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 as f64 {
+            bytes if bytes < 1e9 => write!(f, "{:.1} MB", bytes / 1e6),
+            bytes if bytes < 1e12 => write!(f, "{:.1} GB", bytes / 1e9),
+            bytes => write!(f, "{:.1} TB", bytes / 1e12),
+        }
+    }
+}

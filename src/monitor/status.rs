@@ -310,3 +310,109 @@ impl From<Trouble> for State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::alert::rule::Rule;
+    use crate::alert::{self, Alerts, TargetRules};
+    use crate::round::Ping;
+    use crate::time::Step;
+
+    const STEP: Step = Step::new(60).unwrap();
+
+    /// An entry, and the alerts that watch it by these rules; each round makes it a minute later.
+    struct Desk {
+        entry: Entry,
+        alerts: Alerts,
+        minute: i64,
+    }
+
+    impl Desk {
+        fn new(rules: Vec<Rule>) -> Self {
+            let target = Arc::new(Target { name: "t".into(), host: "t.example".into() });
+            let rules = TargetRules {
+                target: Arc::clone(&target),
+                step: STEP,
+                rules: rules.into_iter().map(Arc::new).collect(),
+            };
+            let entry =
+                Entry { target, state: TargetState::Waiting, since: None, newest: None, address: None };
+            Self { entry, alerts: Alerts::new(&alert::Settings { targets: vec![rules] }), minute: 0 }
+        }
+
+        fn round(&mut self, address: Option<&str>, pings: Vec<Ping>) -> TargetStatus {
+            let start = UnixTime::from_secs(self.minute * 60);
+            self.minute += 1;
+            let address = address.map(|address| address.parse().unwrap());
+            let target = Arc::clone(&self.entry.target);
+            let round = Round::new(target, address, start, start.plus(STEP.duration()), pings);
+            self.alerts.observe(&round);
+            self.entry.enter(&round, &self.alerts.state("t").unwrap());
+            self.entry.status()
+        }
+    }
+
+    fn millis(ms: u64) -> Ping {
+        Ping::Answered(Rtt::new(Duration::from_millis(ms)))
+    }
+
+    #[test]
+    fn an_outage_is_told_from_its_first_round_until_the_alert_is_over() {
+        let mut desk = Desk::new(vec![Rule::threshold(Rtt::new(Duration::from_millis(50))), Rule::down()]);
+        assert_eq!((desk.entry.status().state, desk.entry.status().since), (State::Waiting, None));
+        let well = desk.round(Some("192.0.2.1"), vec![millis(5), millis(7)]);
+        assert_eq!((well.state, well.since, well.reason), (State::Ok, Some(60), None));
+        assert_eq!((well.median_us, well.loss), (Some(7000.0), Some(0.0)));
+        assert_eq!(desk.round(Some("192.0.2.1"), vec![millis(5)]).since, Some(60), "well since then");
+
+        let down = desk.round(Some("192.0.2.1"), vec![Ping::Lost, Ping::Lost]);
+        assert_eq!((down.state, down.since, down.loss), (State::Down, Some(180), Some(1.0)));
+        assert_eq!(down.alerts, ["down"]);
+        // Unknown rounds leave it as it is, and tell why nothing is known now.
+        let blind = desk.round(None, vec![Ping::Unknown(Fault::Send(libc::ENETUNREACH)); 2]);
+        assert_eq!((blind.state, blind.since, blind.loss), (State::Down, Some(180), None));
+        assert!(blind.reason.unwrap().contains("cannot send"));
+
+        let slow = desk.round(Some("192.0.2.1"), vec![millis(80), Ping::Lost]);
+        assert_eq!((slow.state, slow.alerts), (State::Down, vec!["threshold".to_owned(), "down".to_owned()]));
+        assert_eq!(slow.reason.as_deref(), Some("answers again, not yet for long enough"));
+        for _ in 0..2 {
+            desk.round(Some("192.0.2.1"), vec![millis(80)]);
+        }
+        let slow = desk.entry.status();
+        assert_eq!((slow.state, slow.reason.as_deref()), (State::Slow, Some("median > 50ms")));
+    }
+
+    #[test]
+    fn an_address_is_kept_when_the_name_has_none_any_more() {
+        let mut desk = Desk::new(vec![Rule::down()]);
+        let faults = || vec![Ping::Unknown(Fault::NoAddress); 2];
+        assert_eq!(desk.round(None, faults()).reason.as_deref(), Some("the name does not resolve"));
+        desk.round(Some("192.0.2.7"), vec![millis(5)]);
+        let lost = desk.round(None, faults());
+        assert_eq!((lost.state, lost.since), (State::Unknown, Some(180)));
+        assert_eq!(lost.reason.as_deref(), Some("the name does not resolve, last 192.0.2.7"));
+    }
+
+    #[test]
+    fn a_target_without_alerts_is_not_called_well_while_it_is_silent() {
+        let mut desk = Desk::new(Vec::new());
+        assert_eq!(desk.round(Some("192.0.2.1"), vec![millis(5)]).state, State::Ok);
+        let silent = desk.round(Some("192.0.2.1"), vec![Ping::Lost]);
+        assert_eq!((silent.state, silent.since), (State::Silent, Some(120)));
+        assert!(!silent.state.is_alerting());
+        assert_eq!(desk.round(None, vec![Ping::Unknown(Fault::HeldUp)]).state, State::Unknown);
+    }
+
+    /// The pings before the start are nobody's trouble; others that are missing are told beside what is known.
+    #[test]
+    fn what_our_own_side_failed_in_part_is_told() {
+        let mut desk = Desk::new(vec![Rule::down()]);
+        let first = desk.round(Some("192.0.2.1"), vec![Ping::Unknown(Fault::NotRunning), millis(5)]);
+        assert_eq!((first.state, first.reason), (State::Ok, None));
+        let partly = desk.round(Some("192.0.2.1"), vec![Ping::Unknown(Fault::Overflow), millis(5)]);
+        assert_eq!(partly.reason.as_deref(), Some("1 of 2 pings: our receive buffer overflowed"));
+    }
+}

@@ -12,7 +12,7 @@ use latmon::time::{Lasted, UnixTime};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::{Finding, Patient};
+use super::{Bytes, Finding, Patient};
 
 const ABOUT: &str = "data";
 
@@ -158,19 +158,6 @@ fn monitor(patient: &Patient) -> Finding {
         ),
         (Err(error @ control::Error::NotAllowed(_)), _) => Finding::warn(about, error.to_string()),
         (Err(error), _) => Finding::fail(about, error.to_string()),
-    }
-}
-
-/// `12.3 MB`, as disks are sold.
-struct Bytes(u64);
-
-impl std::fmt::Display for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 as f64 {
-            bytes if bytes < 1e9 => write!(f, "{:.1} MB", bytes / 1e6),
-            bytes if bytes < 1e12 => write!(f, "{:.1} GB", bytes / 1e9),
-            bytes => write!(f, "{:.1} TB", bytes / 1e12),
-        }
     }
 }
 

@@ -9,42 +9,70 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use latmon::config::Config;
-use latmon::probe::{self, OpenSockets, Pace, Prober, SocketKind};
+use latmon::probe::{self, OpenSockets, Pace, Prober, ReceiveBuffer, SocketKind, SocketKinds, Stamps};
 use latmon::round::{Round, Target};
 use latmon::time::Step;
 
-use super::{Finding, Patient};
+use super::{Bytes, Finding, Patient};
 
-/// Which sockets there are, and whether an echo to this machine itself comes back.
+/// Which sockets there are, whether an echo to this machine itself comes back, and how much may wait in them.
 pub(super) fn sockets(patient: &Patient) -> Vec<Finding> {
     let about = "sockets";
-    let kinds = match OpenSockets::open(&patient.config.probe) {
-        Ok(sockets) => sockets.kinds(),
-        Err(error) => return vec![Finding::fail(about, format!("as {}: {error}", patient.me.name))],
-    };
+    match OpenSockets::open(&patient.config.probe) {
+        Ok(sockets) => vec![
+            judge_sockets(
+                sockets.kinds(),
+                sockets.stamps(),
+                patient.me.is_root(),
+                &ask(Ipv4Addr::LOCALHOST.into()),
+            ),
+            judge_buffer(sockets.receive_buffer()),
+        ],
+        Err(error) => vec![Finding::fail(about, format!("as {}: {error}", patient.me.name))],
+    }
+}
+
+fn judge_sockets(kinds: SocketKinds, stamps: Stamps, is_root: bool, loopback: &Answer) -> Finding {
+    let about = "sockets";
     let by = match [kinds.v4, kinds.v6].into_iter().flatten().next() {
-        Some(SocketKind::Raw) if patient.me.is_root() => "you are root",
+        Some(SocketKind::Raw) if is_root => "you are root",
         Some(SocketKind::Raw) => "cap_net_raw",
         Some(SocketKind::Datagram) | None => "net.ipv4.ping_group_range",
     };
-    let text = format!("{kinds} ({by})");
-    vec![match ask(Ipv4Addr::LOCALHOST.into()) {
-        _ if kinds.v4.is_none() || kinds.v6.is_none() => {
-            let (there, missing) = if kinds.v4.is_some() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-            Finding::warn(
-                about,
-                format!("{text}: {there} alone, targets with only an {missing} address stay unknown"),
-            )
+    let text = format!("{kinds} ({by}), {stamps}");
+    match loopback {
+        Answer::Came(_) if kinds.v6.is_none() => {
+            Finding::warn(about, format!("{text}: targets with only an IPv6 address stay unknown"))
         }
         Answer::Came(floor) => Finding::ok(about, format!("{text}, own floor {floor} on loopback")),
-        Answer::None => Finding::fail(
-            about,
-            format!("{text}, and 127.0.0.1 does not answer: is lo up, does a firewall drop ICMP?"),
-        ),
+        _ if kinds.v4.is_none() => {
+            Finding::warn(about, format!("{text}: targets with only an IPv4 address stay unknown"))
+        }
+        Answer::None => {
+            Finding::fail(about, format!("{text}, and 127.0.0.1 does not answer: does a firewall drop ICMP?"))
+        }
         Answer::Unknown(why) => {
             Finding::fail(about, format!("{text}, and 127.0.0.1 cannot be asked: {why}: is lo up?"))
         }
-    }]
+    }
+}
+
+/// Whether what comes while the machine is busy elsewhere has room to wait.
+fn judge_buffer(ReceiveBuffer { wanted, held }: ReceiveBuffer) -> Finding {
+    let about = "buffer";
+    let text = format!("room for {} of waiting replies", Bytes(held as u64));
+    if held >= wanted {
+        return Finding::ok(about, format!("{text}, {} may come", Bytes(wanted as u64)));
+    }
+    // The kernel gives twice what it is asked for, and counts its own headers on it.
+    let limit = wanted.div_ceil(2);
+    Finding::warn(
+        about,
+        format!(
+            "{text}, and {} may come while this machine is held up: sysctl -w net.core.rmem_max={limit}",
+            Bytes(wanted as u64)
+        ),
+    )
 }
 
 /// Whether every name of the settings resolves.
@@ -284,6 +312,15 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
         let tunnel = "ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
         assert_eq!(default_route_v4(tunnel), Some(Route { gateway: None, device: "ppp0".into() }));
         assert_eq!(default_route_v4("eth0 junk\n"), None);
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_small_is_told_with_the_number_to_type() {
+        use super::super::Verdict;
+        let small = judge_buffer(ReceiveBuffer { wanted: 46_000_001, held: 425_984 });
+        assert_eq!(small.verdict, Verdict::Warn);
+        assert!(small.text.ends_with("sysctl -w net.core.rmem_max=23000001"), "{}", small.text);
+        assert_eq!(judge_buffer(ReceiveBuffer { wanted: 6_656, held: 425_984 }).verdict, Verdict::Ok);
     }
 
     #[test]
