@@ -98,6 +98,22 @@ pub enum Ping {
     Unknown(Fault),
 }
 
+/// Why pings were not answered, by somebody on the way; its `Display` is the line for people: `host unreachable, says
+/// 192.0.2.1`. Anybody who sees the pings can say so, and it settles nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Says {
+    /// What: `host unreachable`.
+    pub reason: String,
+    /// Who.
+    pub from: IpAddr,
+}
+
+impl std::fmt::Display for Says {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, says {}", self.reason, self.from)
+    }
+}
+
 /// One round: the pings of one target between two boundaries of its step. Made once, moved once, then only lent.
 #[derive(Clone, Debug)]
 pub struct Round {
@@ -107,6 +123,7 @@ pub struct Round {
     end: UnixTime,
     pings: Vec<Ping>,
     sorted: Vec<Rtt>,
+    says: Option<Box<Says>>,
 }
 
 impl Round {
@@ -126,7 +143,13 @@ impl Round {
             })
             .collect();
         sorted.sort_unstable();
-        Self { target, address, start, end, pings, sorted }
+        Self { target, address, start, end, pings, sorted, says: None }
+    }
+
+    /// The same with what somebody on the way said of its pings, which explains a loss and nothing else.
+    pub fn with_says(mut self, says: Option<Says>) -> Self {
+        self.says = says.filter(|_| self.lost() > 0).map(Box::new);
+        self
     }
 
     /// Who was asked.
@@ -219,6 +242,11 @@ impl Round {
             }
         }
         (differences > 0).then(|| Rtt(sum / differences))
+    }
+
+    /// Why its lost pings were not answered, by who said so last, where somebody did.
+    pub fn says(&self) -> Option<&Says> {
+        self.says.as_deref()
     }
 
     /// The reason most of the unknown pings share, where there is one.

@@ -35,6 +35,11 @@ impl Monotonic {
 pub(super) struct Wall(pub(super) i64);
 
 impl Wall {
+    /// The point `duration` later.
+    pub(super) fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
     /// How long after `earlier` this is; `None` when it is before it.
     pub(super) fn since(self, earlier: Self) -> Option<Duration> {
         self.0.checked_sub(earlier.0).and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos)
@@ -80,13 +85,13 @@ impl Clocks {
     }
 
     /// When a point of the wall clock is, was or will be, unless it is set.
-    pub(super) fn monotonic(&self, time: UnixTime) -> Monotonic {
-        Monotonic(Wall::from(time).0.saturating_sub(self.offset))
+    pub(super) fn monotonic(&self, time: Wall) -> Monotonic {
+        Monotonic(time.0.saturating_sub(self.offset))
     }
 
     /// What the wall clock shows at a point of the monotonic one.
-    pub(super) fn wall(&self, at: Monotonic) -> UnixTime {
-        Wall(at.0.saturating_add(self.offset)).into()
+    pub(super) fn wall(&self, at: Monotonic) -> Wall {
+        Wall(at.0.saturating_add(self.offset))
     }
 }
 

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::clock::{Monotonic, Now};
 use super::course::{Number, Verdict};
 use super::icmp::{self, Family, Kind, Malformed, Message, Quote, Reason, Secret};
 use super::schedule::Schedule;
 use super::socket::{Origin, Packet, SocketKind};
-use super::tally::{Ignored, Tally, Throttle};
+use super::tally::{Counts, Ignored, Tally, Throttle};
 use crate::round::Target;
 
 /// Decides about packets, and remembers what was said about targets.
@@ -27,6 +27,7 @@ pub(super) struct Judge {
     /// Whose address it is, for errors that quote too little of the request to say so; and the other way round.
     owners: HashMap<IpAddr, u32>,
     addresses: Vec<Option<IpAddr>>,
+    stamping: Stamping,
     throttle: Throttle,
 }
 
@@ -39,18 +40,41 @@ pub(super) enum Trouble {
     Send(i32),
 }
 
+/// Why a packet did not count, and whose it would have been.
+struct Dismissed {
+    kind: Ignored,
+    target: Option<u32>,
+}
+
+/// Whether the kernel stamps what leaves, as it promised.
+enum Stamping {
+    /// It did not promise.
+    NotExpected,
+    /// Not seen yet, in so many answered pings.
+    Awaited(u32),
+    /// It does.
+    Seen,
+}
+
 impl Judge {
-    /// A judge over pings to `targets`, each with so much payload, which `secret` proves.
-    pub(super) fn new(targets: Vec<Arc<Target>>, payloads: Vec<u16>, secret: Secret) -> Self {
+    /// A judge over pings to `targets`, each with so much payload, which `secret` proves. Where the kernel is to stamp
+    /// what leaves, people are told when it does not.
+    pub(super) fn new(
+        targets: Vec<Arc<Target>>,
+        payloads: Vec<u16>,
+        secret: Secret,
+        kernel_stamps: bool,
+    ) -> Self {
         Self {
             secret,
-            tally: Tally::default(),
+            tally: Tally::new(targets.len()),
             troubles: vec![None; targets.len()],
             owners: HashMap::with_capacity(targets.len()),
             addresses: vec![None; targets.len()],
             targets,
             payloads,
-            throttle: Throttle::default(),
+            stamping: if kernel_stamps { Stamping::Awaited(0) } else { Stamping::NotExpected },
+            throttle: Throttle::frequent(),
         }
     }
 
@@ -59,10 +83,9 @@ impl Judge {
         self.secret.tag(number.into(), to)
     }
 
-    /// What was counted.
-    #[cfg(test)]
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
+    /// What was counted, and will be.
+    pub(super) fn counts(&self) -> &Arc<Counts> {
+        &self.tally.counts
     }
 
     /// Notes the address of a target.
@@ -78,8 +101,11 @@ impl Judge {
 
     /// Takes a packet that came in at a socket; `now` was read afterwards.
     pub(super) fn take(&mut self, packet: Packet<'_>, origin: Origin, schedule: &mut Schedule, now: Now) {
-        if let Err(ignored) = self.weigh(packet, origin, schedule, now) {
-            self.tally.count(ignored, now.monotonic);
+        if let Err(Dismissed { kind, target }) = self.weigh(packet, origin, schedule, now) {
+            // Where nothing proves whose it is, the address it came from says so well enough.
+            let owner = || self.owners.get(&packet.from).copied().filter(|_| kind != Ignored::Foreign);
+            let target = target.or_else(owner);
+            self.tally.count(target, kind, now.monotonic);
         }
     }
 
@@ -89,21 +115,24 @@ impl Judge {
         origin: Origin,
         schedule: &mut Schedule,
         now: Now,
-    ) -> Result<(), Ignored> {
+    ) -> Result<(), Dismissed> {
         if packet.truncated {
-            return Err(Ignored::Length);
+            return Err(Ignored::Truncated.into());
         }
         let bytes = match (origin.family, origin.kind) {
             (Family::V4, SocketKind::Raw) => icmp::after_ipv4_header(packet.bytes)?,
             _ => packet.bytes,
         };
         let message = Message::new(origin.family, bytes)?;
-        match message.kind() {
-            Kind::EchoReply if message.identifier() == origin.identity.identifier => {
-                self.weigh_reply(&message, packet, origin, schedule, now)
-            }
-            _ => Err(Ignored::Foreign),
+        let ours = message.identifier() == origin.identity.identifier
+            || message.mark() == Some(origin.identity.mark);
+        if message.kind() != Kind::EchoReply || !ours {
+            return Err(Ignored::Foreign.into());
         }
+        if !message.checksum_is_right() {
+            return Err(Ignored::Damaged.into());
+        }
+        self.weigh_reply(&message, packet, origin, schedule, now)
     }
 
     fn weigh_reply(
@@ -113,47 +142,85 @@ impl Judge {
         origin: Origin,
         schedule: &mut Schedule,
         now: Now,
-    ) -> Result<(), Ignored> {
-        if !message.checksum_is_right() {
-            return Err(Ignored::Damaged);
-        }
+    ) -> Result<(), Dismissed> {
         let echo = message.echo()?;
         let number = Number::from(echo.number);
-        if echo.tag != self.tag(number, packet.from) {
-            let elsewhere = schedule.asked(number).is_some_and(|asked| echo.tag == self.tag(number, asked));
-            return Err(if elsewhere { Ignored::WrongSource } else { Ignored::Forged });
+        let asked = schedule.asked(number).unwrap_or(packet.from);
+        if echo.tag != self.tag(number, asked) {
+            return Err(Ignored::Forged.into());
         }
+        let target = Some(number.target);
+        let dismissed = |kind| Err(Dismissed { kind, target });
         if echo.mark != origin.identity.mark {
-            return Err(Ignored::Damaged);
+            return dismissed(Ignored::Damaged);
         }
         if self.payloads.get(number.target as usize) != Some(&echo.payload) {
-            return Err(Ignored::Length);
+            return dismissed(Ignored::Truncated);
+        }
+        if message.identifier() != origin.identity.identifier {
+            return dismissed(Ignored::Identifier);
         }
         match schedule.on_reply(number, packet.from, packet.stamp, now) {
-            Verdict::Answered => {
+            Verdict::Answered { by_kernel } => {
                 if let Some(trouble) = self.troubles.get_mut(number.target as usize) {
                     *trouble = None;
                 }
+                self.note_stamp(by_kernel);
                 Ok(())
             }
-            Verdict::Duplicate => Err(Ignored::Duplicate),
-            Verdict::Late => Err(Ignored::Late),
-            Verdict::WrongSource => Err(Ignored::WrongSource),
-            Verdict::Unasked => Err(Ignored::Forged),
-            Verdict::Impossible => Err(Ignored::Impossible),
+            Verdict::Duplicate => dismissed(Ignored::Duplicate),
+            Verdict::Late => dismissed(Ignored::Late),
+            Verdict::WrongSource => dismissed(Ignored::WrongSource),
+            Verdict::Unasked => dismissed(Ignored::Forged),
+            Verdict::Impossible => dismissed(Ignored::Impossible),
         }
     }
 
     /// Takes an ICMP error about an echo to `to`; it changes no ping, since it may be forged or mistaken, and the timeout
     /// decides. It tells people why.
-    pub(super) fn take_error(&mut self, reason: Reason, from: IpAddr, to: IpAddr, quote: Quote, now: Now) {
-        let target = match quote.secrets {
-            Some((number, tag)) if tag == self.secret.tag(number, to) => Some(Number::from(number).target),
-            Some(_) => return self.tally.count(Ignored::Forged, now.monotonic),
-            None => self.owners.get(&to).copied(),
+    pub(super) fn take_error(
+        &mut self,
+        reason: Reason,
+        from: IpAddr,
+        to: IpAddr,
+        quote: Quote,
+        schedule: &mut Schedule,
+        now: Now,
+    ) {
+        let (target, ping) = match quote.secrets {
+            Some((number, tag)) if tag == self.secret.tag(number, to) => {
+                let Number { target, ping } = number.into();
+                (Some(target), Some(ping))
+            }
+            Some(_) => {
+                let target = self.owners.get(&to).copied();
+                return self.tally.count(target, Ignored::Forged, now.monotonic);
+            }
+            None => (self.owners.get(&to).copied(), None),
         };
         if let Some(target) = target {
+            schedule.says(target, ping, reason, from);
             self.tell(target, Trouble::Says(reason, from), now.monotonic);
+        }
+    }
+
+    /// Sees to it that somebody hears of it when the kernel does not stamp what leaves, as some devices' drivers do not.
+    fn note_stamp(&mut self, by_kernel: bool) {
+        match &mut self.stamping {
+            Stamping::NotExpected => {}
+            Stamping::Awaited(_) if by_kernel => self.stamping = Stamping::Seen,
+            Stamping::Awaited(answered) => {
+                self.tally.counts.count_unstamped();
+                *answered += 1;
+                if *answered == ENOUGH_UNSTAMPED {
+                    warn!(
+                        "the kernel does not tell when pings leave: round trips begin before the system call"
+                    );
+                    self.stamping = Stamping::NotExpected;
+                }
+            }
+            Stamping::Seen if by_kernel => {}
+            Stamping::Seen => self.tally.counts.count_unstamped(),
         }
     }
 
@@ -182,14 +249,23 @@ impl Judge {
     }
 }
 
-impl From<Malformed> for Ignored {
-    fn from(malformed: Malformed) -> Self {
-        match malformed {
-            Malformed::Length { .. } | Malformed::Header { .. } => Self::Length,
-            Malformed::Ipv4Header | Malformed::Payload | Malformed::Sequence { .. } => Self::Damaged,
-        }
+impl From<Ignored> for Dismissed {
+    fn from(kind: Ignored) -> Self {
+        Self { kind, target: None }
     }
 }
+
+impl From<Malformed> for Dismissed {
+    fn from(malformed: Malformed) -> Self {
+        Self::from(match malformed {
+            Malformed::Length { .. } | Malformed::Header { .. } => Ignored::Truncated,
+            Malformed::Ipv4Header | Malformed::Payload | Malformed::Sequence { .. } => Ignored::Damaged,
+        })
+    }
+}
+
+/// So many answered pings without one stamp are no accident.
+const ENOUGH_UNSTAMPED: u32 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -200,7 +276,7 @@ mod tests {
     use crate::probe::icmp::{Echo, Padding};
     use crate::probe::schedule::Action;
     use crate::probe::socket::Identity;
-    use crate::probe::{EchoSettings, TargetSettings};
+    use crate::probe::{EchoSettings, Pace, TargetSettings};
     use crate::time::Step;
     use etherparse::checksum::Sum16BitWords;
     use etherparse::{IpNumber, Ipv4Header};
@@ -232,8 +308,8 @@ mod tests {
                 echo: EchoSettings::default(),
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
-            let mut judge = Judge::new(vec![target], vec![settings.echo.payload], Secret::new([7; 16]));
-            let mut schedule = Schedule::new(&[settings], now);
+            let mut judge = Judge::new(vec![target], vec![settings.echo.payload], Secret::new([7; 16]), true);
+            let mut schedule = Schedule::new(&[settings], &Pace::default(), now);
             let address = SocketAddr::new(THEM.into(), 0);
             schedule.set_address(0, address);
             judge.set_address(0, address);
@@ -241,7 +317,7 @@ mod tests {
                 match schedule.poll(now.monotonic) {
                     Action::Send(request) => break request.number,
                     Action::Wait(until) => (now.monotonic, now.wall) = (until, Wall(until.0)),
-                    Action::Listen => unreachable!("nothing is under way"),
+                    _ => unreachable!("nothing is under way"),
                 }
             };
             let Identity { identifier, mark } = IDENTITY;
@@ -257,17 +333,33 @@ mod tests {
             let packet = behind_ip(from, message);
             let packet =
                 Packet { from: from.into(), bytes: &packet, truncated: false, stamp: None, ttl: Some(64) };
-            let tally = self.judge.tally().clone();
+            let before = self.counts();
             self.judge.take(packet, RAW, &mut self.schedule, self.now);
-            self.judge.tally().since(&tally)
+            self.since(before)
         }
 
         /// Hands in an error that quotes so much of the request, and tells why it did not count.
         fn refuse(&mut self, quoted: &[u8]) -> Option<Ignored> {
             let quote = Quote::new(Family::V4, quoted).unwrap();
-            let tally = self.judge.tally().clone();
-            self.judge.take_error(UNREACHABLE, ROUTER.into(), THEM.into(), quote, self.now);
-            self.judge.tally().since(&tally)
+            let before = self.counts();
+            let (from, to) = (ROUTER.into(), THEM.into());
+            self.judge.take_error(UNREACHABLE, from, to, quote, &mut self.schedule, self.now);
+            self.since(before)
+        }
+
+        /// How many of each kind there were, in all and of the target.
+        fn counts(&self) -> [(u64, u32); Ignored::ALL.len()] {
+            let counts = self.judge.counts();
+            Ignored::ALL.map(|kind| (counts.total(kind), counts.of(0, kind)))
+        }
+
+        /// The kind of which there is one more; all but other programs' and those of unknown addresses are the target's.
+        fn since(&self, before: [(u64, u32); Ignored::ALL.len()]) -> Option<Ignored> {
+            let after = self.counts();
+            let place = (0..before.len()).find(|place| after[*place].0 > before[*place].0)?;
+            let kind = Ignored::ALL[place];
+            assert_eq!(after[place].1 > before[place].1, kind != Ignored::Foreign, "{kind:?}");
+            Some(kind)
         }
 
         fn reply(&self) -> Vec<u8> {
@@ -321,22 +413,22 @@ mod tests {
             Some(Ignored::Damaged),
             "the payload, summed up anew"
         );
-        assert_eq!(court.hear(THEM, &summed(changed(5))), Some(Ignored::Foreign), "the identifier");
+        assert_eq!(court.hear(THEM, &summed(changed(5))), Some(Ignored::Identifier), "the identifier");
         assert_eq!(court.hear(THEM, &summed(changed(7))), Some(Ignored::Damaged), "the sequence");
         assert_eq!(court.hear(THEM, &summed(changed(12))), Some(Ignored::Forged), "the number");
         assert_eq!(court.hear(THEM, &summed(changed(20))), Some(Ignored::Forged), "the tag");
         assert_eq!(court.hear(THEM, &summed(changed(27))), Some(Ignored::Damaged), "the mark");
         assert_eq!(
             court.hear(THEM, &summed(reply[..16].to_vec())),
-            Some(Ignored::Length),
+            Some(Ignored::Truncated),
             "fping takes this one"
         );
         assert_eq!(
             court.hear(THEM, &summed(reply[..60].to_vec())),
-            Some(Ignored::Length),
+            Some(Ignored::Truncated),
             "as another target's"
         );
-        assert_eq!(court.hear(THEM, &reply[..4]), Some(Ignored::Length));
+        assert_eq!(court.hear(THEM, &reply[..4]), Some(Ignored::Truncated));
         assert_eq!(
             court.hear(THEM, &court.request.clone()),
             Some(Ignored::Foreign),

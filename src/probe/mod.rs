@@ -3,9 +3,10 @@
 //! ```text
 //! mod       the door
 //! worker    the thread: waits, listens, sends
+//! post      echoes out, packets and reports in
 //! judge     whose packet is it
 //! resolve   names in the background
-//! schedule  what is due, and what became of it (pure); course: the same for one target
+//! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
@@ -15,6 +16,8 @@ mod clock;
 mod course;
 pub mod icmp;
 mod judge;
+mod meter;
+mod post;
 mod resolve;
 mod schedule;
 mod socket;
@@ -35,6 +38,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use self::icmp::{Family, Secret};
 use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
+pub use self::tally::{Counts, Ignored};
 use self::worker::Worker;
 use crate::round::{Round, Target};
 use crate::time::Step;
@@ -221,6 +225,7 @@ pub struct Prober {
     bell: Arc<Bell>,
     kinds: SocketKinds,
     stamps: Stamps,
+    counts: Arc<Counts>,
 }
 
 impl Prober {
@@ -242,13 +247,14 @@ impl Prober {
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker = Worker::new(&settings.targets, sockets, secret, rounds, Arc::clone(&bell))
+        let worker = Worker::new(&settings, sockets, secret, rounds, Arc::clone(&bell))
             .map_err(system("start a thread for names"))?;
+        let counts = worker.counts();
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())
             .map_err(system("start the prober's thread"))?;
-        Ok(Self { thread: Some(thread), bell, kinds, stamps })
+        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts })
     }
 
     /// Which sockets it uses; for people: `raw, IPv4 IPv6`.
@@ -259,6 +265,12 @@ impl Prober {
     /// Who stamps what is sent; for people: `kernel stamps`.
     pub fn stamps(&self) -> Stamps {
         self.stamps
+    }
+
+    /// What came in and did not count so far, of each target by its place in the settings, and in all. It stays readable
+    /// when the prober is gone.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Ends the thread and waits for that, which takes no longer than what it is just doing. The error is what the thread
@@ -287,7 +299,7 @@ impl Settings {
             f64::from(it.pings) * (it.timeout + HELD_UP).as_secs_f64() / it.step.duration().as_secs_f64()
         };
         let payload = self.targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
-        let echoes: f64 = self.targets.iter().map(echoes).sum();
+        let echoes = self.targets.iter().map(echoes).sum::<f64>().min(f64::from(self.pace.in_flight));
         Wanted {
             identity,
             kind: None,

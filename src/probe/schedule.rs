@@ -5,19 +5,21 @@
 //! is converted when its round is opened.
 //!
 //! All targets hang on one heap by the time of their next event. An entry may be early, since answers make timeouts
-//! pointless; what is on top is checked before anybody is woken for it. So a packet costs no search, no allocation and
-//! no wake-up beside its own.
+//! pointless; what is on top is checked before anybody is woken for it, and then whatever falls due within the pace's
+//! `collect` is left to the same wake-up. So a packet costs no search, no allocation and no wake-up of its own.
+//!
+//! Where more is due than the pace lets out, targets queue up and leave in the order they were due.
 
 use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::TargetSettings;
 use super::clock::{Clocks, Monotonic, Now, Wall};
-use super::course::{Course, Event, Number, Overflowed, Request, Verdict};
-use super::icmp::Family;
+use super::course::{Circumstances, Course, Event, Number, Overflowed, Request, Verdict};
+use super::icmp::{Family, Reason};
+use super::meter::Meter;
+use super::{Pace, TargetSettings};
 use crate::round::{Fault, Round};
 
 /// What is to be done now.
@@ -27,6 +29,8 @@ pub(super) enum Action {
     Send(Request),
     /// A ping is about to be lost: hand in what the sockets hold, then say so by [`Schedule::heard`].
     Listen,
+    /// Many rounds are done: take them, before there are more.
+    HandOver,
     /// Nothing until then, unless a reply comes.
     Wait(Monotonic),
 }
@@ -46,7 +50,14 @@ pub(super) struct Schedule {
     /// For each target the time of its next event, or an earlier one. An entry that is not its target's
     /// [`Course::scheduled`] was overtaken by an earlier one, and is passed over.
     agenda: BinaryHeap<Reverse<(Monotonic, u32)>>,
+    /// Targets with a ping that is due and has to wait, in the order they began to.
+    held: VecDeque<u32>,
+    /// Whether any had to since that was last asked.
+    was_held: bool,
     finished: VecDeque<(u32, Round)>,
+    collect: Duration,
+    meter: Meter,
+    in_flight: u32,
     clocks: Clocks,
     heard: Monotonic,
     overflowed: Overflowed,
@@ -54,7 +65,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// The schedule of `targets`, which joins the rounds that are running now.
-    pub(super) fn new(targets: &[TargetSettings], now: Now) -> Self {
+    pub(super) fn new(targets: &[TargetSettings], pace: &Pace, now: Now) -> Self {
         let clocks = Clocks::new(now);
         let mut courses: Vec<Course> =
             targets.iter().zip(0..).map(|(it, index)| Course::new(it, index)).collect();
@@ -64,7 +75,12 @@ impl Schedule {
         let mut schedule = Self {
             courses,
             agenda: BinaryHeap::with_capacity(targets.len()),
+            held: VecDeque::new(),
+            was_held: false,
             finished: VecDeque::new(),
+            collect: pace.collect,
+            meter: Meter::new(pace),
+            in_flight: 0,
             clocks,
             heard: Monotonic::LONG_AGO,
             overflowed: Overflowed::NEVER,
@@ -75,34 +91,32 @@ impl Schedule {
 
     /// What is to be done at `now`. To be asked until it says to wait.
     pub(super) fn poll(&mut self, now: Monotonic) -> Action {
-        while let Some(mut top) = self.agenda.peek_mut() {
-            let Reverse((at, index)) = *top;
-            let course = &mut self.courses[index as usize];
-            if at != course.scheduled {
-                PeekMut::pop(top);
-                continue;
+        loop {
+            if self.finished.len() >= MANY_ROUNDS {
+                return Action::HandOver;
             }
-            match course.advance(now, self.heard, &self.clocks, self.overflowed, &mut self.finished) {
-                Event::Send(request) => return Action::Send(request),
-                Event::Listen => return Action::Listen,
-                Event::None(next) if next == at => return Action::Wait(at),
-                Event::None(next) => {
-                    course.scheduled = next;
-                    *top = Reverse((next, index));
+            let room = self.meter.has_room(now, self.in_flight);
+            let action = match self.held.front() {
+                Some(&index) if room => self.poll_held(index, now),
+                held => {
+                    let room = room && held.is_none();
+                    self.poll_agenda(now, room)
                 }
+            };
+            if let Some(action) = action {
+                return action;
             }
         }
-        Action::Wait(Monotonic::NEVER)
     }
 
-    /// The echo went out at this time by both clocks, read right before.
-    pub(super) fn sent(&mut self, number: Number, monotonic: Monotonic, wall: Wall) {
+    /// The echo leaves, and this was read right before.
+    pub(super) fn sent(&mut self, number: Number, at: Wall) {
         if let Some(course) = self.courses.get_mut(number.target as usize) {
-            course.sent(number.ping, monotonic, wall);
+            course.sent(number.ping, at);
         }
     }
 
-    /// The kernel's own stamp of an echo, better than that of [`Schedule::sent`].
+    /// The kernel says when the echo left. To be told before its reply is handed in.
     pub(super) fn stamped(&mut self, number: Number, at: Wall) {
         if let Some(course) = self.courses.get_mut(number.target as usize) {
             course.stamped(number.ping, at);
@@ -111,7 +125,14 @@ impl Schedule {
 
     /// The echo did not go out.
     pub(super) fn failed(&mut self, number: Number, fault: Fault, now: Monotonic) {
-        self.settle(number, now, |course| course.failed(number.ping, fault));
+        self.settle(number, now, |course| course.failed(number.ping, fault, now));
+    }
+
+    /// Somebody on the way says why a target's ping was not answered; which ping, if that is known.
+    pub(super) fn says(&mut self, target: u32, ping: Option<u32>, reason: Reason, from: IpAddr) {
+        if let Some(course) = self.courses.get_mut(target as usize) {
+            course.says(ping, reason, from);
+        }
     }
 
     /// Everything that came in until `until` has been handed in.
@@ -133,7 +154,7 @@ impl Schedule {
         stamp: Option<Wall>,
         now: Now,
     ) -> Verdict {
-        self.settle(number, now.monotonic, |course| course.on_reply(number.ping, from, stamp, now))
+        self.settle(number, now.monotonic, |course| course.on_reply(number.ping, from, stamp, now.wall))
             .unwrap_or(Verdict::Late)
     }
 
@@ -173,13 +194,86 @@ impl Schedule {
                 course.realign(now, &clocks, fault);
             }
         }
+        self.in_flight = 0;
         self.call_all(now.monotonic);
         Some(jump)
+    }
+
+    /// Whether an echo had to wait for room since this was last asked.
+    pub(super) fn was_held(&mut self) -> bool {
+        std::mem::take(&mut self.was_held)
     }
 
     /// The next round that is done, and its target's place in the settings.
     pub(super) fn take_round(&mut self) -> Option<(u32, Round)> {
         self.finished.pop_front()
+    }
+
+    /// Looks at the target that has waited longest, which there is room for now.
+    fn poll_held(&mut self, index: u32, now: Monotonic) -> Option<Action> {
+        let (action, next) = match self.advance(index, now, true) {
+            Event::Listen => return Some(Action::Listen),
+            Event::Send(request) => (Some(Action::Send(request)), now),
+            Event::None(next) | Event::Held(next) => (None, next),
+        };
+        self.held.pop_front();
+        let course = &mut self.courses[index as usize];
+        course.held = false;
+        if next < course.scheduled {
+            course.scheduled = next;
+            self.agenda.push(Reverse((next, index)));
+        }
+        action
+    }
+
+    /// Looks at the target whose event is next, even where that is not yet due: it may be pointless by now.
+    fn poll_agenda(&mut self, now: Monotonic, room: bool) -> Option<Action> {
+        let Some(Reverse((at, index))) = self.agenda.peek().copied() else {
+            return Some(self.wait(Monotonic::NEVER));
+        };
+        if at != self.courses[index as usize].scheduled {
+            self.agenda.pop();
+            return None;
+        }
+        let next = match self.advance(index, now, room) {
+            Event::Send(request) => return Some(Action::Send(request)),
+            Event::Listen => return Some(Action::Listen),
+            Event::None(next) => next,
+            Event::Held(next) => {
+                let course = &mut self.courses[index as usize];
+                if !std::mem::replace(&mut course.held, true) {
+                    self.held.push_back(index);
+                    self.was_held = true;
+                }
+                next
+            }
+        };
+        if next == at {
+            return Some(self.wait(at));
+        }
+        self.courses[index as usize].scheduled = next;
+        if let Some(mut top) = self.agenda.peek_mut() {
+            *top = Reverse((next, index));
+        }
+        None
+    }
+
+    fn wait(&self, next: Monotonic) -> Action {
+        let room = if self.held.is_empty() { Monotonic::NEVER } else { self.meter.next(self.in_flight) };
+        Action::Wait(next.plus(self.collect).min(room))
+    }
+
+    fn advance(&mut self, index: u32, now: Monotonic, room: bool) -> Event {
+        let it_is =
+            Circumstances { now, heard: self.heard, clocks: &self.clocks, overflowed: self.overflowed, room };
+        let course = &mut self.courses[index as usize];
+        let others = self.in_flight - course.in_flight;
+        let event = course.advance(it_is, &mut self.finished);
+        self.in_flight = others + course.in_flight;
+        if let Event::Send(_) = event {
+            self.meter.count(now);
+        }
+        event
     }
 
     /// Does something to a course that may settle a ping. The last ping of a round brings the round's end forward, or
@@ -191,7 +285,9 @@ impl Schedule {
         with: impl FnOnce(&mut Course) -> T,
     ) -> Option<T> {
         let course = self.courses.get_mut(number.target as usize)?;
+        let others = self.in_flight - course.in_flight;
         let outcome = with(course);
+        self.in_flight = others + course.in_flight;
         let next = course.finish(now, &mut self.finished);
         if next < course.scheduled {
             course.scheduled = next;
@@ -210,6 +306,8 @@ impl Schedule {
     }
 }
 
+/// So many finished rounds are handed over before anything else is done.
+const MANY_ROUNDS: usize = 1_024;
 /// The wall clock and the monotonic one are slewed together, so their difference moves only when the wall clock is set.
 /// Below this it is the uncertainty of reading both, and of no account for a round trip.
 const STILL: Duration = Duration::from_millis(1);

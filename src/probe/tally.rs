@@ -1,25 +1,29 @@
 //! What came in and did not count, by kind; and how often the log hears of anything that others can cause.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::info;
 
 use super::clock::Monotonic;
 
 /// Why a packet did not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ignored {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ignored {
     /// Its ping had been answered.
     Duplicate,
     /// It came after the timeout.
     Late,
     /// Another address answered than was asked.
     WrongSource,
+    /// It is ours by all but its identifier, which somebody on the way rewrote. Only RAW sockets hear such.
+    Identifier,
     /// Checksum, sequence or payload are not what they were.
     Damaged,
     /// It has another length than its request.
-    Length,
+    Truncated,
     /// It carries our identifier, and not our secret.
     Forged,
     /// Its stamp contradicts the clocks.
@@ -29,24 +33,28 @@ pub(super) enum Ignored {
 }
 
 impl Ignored {
-    const ALL: [Self; 8] = [
+    /// Every kind, in the order in which people are told.
+    pub const ALL: [Self; 9] = [
         Self::Duplicate,
         Self::Late,
         Self::WrongSource,
+        Self::Identifier,
         Self::Damaged,
-        Self::Length,
+        Self::Truncated,
         Self::Forged,
         Self::Impossible,
         Self::Foreign,
     ];
 
-    fn name(self) -> &'static str {
+    /// For people, behind a number: `late`.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
             Self::Late => "late",
             Self::WrongSource => "from another address",
+            Self::Identifier => "with another identifier",
             Self::Damaged => "damaged",
-            Self::Length => "of another length",
+            Self::Truncated => "of another length",
             Self::Forged => "forged",
             Self::Impossible => "with impossible stamps",
             Self::Foreign => "of other programs",
@@ -54,57 +62,130 @@ impl Ignored {
     }
 }
 
-/// How many packets did not count since the start, by kind.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
-    counts: [u64; Ignored::ALL.len()],
-    throttle: Throttle,
+/// What did not count since the prober started. It is shared with whoever shows it, and costs the prober no wait: a
+/// number that is read beside others may be a packet ahead of them.
+#[derive(Debug)]
+pub struct Counts {
+    total: [AtomicU64; Ignored::ALL.len()],
+    targets: Box<[[AtomicU32; Ignored::ALL.len()]]>,
+    unstamped: AtomicU64,
+    dropped: AtomicU64,
 }
 
-impl Tally {
-    /// Counts one packet, and says now and then how many there have been.
-    pub(super) fn count(&mut self, ignored: Ignored, now: Monotonic) {
-        self.counts[ignored as usize] += 1;
-        // Those of others are no news, and may be many.
-        if ignored != Ignored::Foreign && self.throttle.allows(now).is_some() {
-            debug!("replies that did not count so far: {self}");
+impl Counts {
+    /// Nothing yet, of so many targets.
+    pub(super) fn new(targets: usize) -> Self {
+        Self {
+            total: Default::default(),
+            targets: (0..targets).map(|_| Default::default()).collect(),
+            unstamped: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
         }
     }
 
-    /// The kind of which there is more than there was, for tests.
-    #[cfg(test)]
-    pub(super) fn since(&self, before: &Self) -> Option<Ignored> {
-        Ignored::ALL.into_iter().find(|kind| self.counts[*kind as usize] > before.counts[*kind as usize])
+    /// How many packets of a kind there were in all.
+    pub fn total(&self, kind: Ignored) -> u64 {
+        self.total[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// How many there were of the target at this place of the settings, as far as it is known whose they were; wraps.
+    pub fn of(&self, target: usize, kind: Ignored) -> u32 {
+        self.targets.get(target).map_or(0, |counts| counts[kind as usize].load(Ordering::Relaxed))
+    }
+
+    /// How many pings were answered whose departure the kernel had not stamped, so that our own, earlier stamp counted.
+    pub fn unstamped(&self) -> u64 {
+        self.unstamped.load(Ordering::Relaxed)
+    }
+
+    /// How many packets our own receive buffer had no room for.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_unstamped(&self) {
+        add(&self.unstamped, 1);
+    }
+
+    pub(super) fn count_dropped(&self, packets: u32) {
+        add(&self.dropped, packets.into());
+    }
+
+    fn count(&self, target: Option<u32>, kind: Ignored) {
+        add(&self.total[kind as usize], 1);
+        if let Some(counts) = target.and_then(|target| self.targets.get(target as usize)) {
+            let count = &counts[kind as usize];
+            count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
     }
 }
 
-impl fmt::Display for Tally {
+/// Only the prober's thread writes, so no two additions can meet.
+fn add(count: &AtomicU64, more: u64) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
-        for (kind, count) in Ignored::ALL.iter().zip(self.counts).filter(|(_, count)| *count > 0) {
-            write!(f, "{}{count} {}", if first { "" } else { ", " }, kind.name())?;
+        for kind in Ignored::ALL.into_iter().filter(|kind| self.total(*kind) > 0) {
+            write!(f, "{}{} {}", if first { "" } else { ", " }, self.total(kind), kind.name())?;
             first = false;
         }
         Ok(())
     }
 }
 
+/// Counts, and now and then tells the log how many there have been.
+pub(super) struct Tally {
+    pub(super) counts: Arc<Counts>,
+    throttle: Throttle,
+}
+
+impl Tally {
+    /// Nothing yet, of so many targets.
+    pub(super) fn new(targets: usize) -> Self {
+        Self { counts: Arc::new(Counts::new(targets)), throttle: Throttle::rare() }
+    }
+
+    /// Counts one packet, of that target if it is known.
+    pub(super) fn count(&mut self, target: Option<u32>, kind: Ignored, now: Monotonic) {
+        self.counts.count(target, kind);
+        // Those of others are no news, and may be many.
+        if kind != Ignored::Foreign && self.throttle.allows(now).is_some() {
+            info!("replies that did not count so far: {}", self.counts);
+        }
+    }
+}
+
 /// Lets a few lines through in each span of time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Throttle {
-    span: Option<Monotonic>,
+    lines: u32,
+    span: Duration,
+    begun: Option<Monotonic>,
     passed: u32,
     held_back: u64,
 }
 
 impl Throttle {
+    /// For what tells of one target or one event each.
+    pub(super) fn frequent() -> Self {
+        Self { lines: 10, span: Duration::from_secs(10), begun: None, passed: 0, held_back: 0 }
+    }
+
+    /// For what says the same again.
+    pub(super) fn rare() -> Self {
+        Self { lines: 1, span: Duration::from_secs(600), ..Self::frequent() }
+    }
+
     /// Whether one more line may be logged now; if so, how many were held back since the last one.
     pub(super) fn allows(&mut self, now: Monotonic) -> Option<u64> {
-        if self.span.is_none_or(|begun| now.since(begun) >= SPAN) {
-            self.span = Some(now);
+        if self.begun.is_none_or(|begun| now.since(begun) >= self.span) {
+            self.begun = Some(now);
             self.passed = 0;
         }
-        if self.passed >= LINES {
+        if self.passed >= self.lines {
             self.held_back += 1;
             return None;
         }
@@ -113,16 +194,13 @@ impl Throttle {
     }
 }
 
-const SPAN: Duration = Duration::from_secs(10);
-const LINES: u32 = 10;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_log_gets_ten_lines_in_ten_seconds_and_the_number_held_back() {
-        let mut throttle = Throttle::default();
+        let mut throttle = Throttle::frequent();
         let at = |ms| Monotonic(0).plus(Duration::from_millis(ms));
         let passed = (0..100).filter(|i| throttle.allows(at(i * 10)).is_some()).count();
         assert_eq!(passed, 10);
@@ -132,11 +210,20 @@ mod tests {
     }
 
     #[test]
-    fn the_tally_names_what_there_was() {
-        let mut tally = Tally::default();
-        for kind in [Ignored::Late, Ignored::Forged, Ignored::Late] {
-            tally.count(kind, Monotonic(0));
+    fn counts_are_kept_by_kind_and_target() {
+        let mut tally = Tally::new(2);
+        for (target, kind) in [
+            (Some(1), Ignored::Late),
+            (None, Ignored::Forged),
+            (Some(0), Ignored::Late),
+            (Some(1), Ignored::Late),
+            (Some(7), Ignored::Late),
+        ] {
+            tally.count(target, kind, Monotonic(0));
         }
-        assert_eq!(tally.to_string(), "2 late, 1 forged");
+        let counts = tally.counts;
+        assert_eq!(counts.to_string(), "4 late, 1 forged");
+        assert_eq!([0, 1, 7].map(|target| counts.of(target, Ignored::Late)), [1, 2, 0]);
+        assert_eq!((counts.total(Ignored::Forged), counts.of(1, Ignored::Forged)), (1, 0));
     }
 }

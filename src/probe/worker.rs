@@ -1,5 +1,9 @@
 //! The prober's thread: waits for packets and for the time, listens, sends, hands over rounds. Everything that it decides
 //! is decided in [`Schedule`] and [`Judge`].
+//!
+//! The kernel stamps what leaves and what comes in, so nothing has to be read the moment it is there. While echoes fall due
+//! within each collect span, the thread wakes for those only, and reads on the way what the last ones brought. With less to
+//! do it wakes for packets, and at most once in a span when they are many.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,39 +14,44 @@ use crossbeam_channel::{Sender, TrySendError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::clock::{self, Monotonic, Now};
-use super::course::{Number, Request};
-use super::icmp::{Family, Secret};
-use super::judge::{Judge, Trouble};
+use super::clock::{self, Monotonic};
+use super::icmp::Secret;
+use super::judge::Judge;
+use super::post::{MOST_SOCKETS, Post, Waiting, look};
 use super::resolve::{self, Names};
-use super::schedule::{Action, Jump, Schedule};
-use super::socket::{BATCH, EchoSocket, Handed, Inbox, NoRoute, Report, Reports, Route, Sockets};
-use super::tally::Throttle;
-use super::{Bell, EchoSettings, TargetSettings};
-use crate::round::{Fault, Round, Target};
+use super::schedule::{Action, Schedule};
+use super::socket::{Sockets, Stamps};
+use super::tally::{Counts, Throttle};
+use super::{Bell, Pace, Settings};
+use crate::round::{Round, Target};
 
 /// What the thread owns.
 pub(super) struct Worker {
-    sockets: Sockets,
-    inbox: Inbox,
-    reports: Reports,
-    echoes: Vec<EchoSettings>,
-    routes: Vec<Option<(Family, Route)>>,
+    post: Post,
     judge: Judge,
     schedule: Schedule,
     names: Names,
     rounds: Sender<Round>,
     bell: Arc<Bell>,
-    v4_drops: u32,
-    v6_drops: u32,
+    pace: Pace,
+    /// When packets last woke the thread, and whether they do so all the time.
+    woken: Monotonic,
+    busy: bool,
     dropped_rounds: u64,
     throttle: Throttle,
+    held_throttle: Throttle,
 }
 
-/// Which sockets have something to read, in the order of [`Sockets::iter`].
-type Readable = [bool; 4];
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// It was time, or the bell rang.
+    ByTime,
+    /// Something came in.
+    ByPackets,
+}
 
 /// The other end of the rounds is gone.
 struct Gone;
@@ -50,34 +59,31 @@ struct Gone;
 impl Worker {
     /// A worker that has joined the rounds that are running now.
     pub(super) fn new(
-        settings: &[TargetSettings],
+        settings: &Settings,
         sockets: Sockets,
         secret: Secret,
         rounds: Sender<Round>,
         bell: Arc<Bell>,
     ) -> io::Result<Self> {
         let now = clock::now();
-        let targets: Vec<Arc<Target>> = settings.iter().map(|it| Arc::clone(&it.target)).collect();
-        let kinds = sockets.kinds();
+        let targets: Vec<Arc<Target>> = settings.targets.iter().map(|it| Arc::clone(&it.target)).collect();
+        let payloads = settings.targets.iter().map(|it| it.echo.payload).collect();
+        let (kinds, by_kernel) = (sockets.kinds(), sockets.stamps() == Stamps::Kernel);
         let ring = Arc::clone(&bell);
         let names = Names::new(&targets, kinds, now.monotonic, resolve::system, move || ring.ring())?;
-        let echoes: Vec<EchoSettings> = settings.iter().map(|it| it.echo.clone()).collect();
-        let payloads: Vec<u16> = echoes.iter().map(|it| it.payload).collect();
         let mut worker = Self {
-            sockets,
-            inbox: Inbox::new(payloads.iter().copied().max().unwrap_or(0)),
-            reports: Reports::new(),
-            routes: vec![None; echoes.len()],
-            echoes,
-            judge: Judge::new(targets.clone(), payloads, secret),
-            schedule: Schedule::new(settings, now),
+            post: Post::new(&settings.targets, sockets),
+            judge: Judge::new(targets.clone(), payloads, secret, by_kernel),
+            schedule: Schedule::new(&settings.targets, &settings.pace, now),
             names,
             rounds,
             bell,
-            v4_drops: 0,
-            v6_drops: 0,
+            pace: settings.pace,
+            woken: Monotonic::LONG_AGO,
+            busy: false,
             dropped_rounds: 0,
-            throttle: Throttle::default(),
+            throttle: Throttle::frequent(),
+            held_throttle: Throttle::rare(),
         };
         for (target, index) in targets.iter().zip(0..) {
             if let Some(address) = resolve::literal(&target.host, kinds) {
@@ -88,159 +94,137 @@ impl Worker {
         Ok(worker)
     }
 
+    /// What did not count, and will not.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(self.judge.counts())
+    }
+
     /// Pings until the bell says to stop, or nobody takes the rounds any more.
     pub(super) fn run(mut self) {
         let mut until = clock::now().monotonic;
         while !self.bell.is_stopped() {
-            let readable = self.wait(until);
-            self.hear(readable);
-            let now = self.look();
-            let late = now.monotonic.since(until);
+            self.sleep(until);
+            let now = look(&mut self.schedule).monotonic;
+            let late = now.since(until);
             if late > HELD_UP {
                 warn!("the prober was held up for {:.1} s", late.as_secs_f64());
             }
-            while let Some((target, address)) = self.names.take_address(now.monotonic) {
+            self.listen(now);
+            while let Some((target, address)) = self.names.take_address(now) {
                 self.schedule.set_address(target, address);
                 self.judge.set_address(target, address);
             }
-            until = self.work(now.monotonic);
-            if let Err(Gone) = self.hand_over(now.monotonic) {
-                return;
-            }
-            until = until.min(self.names.poll(now.monotonic));
+            let Ok(next) = self.work(now) else { return };
+            until = next.min(self.names.poll(now));
         }
     }
 
-    /// Waits until a packet comes, the bell rings, or it is `until`; tells which sockets have something.
-    fn wait(&self, until: Monotonic) -> Readable {
+    /// Sleeps until then, or until there is a reason to look at what came in.
+    fn sleep(&mut self, until: Monotonic) {
+        let now = clock::now().monotonic;
+        if until.since(now) <= self.pace.collect {
+            self.wait(until, false);
+            return;
+        }
+        let rested = self.woken.plus(self.pace.collect);
+        let woken = if self.busy && now < rested {
+            self.wait(rested.min(until), false);
+            self.busy = self.waiting() != NOTHING;
+            if self.busy { Woken::ByPackets } else { Woken::ByTime }
+        } else {
+            self.wait(until, true)
+        };
+        if woken == Woken::ByPackets {
+            let now = clock::now().monotonic;
+            self.busy |= now.since(self.woken) < 2 * self.pace.collect;
+            self.woken = now;
+        }
+    }
+
+    /// Waits until then, until the bell rings, or until something comes in where that is wanted.
+    fn wait(&self, until: Monotonic, wake_for_packets: bool) -> Woken {
         let timeout = until.since(clock::now().monotonic);
-        let mut fds = [(); 5].map(|()| PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN));
+        let mut fds =
+            [(); 1 + MOST_SOCKETS].map(|()| PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN));
         let mut used = 1;
-        for (fd, socket) in fds[1..].iter_mut().zip(self.sockets.iter()) {
-            *fd = PollFd::new(socket.as_fd(), PollFlags::POLLIN);
+        if wake_for_packets {
+            for (fd, socket) in fds[1..].iter_mut().zip(self.post.sockets()) {
+                *fd = PollFd::new(socket, PollFlags::POLLIN);
+                used += 1;
+            }
+        }
+        let ready = poll(&mut fds[..used], timeout);
+        if fds[0].any() == Some(true) {
+            self.bell.hush();
+            return Woken::ByTime;
+        }
+        if ready { Woken::ByPackets } else { Woken::ByTime }
+    }
+
+    /// What waits in each socket.
+    fn waiting(&self) -> [Waiting; MOST_SOCKETS] {
+        let mut fds = [(); MOST_SOCKETS].map(|()| PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN));
+        let mut used = 0;
+        for (fd, socket) in fds.iter_mut().zip(self.post.sockets()) {
+            *fd = PollFd::new(socket, PollFlags::POLLIN);
             used += 1;
         }
-        match ppoll(&mut fds[..used], Some(TimeSpec::from_duration(timeout)), None) {
-            Ok(0) | Err(Errno::EINTR) => return [false; 4],
-            Ok(_) => {}
-            Err(errno) => panic!("ppoll on our own descriptors failed: {errno}"),
-        }
-        let has = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
-        if has(&fds[0]) {
-            self.bell.hush();
-        }
-        let mut readable = [false; 4];
-        for (fd, readable) in fds[1..used].iter().zip(&mut readable) {
-            *readable = has(fd);
-        }
-        readable
-    }
-
-    /// Reads the clocks, and sees to it that they still agree.
-    fn look(&mut self) -> Now {
-        look(&mut self.schedule)
-    }
-
-    /// Takes everything that waits in those sockets.
-    fn hear(&mut self, readable: Readable) {
-        let Self { sockets, inbox, reports, judge, schedule, v4_drops, v6_drops, throttle, .. } = self;
-        for (socket, _) in sockets.iter_mut().zip(readable).filter(|(_, readable)| *readable) {
-            let origin = socket.origin();
-            let mut swamped = false;
-            for _ in 0..MOST_BATCHES {
-                let emptied = socket.receive(inbox);
-                // Taken after the packets: the stamp of an echo is there before its reply.
-                take_reports(socket, reports, judge, schedule);
-                // Read after the packets came, before they are judged: their stamps must be of this clock.
-                let now = look(schedule);
-                for packet in inbox.packets() {
-                    judge.take(packet, origin, schedule, now);
-                }
-                match emptied {
-                    Ok(true) => break,
-                    Ok(false) => swamped = true,
-                    Err(error) => {
-                        if throttle.allows(now.monotonic).is_some() {
-                            warn!("cannot receive {} packets: {error}", origin.family);
-                        }
-                        break;
-                    }
-                }
-            }
-            // Only where packets have piled up can the buffer have been too small.
-            let seen = match origin.family {
-                Family::V4 => &mut *v4_drops,
-                Family::V6 => &mut *v6_drops,
-            };
-            let dropped = if swamped { new_drops(socket, seen) } else { 0 };
-            if dropped > 0 {
-                let now = clock::now().monotonic;
-                schedule.overflowed(origin.family, now);
-                if throttle.allows(now).is_some() {
-                    warn!("the {} receive buffer overflowed, {dropped} packets are gone", origin.family);
-                }
+        let mut waiting = NOTHING;
+        if poll(&mut fds[..used], Duration::ZERO) {
+            for (fd, waiting) in fds[..used].iter().zip(&mut waiting) {
+                let events = fd.revents().unwrap_or(PollFlags::empty());
+                waiting.packets = events.contains(PollFlags::POLLIN);
+                waiting.reports = !events.is_empty();
             }
         }
+        waiting
+    }
+
+    /// Hands in everything that came in until `now`, which was read before.
+    fn listen(&mut self, now: Monotonic) {
+        let waiting = self.waiting();
+        self.post.hear(waiting, &mut self.judge, &mut self.schedule);
+        self.schedule.heard(now);
     }
 
     /// Does all that is due, and returns when the next thing is.
-    fn work(&mut self, now: Monotonic) -> Monotonic {
+    fn work(&mut self, now: Monotonic) -> Result<Monotonic, Gone> {
+        let mut sent = false;
         loop {
             match self.schedule.poll(now) {
-                Action::Send(request) => self.push(request),
-                Action::Listen => {
-                    self.send();
-                    let until = self.look().monotonic;
-                    self.hear([true; 4]);
-                    self.schedule.heard(until);
+                Action::Send(request) => {
+                    self.post.push(request, &mut self.judge, &mut self.schedule);
+                    sent = true;
                 }
+                Action::Listen => {
+                    let until = look(&mut self.schedule).monotonic;
+                    self.listen(until);
+                }
+                Action::HandOver => self.hand_over(now)?,
                 Action::Wait(until) => {
-                    self.send();
-                    return until;
+                    if !std::mem::take(&mut sent) {
+                        self.hand_over(now)?;
+                        return Ok(until);
+                    }
+                    self.post.send(&mut self.judge, &mut self.schedule);
+                    if until.since(now) > self.pace.collect {
+                        // The stamps are there already, and would wake us at once.
+                        self.listen(now);
+                    }
                 }
             }
         }
     }
 
-    /// Puts an echo with those that are sent together.
-    fn push(&mut self, Request { number, to }: Request) {
-        let tag = self.judge.tag(number, to.ip());
-        let (target, family) = (number.target as usize, Family::of(to.ip()));
-        let route = match &mut self.routes[target] {
-            Some((known, route)) if *known == family => route,
-            unknown => match Route::new(&self.echoes[target], family) {
-                Ok(route) => &mut unknown.insert((family, route)).1,
-                Err(why) => {
-                    let errno = match why {
-                        NoRoute::Interface { errno, .. } => errno as i32,
-                        NoRoute::Source { .. } => libc::EAFNOSUPPORT,
-                    };
-                    return fail(&mut self.schedule, &mut self.judge, number, errno);
-                }
-            },
-        };
-        let Some(socket) = self.sockets.of(family, route.dont_fragment()) else {
-            return self.schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
-        };
-        if !socket.push(number.into(), tag, to, route) {
-            take_reports(socket, &mut self.reports, &mut self.judge, &mut self.schedule);
-            send(socket, &mut self.schedule, &mut self.judge);
-            let pushed = socket.push(number.into(), tag, to, route);
-            debug_assert!(pushed, "it was just emptied");
-        }
-    }
-
-    /// Sends all that was pushed.
-    fn send(&mut self) {
-        let Self { sockets, reports, judge, schedule, .. } = self;
-        for socket in sockets.iter_mut() {
-            take_reports(socket, reports, judge, schedule);
-            send(socket, schedule, judge);
-        }
-    }
-
-    /// Hands over the rounds that are done.
+    /// Hands over the rounds that are done, and says so where the pace held echoes back.
     fn hand_over(&mut self, now: Monotonic) -> Result<(), Gone> {
+        if self.schedule.was_held() && self.held_throttle.allows(now).is_some() {
+            let Pace { packets_per_sec, in_flight, .. } = self.pace;
+            warn!(
+                "pings leave late, or not in their time: more are due than {packets_per_sec} packets a second, or \
+                 {in_flight} under way, allow"
+            );
+        }
         while let Some((target, round)) = self.schedule.take_round() {
             if round.is_down() {
                 self.names.doubt(target, now);
@@ -261,57 +245,16 @@ impl Worker {
     }
 }
 
-/// Sends what was pushed to a socket.
-fn send(socket: &mut EchoSocket, schedule: &mut Schedule, judge: &mut Judge) {
-    socket.send(|number, handed| match handed {
-        Ok(Handed { monotonic, wall }) => schedule.sent(number.into(), monotonic, wall),
-        Err(errno) => fail(schedule, judge, number.into(), errno),
-    });
-}
-
-fn fail(schedule: &mut Schedule, judge: &mut Judge, number: Number, errno: i32) {
-    let now = clock::now().monotonic;
-    schedule.failed(number, Fault::Send(errno), now);
-    judge.tell(number.target, Trouble::Send(errno), now);
-}
-
-/// Takes everything that the error queue of a socket tells.
-fn take_reports(socket: &mut EchoSocket, reports: &mut Reports, judge: &mut Judge, schedule: &mut Schedule) {
-    let now = clock::now();
-    for _ in 0..MOST_BATCHES {
-        let emptied = socket.take_reports(reports, |report| match report {
-            Report::Sent { number, at } => schedule.stamped(number.into(), at),
-            Report::Icmp { reason, from, to, quote, .. } => judge.take_error(reason, from, to, quote, now),
-        });
-        match emptied {
-            Ok(false) => {}
-            Ok(true) => return,
-            Err(error) => return debug!("cannot read the error queue: {error}"),
-        }
+/// True when any of our own descriptors has something.
+fn poll(fds: &mut [PollFd<'_>], timeout: Duration) -> bool {
+    match ppoll(fds, Some(TimeSpec::from_duration(timeout)), None) {
+        Ok(ready) => ready > 0,
+        Err(Errno::EINTR) => false,
+        Err(errno) => panic!("ppoll on our own descriptors failed: {errno}"),
     }
 }
 
-/// Reads the clocks, and says so if one of them was set.
-fn look(schedule: &mut Schedule) -> Now {
-    let now = clock::now();
-    match schedule.observe(now) {
-        Some(Jump::Slept(slept)) => warn!("the machine slept for {:.1} s", slept.as_secs_f64()),
-        Some(Jump::Set(by)) => warn!("the clock was set by {:+.3} s", by as f64 / 1e9),
-        None => {}
-    }
-    now
-}
-
-/// How many packets a socket has dropped since that was last asked. The kernel counts damaged packets of IPv6 the same
-/// way, so only a socket that was found swamped is asked.
-fn new_drops(socket: &EchoSocket, seen: &mut u32) -> u32 {
-    let Ok(count) = socket.drops() else { return 0 };
-    count.wrapping_sub(std::mem::replace(seen, count))
-}
+const NOTHING: [Waiting; MOST_SOCKETS] = [Waiting { packets: false, reports: false }; MOST_SOCKETS];
 
 /// A wake-up later than this is worth a line.
 const HELD_UP: Duration = Duration::from_secs(1);
-
-/// More packets than a receive buffer holds (the kernel counts at least 512 bytes for the smallest, of 8 MiB), and a
-/// bound on how long a flood can keep the thread from sending.
-const MOST_BATCHES: usize = 16_384 / BATCH;

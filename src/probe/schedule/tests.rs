@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -10,6 +10,10 @@ use crate::time::{Step, UnixTime};
 
 const START: i64 = 1_700_000_040; // A multiple of 60 s.
 const SECOND: i64 = 1_000_000_000;
+/// Every ping at its time.
+const EXACT: Pace = Pace { collect: Duration::ZERO, packets_per_sec: 1_000_000, in_flight: 1_000_000 };
+/// The kernel stamps what comes in only.
+const ANSWERED: Verdict = Verdict::Answered { by_kernel: false };
 
 /// Clocks that go when told to, and a network that answers after the delays that a function says.
 struct World<N: FnMut(Request, usize) -> Vec<Duration>> {
@@ -55,10 +59,15 @@ fn answered(delay: Duration) -> Ping {
 impl<N: FnMut(Request, usize) -> Vec<Duration>> World<N> {
     /// A world whose wall clock stands `into` behind the boundary at START.
     fn new(targets: &[TargetSettings], into: Duration, network: N) -> Self {
+        Self::at_pace(EXACT, targets, into, network)
+    }
+
+    /// The same with another pace.
+    fn at_pace(pace: Pace, targets: &[TargetSettings], into: Duration, network: N) -> Self {
         let monotonic = Monotonic(77 * SECOND + 123);
         let wall = Wall(START * SECOND + into.as_nanos() as i64);
         let now = Now { monotonic, wall, asleep: secs(5) };
-        let mut schedule = Schedule::new(targets, now);
+        let mut schedule = Schedule::new(targets, &pace, now);
         for index in 0..targets.len() as u32 {
             schedule.set_address(index, host(index));
         }
@@ -103,7 +112,7 @@ impl<N: FnMut(Request, usize) -> Vec<Duration>> World<N> {
     }
 
     fn send(&mut self, request: Request) {
-        self.schedule.sent(request.number, self.now.monotonic, self.now.wall);
+        self.schedule.sent(request.number, self.now.wall);
         for delay in (self.network)(request, self.sent.len()) {
             let at = self.now.monotonic.plus(delay);
             let stamp = Wall(self.now.wall.0 + delay.as_nanos() as i64);
@@ -126,11 +135,12 @@ impl<N: FnMut(Request, usize) -> Vec<Duration>> World<N> {
                         self.hear();
                         self.schedule.heard(self.now.monotonic);
                     }
+                    Action::HandOver => self.take_rounds(),
                     Action::Wait(until) => break until,
                 }
             };
             assert!(until > self.now.monotonic, "a wait that is over");
-            self.rounds.extend(std::iter::from_fn(|| self.schedule.take_round()).map(|(_, round)| round));
+            self.take_rounds();
             let reply = self.replies.first_key_value().map_or(Monotonic::NEVER, |((at, _), _)| *at);
             let next = until.min(reply).min(end);
             self.pass(next.since(self.now.monotonic));
@@ -141,6 +151,10 @@ impl<N: FnMut(Request, usize) -> Vec<Duration>> World<N> {
                 return;
             }
         }
+    }
+
+    fn take_rounds(&mut self) {
+        self.rounds.extend(std::iter::from_fn(|| self.schedule.take_round()).map(|(_, round)| round));
     }
 
     fn boundary(&self, round: usize) -> i64 {
@@ -258,7 +272,7 @@ fn a_reply_after_the_timeout_is_late_and_counts_for_nothing() {
     let mut world = World::new(&[target("a", 60, 2, 1500)], secs(0), |_, nth| vec![delays[nth % 2]]);
     world.run(secs(62));
     assert_eq!(world.rounds[0].pings(), [answered(millis(1500)), Ping::Lost]);
-    assert_eq!(world.verdicts, [Verdict::Answered, Verdict::Late]);
+    assert_eq!(world.verdicts, [ANSWERED, Verdict::Late]);
 }
 
 #[test]
@@ -268,7 +282,7 @@ fn a_duplicate_counts_once() {
     world.run(secs(61));
     assert_eq!(world.rounds[0].pings(), [answered(millis(5)); 2]);
     let of = |verdict| world.verdicts.iter().filter(|found| **found == verdict).count();
-    assert_eq!((of(Verdict::Answered), of(Verdict::Duplicate)), (2, 4));
+    assert_eq!((of(ANSWERED), of(Verdict::Duplicate)), (2, 4));
 }
 
 #[test]
@@ -284,7 +298,7 @@ fn only_the_address_that_was_asked_can_answer() {
     assert_eq!(reply(number, host(1)), Verdict::WrongSource);
     assert_eq!(reply(Number { ping: 1, ..number }, to), Verdict::Late, "there is no such ping yet");
     assert_eq!(reply(Number { target: 1, ..number }, to), Verdict::Late, "nor such a target");
-    assert_eq!(reply(number, to), Verdict::Answered);
+    assert_eq!(reply(number, to), ANSWERED);
 }
 
 #[test]
@@ -295,7 +309,7 @@ fn without_a_stamp_of_the_kernel_the_monotonic_clock_measures() {
     let verdict = world.schedule.on_reply(number, to.ip(), None, world.now);
     let elapsed = world.now.monotonic.since(sent);
     world.run(secs(1));
-    assert_eq!((verdict, world.rounds[0].pings()), (Verdict::Answered, &[answered(elapsed)][..]));
+    assert_eq!((verdict, world.rounds[0].pings()), (ANSWERED, &[answered(elapsed)][..]));
 }
 
 #[test]
@@ -467,7 +481,7 @@ fn the_count_of_pings_may_wrap() {
 #[test]
 fn an_unresolved_name_is_unknown_until_it_resolves() {
     let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
-    world.schedule = Schedule::new(&[target("a", 60, 20, 1500)], world.now);
+    world.schedule = Schedule::new(&[target("a", 60, 20, 1500)], &EXACT, world.now);
     world.run(secs(30));
     assert_eq!(world.sent.len(), 0);
     world.schedule.set_address(0, host(0));
@@ -621,4 +635,215 @@ proptest! {
             }
         }
     }
+}
+
+/// Runs with many targets at 10 ms, and returns the world.
+fn collected(pace: Pace, targets: u32, run: Duration) -> World<impl FnMut(Request, usize) -> Vec<Duration>> {
+    let targets: Vec<_> = (0..targets).map(|i| target(&format!("{i}"), 60, 20, 1500)).collect();
+    let mut world = World::at_pace(pace, &targets, secs(0), |_, _| vec![]);
+    world.run(run);
+    world
+}
+
+#[test]
+fn what_falls_due_within_the_collect_span_leaves_in_one_bunch() {
+    let pace = Pace { collect: millis(10), ..EXACT };
+    // A thousand targets with a ping every three seconds: 3.3 each collect span.
+    let world = collected(pace, 1_000, secs(30));
+    let exact = collected(EXACT, 1_000, secs(30));
+    let mut bunches: Vec<Monotonic> = world.sent.iter().map(|(_, at)| *at).collect();
+    bunches.dedup();
+    assert!(bunches.windows(2).all(|pair| pair[1].since(pair[0]) >= millis(10)), "two in one span");
+    assert!(bunches.len() <= 3_000);
+    let due: HashMap<Number, Monotonic> =
+        exact.sent.iter().map(|(request, at)| (request.number, *at)).collect();
+    for (request, at) in &world.sent {
+        let late = at.0 - due[&request.number].0;
+        assert!((0..=10_000_000).contains(&late), "{late} ns late");
+    }
+    // Nothing is answered: each ping is sent, and lost, and both are done by a bunch of others at best.
+    assert!(world.wakes <= 2 * bunches.len() + 10, "{} wake-ups for {} bunches", world.wakes, bunches.len());
+}
+
+#[test]
+fn more_than_the_pace_allows_waits_its_turn_and_nothing_is_lost_or_forgotten() {
+    // 333 are due each second, and 400 may leave: in a bunch at the start they come to wait.
+    let pace = Pace { packets_per_sec: 400, collect: millis(10), ..EXACT };
+    let mut world = World::at_pace(
+        pace,
+        &(0..1_000).map(|_| target("the same name", 60, 20, 1500)).collect::<Vec<_>>(),
+        secs(0),
+        |_, _| vec![millis(5)],
+    );
+    world.run(secs(65));
+    assert!(world.schedule.was_held() && !world.schedule.was_held(), "told once");
+    let times: Vec<Monotonic> = world.sent.iter().map(|(_, at)| *at).collect();
+    for (place, from) in times.iter().enumerate() {
+        let within = times[place..].iter().take_while(|at| at.since(*from) < secs(1)).count();
+        assert!(within <= 405, "{within} in one second");
+    }
+    assert_eq!(world.rounds.len(), 1_000);
+    for round in &world.rounds {
+        assert_eq!(round.pings(), vec![answered(millis(5)); 20]);
+    }
+    for bunch in world.sent.chunks_exact(1_000) {
+        let targets: HashSet<u32> = bunch.iter().map(|(request, _)| request.number.target).collect();
+        assert_eq!(targets.len(), 1_000, "one overtook another");
+    }
+}
+
+#[test]
+fn what_does_not_leave_in_its_share_of_the_step_is_unknown() {
+    let pace = Pace { packets_per_sec: 100, collect: millis(10), ..EXACT };
+    let targets: Vec<_> = (0..600).map(|i| target(&format!("{i}"), 60, 20, 1500)).collect();
+    let mut world = World::at_pace(pace, &targets, secs(0), |_, _| vec![millis(5)]);
+    world.run(secs(185));
+    for round in &world.rounds {
+        assert_eq!((round.lost(), round.pings().len()), (0, 20));
+        assert!(round.fault().is_none_or(|fault| fault == Fault::HeldUp));
+    }
+    let known: usize = world.rounds.iter().map(Round::known).sum();
+    // A half of them can leave, and all of that half do.
+    assert!((17_000..=18_100).contains(&known), "{known} of 36000");
+    assert_eq!(world.rounds.len(), 1_800);
+    // Nobody is left out.
+    assert!(world.rounds[600..].iter().all(|round| round.known() >= 2), "somebody starves");
+}
+
+#[test]
+fn no_more_are_under_way_than_may_be() {
+    let pace = Pace { in_flight: 50, collect: millis(10), ..EXACT };
+    let targets: Vec<_> = (0..200).map(|i| target(&format!("{i}"), 60, 20, 1500)).collect();
+    // Every second one is answered, after 100 ms; the others take their timeout to get out of the way.
+    let mut world =
+        World::at_pace(
+            pace,
+            &targets,
+            secs(0),
+            |_, nth| if nth % 2 == 0 { vec![millis(100)] } else { vec![] },
+        );
+    world.run(secs(125));
+    for (place, (_, at)) in world.sent.iter().enumerate() {
+        let before = &world.sent[..place];
+        let until =
+            |nth: usize, sent: Monotonic| sent.plus(if nth % 2 == 0 { millis(100) } else { millis(1500) });
+        let under_way =
+            before.iter().enumerate().rev().take(200).filter(|(nth, (_, sent))| until(*nth, *sent) > *at);
+        assert!(under_way.count() < 50, "at {place}");
+    }
+    assert_eq!(world.rounds.len(), 400);
+    let answered: usize = world.rounds.iter().map(|round| round.sorted().len()).sum();
+    assert!(answered > 3_000, "{answered}");
+    assert!(world.rounds.iter().all(|round| round.fault().is_none_or(|fault| fault == Fault::HeldUp)));
+}
+
+/// After a stall the kernel has 100,000 rounds' worth of time to catch up with; the packets do not.
+#[test]
+fn ten_thousand_targets_leave_no_bunch_after_a_stall() {
+    let targets: Vec<_> = (0..10_000).map(|i| target(&format!("{i}"), 60, 20, 1500)).collect();
+    let pace = Pace { collect: millis(10), ..EXACT };
+    let mut world = World::at_pace(pace, &targets, secs(0), |_, _| vec![millis(10)]);
+    world.run(secs(10));
+    let before = world.sent.len();
+    world.pass(secs(5));
+    world.run(millis(1));
+    let bunch = world.sent.len() - before;
+    assert!(bunch <= 3_600, "{bunch} at once, and 3333 are due in a second");
+    world.run(secs(46));
+    let rounds = &world.rounds;
+    assert_eq!((rounds.len(), rounds.iter().map(Round::lost).sum::<usize>()), (10_000, 0));
+    let held_up: usize = rounds.iter().map(|round| count(round, Ping::Unknown(Fault::HeldUp))).sum();
+    assert!((13_000..=13_800).contains(&held_up), "{held_up}, and what was due in four seconds are 13333");
+}
+
+#[test]
+fn the_kernels_stamp_of_the_echo_replaces_ours() {
+    let mut world = World::new(&[target("a", 60, 1, 1500)], secs(0), |_, _| vec![]);
+    while world.sent.is_empty() {
+        world.run(millis(100));
+    }
+    let (Request { number, to }, at) = world.sent[0];
+    let user = Wall(world.now.wall.0 - world.now.monotonic.since(at).as_nanos() as i64);
+    let (left, back) = (user.plus(Duration::from_micros(150)), user.plus(Duration::from_micros(190)));
+    world.schedule.stamped(Number { ping: number.ping + 1, ..number }, back);
+    world.schedule.stamped(Number { target: 7, ..number }, back);
+    world.schedule.stamped(number, left);
+    let verdict = world.schedule.on_reply(number, to.ip(), Some(back), world.now);
+    assert_eq!(verdict, Verdict::Answered { by_kernel: true });
+    world.run(secs(61));
+    assert_eq!(world.rounds[0].pings(), [answered(Duration::from_micros(40))]);
+}
+
+/// The kernel cannot have sent what it had not been given; a clock that was set looks like that.
+#[test]
+fn a_stamp_from_before_the_echo_is_not_believed() {
+    let mut world = World::new(&[target("a", 60, 1, 1500)], secs(0), |_, _| vec![]);
+    while world.sent.is_empty() {
+        world.run(millis(1));
+    }
+    let (Request { number, to }, _) = world.sent[0];
+    world.schedule.stamped(number, Wall(world.now.wall.0 - SECOND));
+    let verdict = world.schedule.on_reply(number, to.ip(), Some(world.now.wall), world.now);
+    assert_eq!(verdict, ANSWERED);
+}
+
+#[test]
+fn when_our_own_side_breaks_what_was_under_way_is_unknown() {
+    // The ping before the break: lost already in the first world, still under way in the second.
+    for timeout in [1_500, 7_000] {
+        let mut world = World::new(&[target("a", 60, 20, timeout)], secs(0), |_, _| vec![]);
+        while world.sent.len() < 3 {
+            world.run(millis(100));
+        }
+        let number = world.sent[2].0.number;
+        let fault = Fault::Send(libc::ENETUNREACH);
+        world.schedule.failed(number, fault, world.now.monotonic);
+        world.run(secs(70));
+        let pings = world.rounds[0].pings();
+        let first_known = if timeout == 1_500 { Ping::Lost } else { Ping::Unknown(fault) };
+        assert_eq!(pings[..4], [first_known, Ping::Unknown(fault), Ping::Unknown(fault), Ping::Lost]);
+    }
+}
+
+#[test]
+fn what_somebody_says_explains_the_round_that_it_is_about() {
+    let mut world = World::new(&[target("a", 60, 2, 1500)], secs(0), |_, nth| {
+        if nth == 1 || nth >= 4 { vec![millis(5)] } else { vec![] }
+    });
+    let router = host(99).ip();
+    let reason = |code| Reason { family: Family::V4, kind: 3, code };
+    while world.sent.len() < 2 {
+        world.run(millis(100));
+    }
+    let Number { target, ping } = world.sent[0].0.number;
+    world.schedule.says(target, Some(ping), reason(0), router);
+    world.schedule.says(target, Some(ping + 1), reason(1), router);
+    world.schedule.says(target, Some(ping + 77), reason(2), host(77).ip());
+    while world.sent.len() < 3 {
+        world.run(millis(100));
+    }
+    world.schedule.says(target, None, reason(13), router);
+    while world.sent.len() < 5 {
+        world.run(millis(100));
+    }
+    world.schedule.says(target, None, reason(1), router);
+    world.run(secs(61));
+    let said = |nth: usize| world.rounds[nth].says().map(ToString::to_string);
+    assert_eq!(said(0).as_deref(), Some("host unreachable, says 198.18.0.99"));
+    assert_eq!(said(1).as_deref(), Some("administratively prohibited, says 198.18.0.99"));
+    assert_eq!(said(2), None, "nothing was lost");
+}
+
+#[test]
+fn another_address_may_answer_where_that_is_set() {
+    let mut anycast = target("a", 60, 1, 1500);
+    anycast.echo.any_source = true;
+    let mut world = World::new(&[anycast], secs(0), |_, _| vec![]);
+    while world.sent.is_empty() {
+        world.run(millis(1));
+    }
+    let (Request { number, .. }, _) = world.sent[0];
+    let stamp = Some(world.now.wall);
+    let verdicts = [5, 6].map(|n| world.schedule.on_reply(number, host(n).ip(), stamp, world.now));
+    assert_eq!(verdicts, [ANSWERED, Verdict::Duplicate]);
 }

@@ -62,6 +62,11 @@ impl EchoSocket {
         true
     }
 
+    /// True when nothing was pushed since the last [`EchoSocket::send`].
+    pub(in crate::probe) fn is_idle(&self) -> bool {
+        self.outbox.echoes.is_empty()
+    }
+
     /// Sends what was pushed, and tells of each number when it was handed over, or the `errno` with which the kernel
     /// refused it; one that is refused holds up no other.
     ///

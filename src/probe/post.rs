@@ -1,0 +1,280 @@
+//! Echoes out, packets and reports in: the sockets, with what each call needs, on behalf of schedule and judge.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use tracing::{debug, warn};
+
+use super::clock::{self, Now};
+use super::course::{Number, Request};
+use super::icmp::Family;
+use super::judge::{Judge, Trouble};
+use super::schedule::{Jump, Schedule};
+use super::socket::{BATCH, EchoSocket, Handed, Inbox, NoRoute, Report, Reports, Route, Sockets};
+use super::tally::Throttle;
+use super::{EchoSettings, TargetSettings};
+use crate::round::Fault;
+
+/// The sockets and their buffers, and how each target's echoes leave.
+pub(super) struct Post {
+    sockets: Sockets,
+    inbox: Inbox,
+    reports: Reports,
+    /// Targets with the same settings, which most are, share one.
+    ways: Vec<Way>,
+    /// For each target the place of its way.
+    places: Vec<u32>,
+    /// For each socket how many packets it had dropped when that was last asked.
+    drops: Vec<u32>,
+    throttle: Throttle,
+}
+
+/// The routes of the same settings in both families, where they are known.
+struct Way {
+    settings: EchoSettings,
+    v4: Option<Route>,
+    v6: Option<Route>,
+}
+
+/// What waits in a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// Packets.
+    pub(super) packets: bool,
+    /// Stamps of what was sent, and errors.
+    pub(super) reports: bool,
+}
+
+impl Post {
+    /// For `targets`, by these sockets.
+    pub(super) fn new(targets: &[TargetSettings], sockets: Sockets) -> Self {
+        let mut ways = Vec::new();
+        let mut known: HashMap<&EchoSettings, u32> = HashMap::new();
+        let places = targets.iter().map(|TargetSettings { echo, .. }| {
+            *known.entry(echo).or_insert_with(|| {
+                ways.push(Way { settings: echo.clone(), v4: None, v6: None });
+                ways.len() as u32 - 1
+            })
+        });
+        let places = places.collect();
+        let longest = targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
+        Self {
+            inbox: Inbox::new(longest),
+            reports: Reports::new(),
+            drops: vec![0; sockets.iter().count()],
+            sockets,
+            ways,
+            places,
+            throttle: Throttle::frequent(),
+        }
+    }
+
+    /// Each socket to be waited for, in an order that stays; at most [`MOST_SOCKETS`].
+    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd).take(MOST_SOCKETS)
+    }
+
+    /// Puts an echo with those that leave together by [`Post::send`].
+    pub(super) fn push(&mut self, request: Request, judge: &mut Judge, schedule: &mut Schedule) {
+        let Request { number, to } = request;
+        let family = Family::of(to.ip());
+        let way = &mut self.ways[self.places[number.target as usize] as usize];
+        let route = match way.route(family) {
+            Ok(route) => route,
+            Err(errno) => return fail(number, errno, judge, schedule),
+        };
+        let Some(socket) = self.sockets.of(family, route.dont_fragment()) else {
+            return schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
+        };
+        let tag = judge.tag(number, to.ip());
+        if !socket.push(number.into(), tag, to, route) {
+            let refused = send_from(socket, &mut self.reports, judge, schedule);
+            let pushed = socket.push(number.into(), tag, to, route);
+            debug_assert!(pushed, "it was just emptied");
+            self.look_up_again(refused);
+        }
+    }
+
+    /// Sends all that was pushed.
+    pub(super) fn send(&mut self, judge: &mut Judge, schedule: &mut Schedule) {
+        let Self { sockets, reports, .. } = self;
+        let refused =
+            sockets.iter_mut().filter_map(|socket| send_from(socket, reports, judge, schedule)).last();
+        self.look_up_again(refused);
+    }
+
+    /// Hands in everything that waits in the sockets, which are asked whether they have any; returns whether they had.
+    pub(super) fn hear(
+        &mut self,
+        waiting: [Waiting; MOST_SOCKETS],
+        judge: &mut Judge,
+        schedule: &mut Schedule,
+    ) -> bool {
+        let mut any = false;
+        let Self { sockets, inbox, reports, drops, throttle, .. } = self;
+        for ((socket, waiting), drops) in sockets.iter_mut().zip(waiting).zip(drops) {
+            let swamped = match waiting {
+                Waiting { packets: true, .. } => {
+                    take_packets(socket, inbox, reports, judge, schedule, throttle)
+                }
+                Waiting { reports: true, .. } => take_reports(socket, reports, judge, schedule),
+                Waiting { .. } => continue,
+            };
+            any = true;
+            // Only where much has piled up can the buffer have been too small; it is shared by packets and stamps. IPv6
+            // counts damaged packets the same way.
+            let dropped = if swamped { new_drops(socket, drops) } else { 0 };
+            if dropped > 0 {
+                let (now, family) = (clock::now().monotonic, socket.origin().family);
+                schedule.overflowed(family, now);
+                judge.counts().count_dropped(dropped);
+                if throttle.allows(now).is_some() {
+                    warn!("the {family} receive buffer overflowed, {dropped} packets are gone");
+                }
+            }
+        }
+        any
+    }
+
+    /// An interface that went away and comes back has another index.
+    fn look_up_again(&mut self, refused: Option<Number>) {
+        if let Some(number) = refused {
+            let way = &mut self.ways[self.places[number.target as usize] as usize];
+            (way.v4, way.v6) = (None, None);
+        }
+    }
+}
+
+impl Way {
+    fn route(&mut self, family: Family) -> Result<&Route, i32> {
+        let known = match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        };
+        if known.is_none() {
+            let route = Route::new(&self.settings, family).map_err(|why| match why {
+                NoRoute::Interface { errno, .. } => errno as i32,
+                NoRoute::Source { .. } => libc::EAFNOSUPPORT,
+            })?;
+            *known = Some(route);
+        }
+        known.as_ref().ok_or(libc::EIO)
+    }
+}
+
+/// Sends what was pushed to a socket; returns an echo whose interface is not there any more, if there was one.
+fn send_from(
+    socket: &mut EchoSocket,
+    reports: &mut Reports,
+    judge: &mut Judge,
+    schedule: &mut Schedule,
+) -> Option<Number> {
+    if socket.is_idle() {
+        return None;
+    }
+    take_reports(socket, reports, judge, schedule);
+    let mut gone = None;
+    socket.send(|number, handed| {
+        let number = Number::from(number);
+        match handed {
+            Ok(Handed { wall, .. }) => schedule.sent(number, wall),
+            Err(errno) => {
+                fail(number, errno, judge, schedule);
+                if errno == libc::ENODEV {
+                    gone = Some(number);
+                }
+            }
+        }
+    });
+    gone
+}
+
+fn fail(number: Number, errno: i32, judge: &mut Judge, schedule: &mut Schedule) {
+    let now = clock::now().monotonic;
+    schedule.failed(number, Fault::Send(errno), now);
+    judge.tell(number.target, Trouble::Send(errno), now);
+}
+
+/// Takes the packets that wait in a socket, and the reports; true when there was much of it.
+fn take_packets(
+    socket: &mut EchoSocket,
+    inbox: &mut Inbox,
+    reports: &mut Reports,
+    judge: &mut Judge,
+    schedule: &mut Schedule,
+    throttle: &mut Throttle,
+) -> bool {
+    let origin = socket.origin();
+    let mut swamped = false;
+    for _ in 0..MOST_BATCHES {
+        let emptied = socket.receive(inbox);
+        // The stamp of an echo is there before its reply: taken after the packets, the reports have it.
+        swamped |= take_reports(socket, reports, judge, schedule);
+        // Read after the packets came, before they are judged: their stamps must be of this clock.
+        let now = look(schedule);
+        for packet in inbox.packets() {
+            judge.take(packet, origin, schedule, now);
+        }
+        match emptied {
+            Ok(true) => break,
+            Ok(false) => swamped = true,
+            Err(error) => {
+                if throttle.allows(now.monotonic).is_some() {
+                    warn!("cannot receive {} packets: {error}", origin.family);
+                }
+                break;
+            }
+        }
+    }
+    swamped
+}
+
+/// Takes everything that the error queue of a socket tells; true when that is much.
+fn take_reports(
+    socket: &mut EchoSocket,
+    reports: &mut Reports,
+    judge: &mut Judge,
+    schedule: &mut Schedule,
+) -> bool {
+    for batch in 0..MOST_BATCHES {
+        let now = clock::now();
+        let emptied = socket.take_reports(reports, |report| match report {
+            Report::Sent { number, at } => schedule.stamped(number.into(), at),
+            Report::Icmp { reason, from, to, quote, .. } => {
+                judge.take_error(reason, from, to, quote, schedule, now);
+            }
+        });
+        match emptied {
+            Ok(false) => {}
+            Ok(true) => return batch > 0,
+            Err(error) => {
+                debug!("cannot read the error queue: {error}");
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Reads the clocks, sees to it that they still agree, and says so if one of them was set.
+pub(super) fn look(schedule: &mut Schedule) -> Now {
+    let now = clock::now();
+    match schedule.observe(now) {
+        Some(Jump::Slept(slept)) => warn!("the machine slept for {:.1} s", slept.as_secs_f64()),
+        Some(Jump::Set(by)) => warn!("the clock was set by {:+.3} s", by as f64 / 1e9),
+        None => {}
+    }
+    now
+}
+
+/// How many packets a socket has dropped since that was last asked.
+fn new_drops(socket: &EchoSocket, seen: &mut u32) -> u32 {
+    let Ok(count) = socket.drops() else { return 0 };
+    count.wrapping_sub(std::mem::replace(seen, count))
+}
+
+/// Of both families, with and without fragments.
+pub(super) const MOST_SOCKETS: usize = 4;
+
+/// More packets than a receive buffer usually holds, and a bound on how long a flood can keep the thread from sending.
+const MOST_BATCHES: usize = 16_384 / BATCH;
