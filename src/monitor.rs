@@ -95,12 +95,7 @@ pub fn run(
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
-    let board = Arc::new(Board::new(
-        &settings,
-        format!("{}, {}", prober.sockets(), prober.stamps()),
-        started,
-        Instant::now(),
-    ));
+    let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
     let control = answer_calls(&settings, &board, &outbox, &mailer);
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
     greet(&settings, &prober);

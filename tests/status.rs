@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use support::latmon::{Desk, Running, told};
-use support::net::{Net, answer, ms, silence};
+use support::net::{All, At, Net, ROUTER_IPV4, Refusal, answer, ms, refuse, silence};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -129,6 +129,7 @@ fn every_target_stands_as_its_alerts_say() {
         (&far["target"], &far["state"], &far["address"]),
         (&"far".into(), &"slow".into(), &"198.18.0.2".into())
     );
+    assert_eq!((&json["sockets"], &json["stale"]), (&"raw, IPv4 IPv6, kernel stamps".into(), &false.into()));
     assert_eq!((&far["loss"], &far["alerts"][0]), (&0.0.into(), &"slow".into()));
     assert!(far["median_us"].as_f64().unwrap() >= 80_000.0, "{far}");
     monitor.stop();
@@ -137,6 +138,41 @@ fn every_target_stands_as_its_alerts_say() {
     let gone = desk.done("status");
     assert_eq!((gone.status.code(), shown(&gone)), (Some(3), String::new()));
     assert!(told(&gone).1.contains("no monitor is running in "), "{gone:?}");
+}
+
+/// Who says why, and what came in and did not count, each in its own column.
+#[test]
+fn what_the_network_says_and_does_is_told_by_target() {
+    let net = Net::new();
+    net.host("198.18.0.1", answer().duplicate(All));
+    net.host("198.18.0.2", answer().late(At(vec![0, 1]), ms(700)));
+    net.host("198.18.0.3", refuse(Refusal::Host));
+    let desk = Desk::new();
+    desk.write(
+        "latmon.toml",
+        "[defaults]\nstep = '1s'\npings = 4\ntimeout = '500ms'\n[targets]\ntwice = '198.18.0.1'\nlate = \
+         '198.18.0.2'\ngone = '198.18.0.3'\n",
+    );
+    let mut monitor = desk.start(&mut desk.latmon("run"));
+    let (text, code) = status_with(&mut monitor, "*", |text| {
+        text.contains("  ignored 2 late\n") && text.contains(" duplicate\n") && text.contains("says")
+    });
+    assert_eq!(code, Some(1));
+    let gone = text.lines().find(|line| line.starts_with("gone")).expect("a line");
+    assert!(
+        gone.contains("DOWN") && gone.ends_with(&format!("host unreachable, says {ROUTER_IPV4}")),
+        "{text}"
+    );
+    assert!(text.contains("\n  ignored no reply\n"), "the one that is gone sent none: {text}");
+
+    let json = desk.done("status --json twice late");
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("one JSON object");
+    assert_eq!(json["targets"][0]["ignored"]["late"], 0);
+    assert!(json["targets"][0]["ignored"]["duplicates"].as_u64() > Some(3), "{json}");
+    assert_eq!(json["targets"][1]["ignored"]["late"], 2, "{json}");
+    assert_eq!(json["ignored"]["late"], 2, "and in all: {json}");
+    assert_eq!((&json["rounds_dropped"], &json["packets_dropped"]), (&0.into(), &0.into()));
+    monitor.stop();
 }
 
 /// A monitor that was killed leaves its socket: it counts for nothing, and the next one takes its place.

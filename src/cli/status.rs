@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use glob::Pattern;
 use latmon::monitor::control;
-use latmon::monitor::status::{State, Status, TargetStatus};
+use latmon::monitor::status::{Ignored, State, Status, TargetStatus};
 use latmon::round::Rtt;
 use latmon::time::UnixTime;
 
@@ -85,6 +85,7 @@ fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a T
 /// The page for people. `named` targets are shown well or not, with all that is known of each.
 fn page(status: &Status, chosen: &[&TargetStatus], named: bool, now: UnixTime) -> String {
     let mut text = format!("{}\n{}\n", first_line(status, now), summary(status, chosen));
+    own_trouble(status, &mut text);
     let mut shown: Vec<&TargetStatus> =
         chosen.iter().copied().filter(|target| named || target.state != State::Ok).collect();
     shown.sort_by_key(|target| target.state);
@@ -151,6 +152,24 @@ fn summary(status: &Status, chosen: &[&TargetStatus]) -> String {
     format!("{of}{all} {noun}: {}", told.join(", "))
 }
 
+/// What this machine itself has lost, which no target is to be blamed for.
+fn own_trouble(status: &Status, text: &mut String) {
+    if status.rounds_dropped > 0 {
+        let _ = writeln!(
+            text,
+            "rounds not recorded, since this machine did not keep up: {}",
+            status.rounds_dropped
+        );
+    }
+    if status.packets_dropped > 0 {
+        let _ = writeln!(
+            text,
+            "packets without room in the receive buffer: {} (latmon doctor)",
+            status.packets_dropped
+        );
+    }
+}
+
 /// Name, state, median, loss, since, reason.
 fn row(target: &TargetStatus, now: UnixTime) -> [String; 6] {
     let median = target.median_us.and_then(|median| Rtt::from_secs_f64(median / 1e6));
@@ -175,6 +194,24 @@ fn details(target: &TargetStatus, text: &mut String) {
     if !target.alerts.is_empty() {
         let _ = writeln!(text, "  alerts  {}", target.alerts.join(", "));
     }
+    let _ = writeln!(text, "  ignored {}", ignored(&target.ignored));
+}
+
+/// `3 duplicate, 1 late`
+fn ignored(ignored: &Ignored) -> String {
+    let kinds = [
+        (ignored.duplicates, "duplicate"),
+        (ignored.late, "late"),
+        (ignored.damaged, "damaged"),
+        (ignored.wrong_source, "from another address"),
+        (ignored.wrong_identifier, "with another identifier"),
+        (ignored.truncated, "truncated"),
+        (ignored.forged, "forged"),
+        (ignored.impossible, "with impossible stamps"),
+    ];
+    let told: Vec<String> =
+        kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+    if told.is_empty() { "no reply".to_owned() } else { told.join(", ") }
 }
 
 /// What asks for somebody stands in capitals.
@@ -246,6 +283,7 @@ mod tests {
             loss,
             alerts: Vec::new(),
             reason: None,
+            ignored: Ignored::default(),
         }
     }
 
@@ -256,7 +294,10 @@ mod tests {
             started: NOON - 12 * 86_400,
             last_round: Some(NOON - 24),
             stale: false,
-            sockets: "raw, IPv4 IPv6".into(),
+            sockets: "raw, IPv4 IPv6, kernel stamps".into(),
+            rounds_dropped: 0,
+            packets_dropped: 0,
+            ignored: Ignored::default(),
             mails: Mails::default(),
             targets,
         }
@@ -303,7 +344,8 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
     #[test]
     fn what_is_named_is_shown_well_or_not_with_all_that_is_known() {
         let names = ["fra/core1", "fra/core2", "ams/[1]", "ams/x"];
-        let status = status(names.map(|name| target(name, State::Ok, Some(0.41), Some(0.05), 30)).into());
+        let mut status = status(names.map(|name| target(name, State::Ok, Some(0.41), Some(0.05), 30)).into());
+        status.targets[0].ignored = Ignored { duplicates: 3, forged: 1, ..Ignored::default() };
         let lines = |words| shown(&status, words).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
             lines(&["fra/*"]),
@@ -311,12 +353,14 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
                 "2 of 4 targets: 2 ok",
                 "fra/core1  ok  0.41 ms  5%  30 s",
                 "  host    192.0.2.1",
+                "  ignored 3 duplicate, 1 forged",
                 "fra/core2  ok  0.41 ms  5%  30 s",
                 "  host    192.0.2.1",
+                "  ignored no reply",
             ]
         );
         assert_eq!(lines(&["ams/[1]"])[1], "ams/[1]  ok  0.41 ms  5%  30 s", "a name before a pattern");
-        assert_eq!(lines(&["*"]).len(), 9);
+        assert_eq!(lines(&["*"]).len(), 13);
         assert_eq!(choose(&status.targets, &["ber".into()]).unwrap_err().exit, Exit::Usage);
         assert_eq!(choose(&status.targets, &["[".into()]).unwrap_err().exit, Exit::Usage);
     }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use crate::alert::{OpenAlert, TargetState, Trouble};
 use crate::mail::{Mailer, Outbox};
-use crate::round::{Fault, Round, Rtt, Target};
+use crate::probe::{self, Counts, Prober};
+use crate::round::{Fault, Round, Rtt, Says, Target};
 use crate::time::UnixTime;
 
 /// A running monitor at one moment. Points in time are seconds since 1970.
@@ -27,8 +28,14 @@ pub struct Status {
     pub last_round: Option<i64>,
     /// No round has come for two steps: it runs, and measures nothing.
     pub stale: bool,
-    /// Which sockets it pings through: `raw, IPv4 IPv6`.
+    /// Which sockets it pings through, and who stamps what is sent: `raw, IPv4 IPv6, kernel stamps`.
     pub sockets: String,
+    /// Rounds that are missing because the disk, or this machine, did not keep up.
+    pub rounds_dropped: u64,
+    /// Packets that our own receive buffer had no room for: their pings are unknown.
+    pub packets_dropped: u64,
+    /// Replies that did not count, of all targets.
+    pub ignored: Ignored,
     /// Mails that the server does not have yet.
     pub mails: Mails,
     /// Every target, in the order of the settings.
@@ -44,6 +51,27 @@ pub struct Mails {
     pub since: Option<i64>,
     /// What held them up last: `smtp.example.org:465: timed out at the connection`.
     pub why: Option<String>,
+}
+
+/// How many replies did not count since the start, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignored {
+    /// Their ping had been answered.
+    pub duplicates: u64,
+    /// They came after the timeout.
+    pub late: u64,
+    /// Checksum, sequence or payload were not what they had been.
+    pub damaged: u64,
+    /// Another address answered than was asked.
+    pub wrong_source: u64,
+    /// Somebody on the way rewrote their identifier.
+    pub wrong_identifier: u64,
+    /// They had another length than their request.
+    pub truncated: u64,
+    /// They had our identifier, and not our secret.
+    pub forged: u64,
+    /// Their stamps contradicted the clocks.
+    pub impossible: u64,
 }
 
 /// How a target stands.
@@ -96,6 +124,8 @@ pub struct TargetStatus {
     pub alerts: Vec<String>,
     /// What is known of the reason, in a few words.
     pub reason: Option<String>,
+    /// Replies that did not count.
+    pub ignored: Ignored,
 }
 
 /// What is known of every target, brought up to date round by round.
@@ -103,6 +133,8 @@ pub struct TargetStatus {
 pub(super) struct Board {
     started: UnixTime,
     sockets: String,
+    /// By the targets' places, as the board's own.
+    counts: Arc<Counts>,
     /// Without mail settings mails wait for those.
     is_mailed: bool,
     /// So long after the newest round came in, another one should have.
@@ -124,6 +156,8 @@ struct Entry {
     state: TargetState,
     since: Option<UnixTime>,
     newest: Option<Newest>,
+    /// Who says why pings of the newest round were lost, and what.
+    says: Option<Says>,
     /// The last address there was.
     address: Option<IpAddr>,
 }
@@ -142,25 +176,19 @@ struct Newest {
 
 impl Board {
     /// A board for the targets of `settings`, which has heard of none yet.
-    pub(super) fn new(settings: &Settings, sockets: String, started: UnixTime, now: Instant) -> Self {
+    pub(super) fn new(settings: &Settings, prober: &Prober, started: UnixTime, now: Instant) -> Self {
         let targets = &settings.probe.targets;
         let patience = targets.iter().map(|target| target.step.duration() * 2 + target.timeout).min();
-        let entry = |target: &Arc<Target>| Entry {
-            target: Arc::clone(target),
-            state: TargetState::Waiting,
-            since: None,
-            newest: None,
-            address: None,
-        };
         Self {
             started,
-            sockets,
+            sockets: format!("{}, {}", prober.sockets(), prober.stamps()),
+            counts: Arc::clone(prober.counts()),
             is_mailed: settings.mail.is_some(),
             patience: patience.unwrap_or(Duration::MAX),
             places: targets.iter().enumerate().map(|(place, it)| (Arc::clone(&it.target), place)).collect(),
             known: Mutex::new(Known {
                 heard: now,
-                targets: targets.iter().map(|it| entry(&it.target)).collect(),
+                targets: targets.iter().map(|it| Entry::new(&it.target)).collect(),
             }),
         }
     }
@@ -187,9 +215,17 @@ impl Board {
             last_round: targets.iter().filter_map(|entry| Some(entry.newest?.end.secs())).max(),
             stale: now.duration_since(heard) > self.patience,
             sockets: self.sockets.clone(),
+            rounds_dropped: self.counts.rounds_dropped(),
+            packets_dropped: self.counts.dropped(),
+            ignored: Ignored::count(|kind| self.counts.total(kind)),
             mails: self.mails(outbox, mailer),
-            targets: targets.iter().map(Entry::status).collect(),
+            targets: targets.iter().enumerate().map(|(place, entry)| self.target(place, entry)).collect(),
         }
+    }
+
+    fn target(&self, place: usize, entry: &Entry) -> TargetStatus {
+        let ignored = Ignored::count(|kind| self.counts.of(place, kind).into());
+        TargetStatus { ignored, ..entry.status() }
     }
 
     fn mails(&self, outbox: &Outbox, mailer: &Mailer) -> Mails {
@@ -209,7 +245,34 @@ impl Board {
     }
 }
 
+impl Ignored {
+    fn count(of: impl Fn(probe::Ignored) -> u64) -> Self {
+        use probe::Ignored as Kind;
+        Self {
+            duplicates: of(Kind::Duplicate),
+            late: of(Kind::Late),
+            damaged: of(Kind::Damaged),
+            wrong_source: of(Kind::WrongSource),
+            wrong_identifier: of(Kind::Identifier),
+            truncated: of(Kind::Truncated),
+            forged: of(Kind::Forged),
+            impossible: of(Kind::Impossible),
+        }
+    }
+}
+
 impl Entry {
+    fn new(target: &Arc<Target>) -> Self {
+        Self {
+            target: Arc::clone(target),
+            state: TargetState::Waiting,
+            since: None,
+            newest: None,
+            says: None,
+            address: None,
+        }
+    }
+
     fn enter(&mut self, round: &Round, state: &TargetState) {
         let newest = Newest {
             end: round.end(),
@@ -223,6 +286,10 @@ impl Entry {
         let before = self.word();
         self.state.clone_from(state);
         self.newest = Some(newest);
+        // Nearly always nobody says anything, or the same as before.
+        if self.says.as_ref() != round.says() {
+            self.says = round.says().cloned();
+        }
         self.address = round.address().or(self.address);
         self.since = match state {
             TargetState::Alerting(open) => Self::worst(open).map(|worst| worst.since),
@@ -272,6 +339,7 @@ impl Entry {
             loss: self.newest.and_then(|newest| newest.loss_ratio),
             alerts,
             reason: self.reason(),
+            ignored: Ignored::default(),
         }
     }
 
@@ -286,17 +354,20 @@ impl Entry {
                 _ => fault.to_string(),
             });
         }
+        let says = self.says.as_ref().map(Says::to_string);
         match (&self.state, self.word()) {
             (_, State::Down) if !newest.is_down => Some("answers again, not yet for long enough".to_owned()),
             (TargetState::Alerting(open), State::Slow | State::Lossy) => {
-                Self::worst(open).map(|worst| worst.rule.judge.to_string())
+                let rule = Self::worst(open).map(|worst| worst.rule.judge.to_string());
+                let told: Vec<String> = rule.into_iter().chain(says).collect();
+                Some(told.join("; "))
             }
-            (_, State::Silent) => Some("does not answer, and no alert watches for that".to_owned()),
+            (_, State::Silent) => Some(says.unwrap_or_else(|| "and no alert watches for that".to_owned())),
             // The pings before the start are no trouble.
-            _ => newest
-                .fault
-                .filter(|fault| *fault != Fault::NotRunning)
-                .map(|fault| format!("{} of {} pings: {fault}", newest.unknown, newest.pings)),
+            _ => says.or_else(|| {
+                let fault = newest.fault.filter(|fault| *fault != Fault::NotRunning)?;
+                Some(format!("{} of {} pings: {fault}", newest.unknown, newest.pings))
+            }),
         }
     }
 }
@@ -337,9 +408,11 @@ mod tests {
                 step: STEP,
                 rules: rules.into_iter().map(Arc::new).collect(),
             };
-            let entry =
-                Entry { target, state: TargetState::Waiting, since: None, newest: None, address: None };
-            Self { entry, alerts: Alerts::new(&alert::Settings { targets: vec![rules] }), minute: 0 }
+            Self {
+                entry: Entry::new(&target),
+                alerts: Alerts::new(&alert::Settings { targets: vec![rules] }),
+                minute: 0,
+            }
         }
 
         fn round(&mut self, address: Option<&str>, pings: Vec<Ping>) -> TargetStatus {
