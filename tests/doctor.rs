@@ -90,7 +90,7 @@ fn where_all_is_well_nothing_fails_and_no_mail_goes_unasked() {
     let report = look("");
     report.says("OK", "settings", &["latmon.toml, 1 target"]);
     report.says("OK", "sockets", &["raw, IPv4 IPv6 (you are root), kernel stamps, own floor "]);
-    report.says("OK", "buffer", &["room for "]);
+    report.says("OK", "buffer", &["MB for replies that wait"]);
     report.says("OK", "data", &["owned by root"]);
     report.says("OK", "space", &["1 archive to be made take 12.3 MB"]);
     report.says("OK", "monitor", &["none runs yet"]);
@@ -239,7 +239,7 @@ fn the_running_monitor_is_looked_at_too() {
     report.says("OK", "data", &["owned by nobody"]);
     report.says("OK", "space", &["no archive is to be made"]);
 
-    monitor.signal(Signal::SIGSTOP);
+    monitor.freeze();
     let report = doctor(&desk, "");
     monitor.signal(Signal::SIGCONT);
     report.says("FAIL", "monitor", &["does not answer"]);

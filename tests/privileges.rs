@@ -72,10 +72,17 @@ fn root_becomes_the_user_of_the_settings() {
     every_thread_has(&monitor, "Gid", &vec![nobody.gid.to_string(); 4].join(" "));
     every_thread_has(&monitor, "Groups", &nobody.gid.to_string());
     CAPABILITIES.iter().for_each(|set| every_thread_has(&monitor, set, NO_CAPABILITY));
-    for file in ["data", "data/office.rrd", "data/latmon.lock", "data/outbox"] {
+    for file in ["data", "data/office.rrd", "data/latmon.lock", "data/outbox", "data/control.sock"] {
         let owner = fs::metadata(desk.path(file)).unwrap().uid();
         assert_eq!(owner, nobody.uid.as_raw(), "{file} is the user's");
     }
+    assert_eq!(desk.done("status").status.code(), Some(0), "root may ask it all the same");
+    let mut stranger = Command::new("setpriv");
+    stranger.args(["--reuid=65533", "--regid=65533", "--clear-groups"]).arg(desk.path("latmon"));
+    stranger.args(["status", "--data-dir"]).arg(desk.path("data")).current_dir("/").env_clear();
+    let (code, error) = told(&stranger.output().expect("setpriv runs (util-linux)"));
+    assert_eq!(code, Some(3), "there is no telling for others");
+    assert!(error.contains("answers its own user and root only"), "{error}");
     monitor.stop();
 }
 

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::Output;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use support::latmon::{Desk, Running, told};
@@ -154,7 +154,7 @@ fn what_the_network_says_and_does_is_told_by_target() {
          '198.18.0.2'\ngone = '198.18.0.3'\n",
     );
     let mut monitor = desk.start(&mut desk.latmon("run"));
-    let (text, code) = status_with(&mut monitor, "*", |text| {
+    let (text, code) = status_with(&mut monitor, "twice late gone", |text| {
         text.contains("  ignored 2 late\n") && text.contains(" duplicate\n") && text.contains("says")
     });
     assert_eq!(code, Some(1));
@@ -163,7 +163,7 @@ fn what_the_network_says_and_does_is_told_by_target() {
         gone.contains("DOWN") && gone.ends_with(&format!("host unreachable, says {ROUTER_IPV4}")),
         "{text}"
     );
-    assert!(text.contains("\n  ignored no reply\n"), "the one that is gone sent none: {text}");
+    assert!(text.contains("\n  ignored none\n"), "the one that is gone sent nothing: {text}");
 
     let json = desk.done("status --json twice late");
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("one JSON object");
@@ -193,14 +193,13 @@ fn a_socket_that_was_left_behind_is_replaced() {
     monitor.stop();
 }
 
-/// Stopped, it does not answer; and when it goes on after some time without rounds, it says that it is stale until one
-/// comes.
+/// Stopped, it does not answer, and nobody waits for that for long.
 #[test]
 fn a_monitor_that_is_held_up_is_no_well_one() {
     let (_net, desk) = started("[defaults]\nstep = '2s'\npings = 2\n[targets]\nwell = '198.18.0.1'\n");
     let mut monitor = desk.start(&mut desk.latmon("run"));
     status_with(&mut monitor, "", |text| text.contains("1 target: 1 ok"));
-    monitor.signal(Signal::SIGSTOP);
+    monitor.freeze();
     let held_up = desk.done("status");
     monitor.signal(Signal::SIGCONT);
     assert_eq!(held_up.status.code(), Some(3));
@@ -259,10 +258,9 @@ fn bad_clients_hold_nobody_up() {
         let _ = client
             .write_all([&b""[..], b"{\"latmon\":1,", b"{\"latmon\":1,\"ask\":\"status\"}\n"][number % 3]);
     }
-    let before = Instant::now();
+    // Were they served in turn, this one would give up long before it is.
     let output = desk.done("status well");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(before.elapsed() < Duration::from_secs(4), "it did not wait for the others to be shown out");
 
     // Those that are left are shown out in time.
     let mut rest = silent.pop().expect("forty");

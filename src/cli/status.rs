@@ -15,8 +15,8 @@ use super::{Exit, Failure, output};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Only these targets, each with what is known of it: names, or patterns as 'fra/*' [default: those that are not
-    /// well]
+    /// Only these targets, well or not: names, each with all that is known of it, or patterns as 'fra/*' [default: those
+    /// that are not well]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// One JSON object, on one line
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         let json = serde_json::to_string(&Status { targets, ..status });
         json.expect("a status has no maps with other keys than texts") + "\n"
     } else {
-        page(&status, &chosen, !args.targets.is_empty(), UnixTime::from(SystemTime::now()))
+        page(&status, &chosen, &args.targets, UnixTime::from(SystemTime::now()))
     };
     Ok(match output::print(&text) {
         Exit::Done => exit,
@@ -82,12 +82,13 @@ fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a T
     Ok(targets.iter().zip(chosen).filter_map(|(target, chosen)| chosen.then_some(target)).collect())
 }
 
-/// The page for people. `named` targets are shown well or not, with all that is known of each.
-fn page(status: &Status, chosen: &[&TargetStatus], named: bool, now: UnixTime) -> String {
+/// The page for people. What was chosen by `words` is shown well or not, and with all that is known of it where the word
+/// is its name.
+fn page(status: &Status, chosen: &[&TargetStatus], words: &[String], now: UnixTime) -> String {
     let mut text = format!("{}\n{}\n", first_line(status, now), summary(status, chosen));
     own_trouble(status, &mut text);
     let mut shown: Vec<&TargetStatus> =
-        chosen.iter().copied().filter(|target| named || target.state != State::Ok).collect();
+        chosen.iter().copied().filter(|target| !words.is_empty() || target.state != State::Ok).collect();
     shown.sort_by_key(|target| target.state);
     let rows: Vec<[String; 6]> = shown.iter().map(|target| row(target, now)).collect();
     let widths: [usize; 6] =
@@ -97,7 +98,7 @@ fn page(status: &Status, chosen: &[&TargetStatus], named: bool, now: UnixTime) -
         let line = format!("{name:n$}  {state:s$}  {median:>m$}  {loss:>l$}  {since:a$}  {reason}");
         text.push_str(line.trim_end());
         text.push('\n');
-        if named {
+        if words.contains(&target.target) {
             details(target, &mut text);
         }
     }
@@ -211,7 +212,7 @@ fn ignored(ignored: &Ignored) -> String {
     ];
     let told: Vec<String> =
         kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
-    if told.is_empty() { "no reply".to_owned() } else { told.join(", ") }
+    if told.is_empty() { "none".to_owned() } else { told.join(", ") }
 }
 
 /// What asks for somebody stands in capitals.
@@ -306,7 +307,7 @@ mod tests {
     fn shown(status: &Status, words: &[&str]) -> String {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let chosen = choose(&status.targets, &words).unwrap();
-        page(status, &chosen, !words.is_empty(), UnixTime::from_secs(NOON))
+        page(status, &chosen, &words, UnixTime::from_secs(NOON))
     }
 
     /// The page that the design draws, as far as it goes without mutes and the usual.
@@ -349,6 +350,10 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
         let lines = |words| shown(&status, words).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
             lines(&["fra/*"]),
+            ["2 of 4 targets: 2 ok", "fra/core1  ok  0.41 ms  5%  30 s", "fra/core2  ok  0.41 ms  5%  30 s"]
+        );
+        assert_eq!(
+            lines(&["fra/core1", "fra/core2"]),
             [
                 "2 of 4 targets: 2 ok",
                 "fra/core1  ok  0.41 ms  5%  30 s",
@@ -356,11 +361,11 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
                 "  ignored 3 duplicate, 1 forged",
                 "fra/core2  ok  0.41 ms  5%  30 s",
                 "  host    192.0.2.1",
-                "  ignored no reply",
+                "  ignored none",
             ]
         );
         assert_eq!(lines(&["ams/[1]"])[1], "ams/[1]  ok  0.41 ms  5%  30 s", "a name before a pattern");
-        assert_eq!(lines(&["*"]).len(), 13);
+        assert_eq!(lines(&["*"]).len(), 5);
         assert_eq!(choose(&status.targets, &["ber".into()]).unwrap_err().exit, Exit::Usage);
         assert_eq!(choose(&status.targets, &["[".into()]).unwrap_err().exit, Exit::Usage);
     }

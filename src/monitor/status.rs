@@ -213,7 +213,7 @@ impl Board {
             pid: std::process::id(),
             started: self.started.secs(),
             last_round: targets.iter().filter_map(|entry| Some(entry.newest?.end.secs())).max(),
-            stale: now.duration_since(heard) > self.patience,
+            stale: now.duration_since(heard) >= self.patience,
             sockets: self.sockets.clone(),
             rounds_dropped: self.counts.rounds_dropped(),
             packets_dropped: self.counts.dropped(),
@@ -487,5 +487,46 @@ mod tests {
         assert_eq!((first.state, first.reason), (State::Ok, None));
         let partly = desk.round(Some("192.0.2.1"), vec![Ping::Unknown(Fault::Overflow), millis(5)]);
         assert_eq!(partly.reason.as_deref(), Some("1 of 2 pings: our receive buffer overflowed"));
+    }
+
+    /// A monitor that runs and measures nothing is no well one.
+    #[test]
+    fn two_steps_without_a_round_are_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Arc::new(Target { name: "t".into(), host: "127.0.0.1".into() });
+        let settings = Settings {
+            host: "here".into(),
+            archive: crate::archive::Settings { data_dir: dir.path().to_owned(), targets: Vec::new() },
+            probe: probe::Settings {
+                targets: vec![probe::TargetSettings {
+                    target: Arc::clone(&target),
+                    step: STEP,
+                    pings: 1,
+                    timeout: Duration::from_secs(1),
+                    family: None,
+                    echo: probe::EchoSettings::default(),
+                }],
+                pace: probe::Pace::default(),
+                resolve_every: probe::RESOLVE_EVERY,
+            },
+            alert: alert::Settings { targets: Vec::new() },
+            mail: None,
+            limits: HashMap::new(),
+        };
+        let (rounds_in, _rounds) = crossbeam_channel::bounded(1);
+        let prober = Prober::start(settings.probe.clone(), rounds_in).expect("lib tests run as root");
+        let outbox = Outbox::open(dir.path()).unwrap();
+        let mailer = Mailer::start(outbox.clone(), None).unwrap();
+        let start = Instant::now();
+        let board = Board::new(&settings, &prober, UnixTime::from_secs(0), start);
+        let after = |secs| board.status(&outbox, &mailer, start + Duration::from_secs(secs));
+        assert!(!after(120).stale && after(121).stale, "two steps, and the time that replies have");
+        assert_eq!((after(0).last_round, after(0).targets[0].state), (None, State::Waiting));
+
+        let ends = (UnixTime::from_secs(0), UnixTime::from_secs(60));
+        let round = Round::new(target, None, ends.0, ends.1, vec![millis(5)]);
+        board.enter(&round, &TargetState::Ok, start + Duration::from_secs(100));
+        assert!(!after(220).stale && after(221).stale);
+        assert_eq!((after(0).last_round, after(0).targets[0].state), (Some(60), State::Ok));
     }
 }

@@ -60,17 +60,17 @@ fn judge_sockets(kinds: SocketKinds, stamps: Stamps, is_root: bool, loopback: &A
 /// Whether what comes while the machine is busy elsewhere has room to wait.
 fn judge_buffer(ReceiveBuffer { wanted, held }: ReceiveBuffer) -> Finding {
     let about = "buffer";
-    let text = format!("room for {} of waiting replies", Bytes(held as u64));
+    let (there, needed) = (Bytes(held as u64), Bytes(wanted as u64));
     if held >= wanted {
-        return Finding::ok(about, format!("{text}, {} may come", Bytes(wanted as u64)));
+        return Finding::ok(about, format!("{there} for replies that wait, {needed} needed"));
     }
     // The kernel gives twice what it is asked for, and counts its own headers on it.
     let limit = wanted.div_ceil(2);
     Finding::warn(
         about,
         format!(
-            "{text}, and {} may come while this machine is held up: sysctl -w net.core.rmem_max={limit}",
-            Bytes(wanted as u64)
+            "{there} for replies that wait, {needed} needed when this machine is held up: sysctl -w \
+             net.core.rmem_max={limit}"
         ),
     )
 }
