@@ -12,11 +12,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use latmon::probe::{EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings};
+use latmon::probe::{
+    Counts, EchoSettings, Ignored, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings,
+};
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::Step;
 use support::net::{
-    All, Behaviour, Entry, Every, Form, Net, Refusal, Share, What, answer, ms, refuse, silence,
+    All, At, Behaviour, Entry, Every, Form, Net, ROUTER_IPV4, ROUTER_IPV6, Refusal, Share, What, answer, ms,
+    refuse, silence,
 };
 
 /// Which sockets the kernel lets the prober have.
@@ -242,6 +245,150 @@ fn hundreds_of_targets_neither_blur_nor_lose_each_other() {
     });
 }
 
+/// Three replies of each host are not as they should be, all of them in its first second: they are long heard when the
+/// counts are read.
+#[test]
+fn what_does_not_count_is_counted_in_the_column_that_its_socket_can_see() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let some = || At(vec![2, 5, 7]);
+        let fine = || answer().delay(ms(10));
+        // The kernel keeps damaged packets from all but RAW sockets of IPv4, and other identifiers from datagram ones.
+        let raw = matches!(sockets, Sockets::Raw);
+        let rows = |other: &str, ipv4: bool| {
+            let spoiled = |form| fine().spoil(some(), form);
+            [
+                (fine().duplicate(some()), Some(Ignored::Duplicate)),
+                (fine().late(some(), ms(450)), Some(Ignored::Late)),
+                (spoiled(Form::Checksum), (raw && ipv4).then_some(Ignored::Damaged)),
+                (spoiled(Form::Source(other.parse().expect("an address"))), Some(Ignored::WrongSource)),
+                (spoiled(Form::Identifier), raw.then_some(Ignored::Identifier)),
+                (spoiled(Form::Payload(0)), Some(Ignored::Forged)),
+                (spoiled(Form::Payload(50)), Some(Ignored::Damaged)),
+                (spoiled(Form::Sequence), Some(Ignored::Damaged)),
+                (spoiled(Form::Truncated(8)), Some(Ignored::Truncated)),
+                (spoiled(Form::Truncated(40)), Some(Ignored::Truncated)),
+                (spoiled(Form::Forged), Some(Ignored::Forged)),
+                (fine().lose(some()), None),
+                (fine().jitter(ms(9)), None),
+                (fine().swap_pairs(), None),
+            ]
+        };
+        let mut hosts = Vec::new();
+        for (other, ipv4) in [("198.18.0.99", true), ("fd00::99", false)] {
+            for ((behaviour, column), n) in rows(other, ipv4).into_iter().zip(1..) {
+                let host = if ipv4 { format!("198.18.0.{n}") } else { format!("fd00::{n}") };
+                net.host(&host, behaviour);
+                hosts.push((host, column));
+            }
+        }
+        let names: Vec<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
+        let (watched, counts) = watch_and_count(sockets, &net, &names, 2);
+        compare(sockets, &watched);
+        for (place, (host, column)) in hosts.iter().enumerate() {
+            for kind in Ignored::ALL {
+                let wanted = if Some(kind) == *column { 3 } else { 0 };
+                assert_eq!(counts.of(place, kind), wanted, "{sockets:?} {host}: {kind:?}");
+            }
+        }
+        for kind in Ignored::ALL.into_iter().filter(|kind| *kind != Ignored::Foreign) {
+            let all: u32 = (0..hosts.len()).map(|place| counts.of(place, kind)).sum();
+            assert_eq!(counts.total(kind), u64::from(all), "{sockets:?}: {kind:?}");
+        }
+        assert_eq!((counts.unstamped(), counts.dropped()), (0, 0), "{sockets:?}");
+    });
+}
+
+#[test]
+fn a_round_tells_who_said_why_its_pings_were_lost() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let rows = [
+            (Refusal::Network, "network unreachable", "no route"),
+            (Refusal::Host, "host unreachable", "host unreachable"),
+            (Refusal::Prohibited, "administratively prohibited", "administratively prohibited"),
+            (Refusal::Expired, "time to live exceeded", "time to live exceeded"),
+        ];
+        let mut hosts = Vec::new();
+        for ((refusal, ipv4, ipv6), n) in rows.into_iter().zip(1..) {
+            for (host, router, reason) in
+                [(format!("198.18.0.{n}"), ROUTER_IPV4, ipv4), (format!("fd00::{n}"), ROUTER_IPV6, ipv6)]
+            {
+                net.host(&host, refuse(refusal).delay(ms(5)));
+                hosts.push((host, format!("{reason}, says {router}")));
+            }
+        }
+        net.host("198.18.0.100", answer().delay(ms(10)));
+        net.host("198.18.0.101", silence());
+        let names: Vec<&str> =
+            hosts.iter().map(|(host, _)| host.as_str()).chain(["198.18.0.100", "198.18.0.101"]).collect();
+        let watched = watch(sockets, &net, &names, 2);
+        for (host, said) in &hosts {
+            let last = watched[host].last_round();
+            assert!(last.is_down(), "{sockets:?} {host}");
+            assert_eq!(last.says().map(ToString::to_string).as_ref(), Some(said), "{sockets:?} {host}");
+        }
+        for host in ["198.18.0.100", "198.18.0.101"] {
+            assert_eq!(watched[host].last_round().says(), None, "{sockets:?} {host}");
+        }
+    });
+}
+
+#[test]
+fn another_address_may_answer_where_that_is_wanted() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        for (host, other) in [("198.18.0.1", "198.18.0.99"), ("fd00::1", "fd00::99")] {
+            let other = Form::Source(other.parse().expect("an address"));
+            net.host(host, answer().spoil(All, other));
+        }
+        let hosts = ["198.18.0.1", "fd00::1"];
+        let anycast = EchoSettings { any_source: true, ..EchoSettings::default() };
+        let watch = Watch::start_with(sockets, &hosts, TIMEOUT, &anycast);
+        for host in hosts {
+            watch.wait_for(host, |round| round.sorted().len() == 10);
+        }
+        watch.stop();
+        let watched = watch_patiently(sockets, &net, &hosts, 1, TIMEOUT);
+        for host in hosts {
+            assert!(watched[host].last_round().is_down(), "{sockets:?} {host}: nobody else may by default");
+        }
+    });
+}
+
+/// What was under way when the interface went down never had a chance.
+#[test]
+fn an_interface_that_goes_down_and_comes_up_is_no_loss() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let hosts = ["198.18.0.1", "fd00::1"];
+        for host in hosts {
+            net.host(host, answer().delay(ms(40)));
+        }
+        let watch = Watch::start(sockets, &hosts);
+        let unreachable = |round: &Round| round.is_unknown() && round.pings().len() == 10;
+        let fine = |round: &Round| round.sorted().len() == 10;
+        let mut rounds = Vec::new();
+        for _ in 0..2 {
+            for host in hosts {
+                rounds.append(&mut watch.wait_for(host, fine));
+            }
+            net.ip("link set far0 down");
+            for host in hosts {
+                rounds.append(&mut watch.wait_for(host, unreachable));
+            }
+            net.ip("link set far0 up\naddr replace fd00:ffff::1:1/8 dev far0 nodad");
+        }
+        for host in hosts {
+            rounds.append(&mut watch.wait_for(host, fine));
+        }
+        watch.stop();
+        for round in rounds {
+            assert_eq!(round.lost(), 0, "{sockets:?}: {round:?}");
+        }
+    });
+}
+
 /// Bursts would queue behind each other, in the kernel and on the way, and measure themselves.
 #[test]
 fn pings_are_spread_evenly_over_the_step() {
@@ -456,7 +603,28 @@ fn watch_patiently(
     rounds: usize,
     timeout: Duration,
 ) -> HashMap<String, Watched> {
-    let watch = Watch::start_with(sockets, hosts, timeout);
+    watch_all(sockets, net, hosts, rounds, timeout).0
+}
+
+/// The same, with what was counted.
+fn watch_and_count(
+    sockets: Sockets,
+    net: &Net,
+    hosts: &[&str],
+    rounds: usize,
+) -> (HashMap<String, Watched>, Arc<Counts>) {
+    watch_all(sockets, net, hosts, rounds, TIMEOUT)
+}
+
+fn watch_all(
+    sockets: Sockets,
+    net: &Net,
+    hosts: &[&str],
+    rounds: usize,
+    timeout: Duration,
+) -> (HashMap<String, Watched>, Arc<Counts>) {
+    let watch = Watch::start_with(sockets, hosts, timeout, &EchoSettings::default());
+    let counts = Arc::clone(watch.prober.counts());
     let mut found: HashMap<String, Vec<Round>> = HashMap::new();
     while hosts.iter().any(|host| found.get(*host).is_none_or(|found| found.len() <= rounds)) {
         let round = watch.next();
@@ -468,10 +636,11 @@ fn watch_patiently(
         requests.entry(request.destination.to_string()).or_default().push(request);
     }
     let mut seen = |host: &str| requests.remove(host).unwrap_or_default();
-    found
+    let watched = found
         .into_iter()
         .map(|(host, rounds)| (host.clone(), Watched::new(&host, rounds, seen(&host), timeout)))
-        .collect()
+        .collect();
+    (watched, counts)
 }
 
 impl Watched {
@@ -496,10 +665,10 @@ struct Watch {
 
 impl Watch {
     fn start(sockets: Sockets, hosts: &[&str]) -> Self {
-        Self::start_with(sockets, hosts, TIMEOUT)
+        Self::start_with(sockets, hosts, TIMEOUT, &EchoSettings::default())
     }
 
-    fn start_with(sockets: Sockets, hosts: &[&str], timeout: Duration) -> Self {
+    fn start_with(sockets: Sockets, hosts: &[&str], timeout: Duration, echo: &EchoSettings) -> Self {
         let targets = hosts
             .iter()
             .map(|host| TargetSettings {
@@ -508,7 +677,7 @@ impl Watch {
                 pings: 10,
                 timeout,
                 family: None,
-                echo: EchoSettings::default(),
+                echo: echo.clone(),
             })
             .collect();
         let (sender, rounds) = crossbeam_channel::bounded(1000);
@@ -527,20 +696,18 @@ impl Watch {
         self.rounds.recv_timeout(ms(5000)).expect("a round each second")
     }
 
-    /// Waits for a round of `host` that is as wanted, among the next rounds of it.
-    fn wait_for(&self, host: &str, wanted: impl Fn(&Round) -> bool) {
-        let mut others = Vec::new();
-        while others.len() < 5 {
+    /// Waits for a round of `host` that is as wanted, among the next rounds of it; returns every round that came.
+    fn wait_for(&self, host: &str, wanted: impl Fn(&Round) -> bool) -> Vec<Round> {
+        let mut rounds: Vec<Round> = Vec::new();
+        while rounds.iter().filter(|round| round.target().host == host).count() < 5 {
             let round = self.next();
-            if round.target().host != host {
-                continue;
+            let found = round.target().host == host && wanted(&round);
+            rounds.push(round);
+            if found {
+                return rounds;
             }
-            if wanted(&round) {
-                return;
-            }
-            others.push(round.pings().to_vec());
         }
-        panic!("{host}: none of these rounds is as wanted: {others:?}");
+        panic!("{host}: none of these rounds is as wanted: {rounds:?}");
     }
 
     fn stop(self) {

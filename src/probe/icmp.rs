@@ -186,6 +186,11 @@ impl<'a> Message<'a> {
         Ok(echo)
     }
 
+    /// Number and tag of an echo that is long enough to have them, whatever else may be wrong with it.
+    pub fn secrets(&self) -> Option<(u64, u64)> {
+        secrets_at(self.bytes)
+    }
+
     /// The mark of an echo that is long enough to have one.
     pub fn mark(&self) -> Option<u32> {
         mark_at(self.bytes)

@@ -143,14 +143,18 @@ impl Judge {
         schedule: &mut Schedule,
         now: Now,
     ) -> Result<(), Dismissed> {
-        let echo = message.echo()?;
-        let number = Number::from(echo.number);
+        let Some((number, tag)) = message.secrets() else { return Err(Ignored::Truncated.into()) };
+        let number = Number::from(number);
         let asked = schedule.asked(number).unwrap_or(packet.from);
-        if echo.tag != self.tag(number, asked) {
+        if tag != self.tag(number, asked) {
             return Err(Ignored::Forged.into());
         }
         let target = Some(number.target);
         let dismissed = |kind| Err(Dismissed { kind, target });
+        let echo = match message.echo() {
+            Ok(echo) => echo,
+            Err(malformed) => return Err(Dismissed { target, ..malformed.into() }),
+        };
         if echo.mark != origin.identity.mark {
             return dismissed(Ignored::Damaged);
         }

@@ -10,7 +10,7 @@ use super::course::{Number, Request};
 use super::icmp::Family;
 use super::judge::{Judge, Trouble};
 use super::schedule::{Jump, Schedule};
-use super::socket::{BATCH, EchoSocket, Handed, Inbox, NoRoute, Report, Reports, Route, Sockets};
+use super::socket::{BATCH, EchoSocket, Handed, Inbox, NoRoute, Origin, Report, Reports, Route, Sockets};
 use super::tally::Throttle;
 use super::{EchoSettings, TargetSettings};
 use crate::round::Fault;
@@ -79,12 +79,12 @@ impl Post {
         let Request { number, to } = request;
         let family = Family::of(to.ip());
         let way = &mut self.ways[self.places[number.target as usize] as usize];
-        let route = match way.route(family) {
+        let Some(socket) = self.sockets.of(family, way.settings.dont_fragment) else {
+            return schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
+        };
+        let route = match way.route(socket.origin()) {
             Ok(route) => route,
             Err(errno) => return fail(number, errno, judge, schedule),
-        };
-        let Some(socket) = self.sockets.of(family, route.dont_fragment()) else {
-            return schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
         };
         let tag = judge.tag(number, to.ip());
         if !socket.push(number.into(), tag, to, route) {
@@ -146,15 +146,15 @@ impl Post {
 }
 
 impl Way {
-    fn route(&mut self, family: Family) -> Result<&Route, i32> {
-        let known = match family {
+    fn route(&mut self, origin: Origin) -> Result<&Route, i32> {
+        let known = match origin.family {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         };
         if known.is_none() {
-            let route = Route::new(&self.settings, family).map_err(|why| match why {
+            let route = Route::new(&self.settings, origin).map_err(|why| match why {
                 NoRoute::Interface { errno, .. } => errno as i32,
-                NoRoute::Source { .. } => libc::EAFNOSUPPORT,
+                NoRoute::Source { .. } | NoRoute::DatagramSource { .. } => libc::EAFNOSUPPORT,
             })?;
             *known = Some(route);
         }

@@ -1,0 +1,104 @@
+//! The monitor when its own machine is in the way: stopped, or beside another one of the same process id. Needs root, for
+//! the network and the namespaces, rrdtool, and unshare (Debian: util-linux).
+
+mod support {
+    pub(crate) mod latmon;
+    pub(crate) mod net;
+}
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use support::latmon::Desk;
+use support::net::{Net, answer, ms, silence};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The replies to what had left lie in the kernel's buffer, stamped; what was due meanwhile is unknown, and not made up
+/// for in a bunch.
+#[test]
+fn a_monitor_that_was_stopped_for_five_seconds_blames_nobody() {
+    let net = Net::new();
+    for host in ["198.18.0.1", "fd00::1"] {
+        net.host(host, answer().delay(ms(10)));
+    }
+    let desk = Desk::new();
+    desk.write(
+        "latmon.toml",
+        "[defaults]\nstep = \"2s\"\npings = 20\n[targets]\nipv4 = \"198.18.0.1\"\nipv6 = \"fd00::1\"\n",
+    );
+    let mut monitor = desk.start(&mut desk.latmon("run"));
+    let whole = |desk: &Desk, file: &str| {
+        let rows = desk.rows(file);
+        let known = |(_, values): &&(i64, Vec<f64>)| values[3..].iter().all(|ping| !ping.is_nan());
+        rows.iter().filter(known).count()
+    };
+    let both = |desk: &Desk, count: usize| {
+        ["ipv4.rrd", "ipv6.rrd"].iter().all(|file| whole(desk, file) >= count).then_some(())
+    };
+    monitor.until(LIMIT, "a whole row of each", |desk| both(desk, 1));
+    monitor.signal(Signal::SIGSTOP);
+    let asked = net.log().len();
+    std::thread::sleep(Duration::from_secs(5));
+    let meanwhile = net.log().len() - asked;
+    monitor.signal(Signal::SIGCONT);
+    monitor.until(LIMIT, "the line about the stall", |desk| {
+        desk.read("log").contains("held up for").then_some(())
+    });
+    monitor.until(LIMIT, "whole rows after it", |desk| both(desk, 3));
+    monitor.stop();
+
+    assert!(meanwhile <= 2, "{meanwhile} pings left a process that was stopped");
+    for file in ["ipv4.rrd", "ipv6.rrd"] {
+        for (end, values) in desk.rows(file) {
+            assert_eq!(values[1], 0.0, "{file}: loss in the row of {end}: {values:?}");
+            assert!(values[3..].iter().all(|ping| ping.is_nan() || *ping < 1.0), "{file}: {values:?}");
+        }
+    }
+    // Ten of each target are due in a second, and so many may be made up for at once.
+    for host in ["198.18.0.1", "fd00::1"] {
+        let requests = net.requests(host);
+        let bunch =
+            requests.windows(13).map(|row| row[12].at - row[0].at).min().expect("more pings than that");
+        assert!(bunch > ms(100), "{host}: 13 pings in {bunch:?}");
+    }
+}
+
+/// In containers both are process 1: whoever makes identifiers of that takes the other's replies for its own.
+#[test]
+fn two_monitors_with_the_same_process_id_do_not_take_each_others_replies() {
+    for datagram in [false, true] {
+        let net = Net::new();
+        if datagram {
+            net.allow_ping_sockets();
+        }
+        net.host("198.18.0.1", answer().delay(ms(10)));
+        net.host("198.18.0.2", silence());
+        let (living, dead) = (Desk::new(), Desk::new());
+        let program = env!("CARGO_BIN_EXE_latmon");
+        let start = |desk: &Desk, host: &str| {
+            let mut command = net.command("unshare");
+            command.args(["--pid", "--fork", "--kill-child", program, "run", host, "--step", "1s"]);
+            command
+                .current_dir(desk.path(""))
+                .env_clear()
+                .env("TZ", "UTC")
+                .env("LATMON_DATA_DIR", desk.path(""));
+            command
+        };
+        let mut other = living.start(&mut start(&living, "198.18.0.1"));
+        let mut monitor = dead.start(&mut start(&dead, "198.18.0.2"));
+        let rows = |desk: &Desk, file: &str, count: usize| {
+            let rows = desk.rows(file);
+            (rows.len() >= count).then_some(rows)
+        };
+        let alive = other.until(LIMIT, "rows of the living", |desk| rows(desk, "198.18.0.1.rrd", 3));
+        let gone = monitor.until(LIMIT, "rows of the dead", |desk| rows(desk, "198.18.0.2.rrd", 3));
+        for (end, values) in &gone[1..] {
+            assert_eq!(values[1], 20.0, "datagram {datagram}: the dead host answers in the row of {end}");
+        }
+        for (end, values) in &alive[1..] {
+            assert_eq!(values[1], 0.0, "datagram {datagram}: loss in the row of {end}");
+        }
+    }
+}
