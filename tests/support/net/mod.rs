@@ -128,7 +128,8 @@ impl Net {
         match parse(address) {
             IpAddr::V4(v4) => self.ip(&format!("addr add {v4}/32 dev {DEVICE}")),
             IpAddr::V6(v6) => {
-                self.ip(&format!("addr add {v6}/128 dev {DEVICE} nodad preferred_lft 0"));
+                // A route to itself as to a neighbour would pass for the one that is waited for.
+                self.ip(&format!("addr add {v6}/128 dev {DEVICE} nodad noprefixroute preferred_lft 0"));
                 namespace::wait_for_ipv6(&[v6]);
             }
         }
