@@ -59,7 +59,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("time.rs", "localtime_r, which knows the abbreviation of a zone"),
     ("rrd/map/region.rs", "the memory map of an archive"),
     ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
-    ("probe/socket.rs", "recvmmsg, sendmmsg and control messages, which no safe crate has"),
+    ("probe/socket/calls.rs", "recvmmsg and sendmmsg with control messages, which no safe crate has"),
 ];
 
 /// The files of `rrd/`, bottom up. Each may import those of lower rows; those of its own row too, but not in a ring.

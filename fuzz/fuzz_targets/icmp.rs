@@ -1,7 +1,9 @@
-//! Any bytes as a received packet: nothing panics, and what is taken for an echo of ours is one, byte by byte.
+//! Any bytes as a received packet, as a quote in the error queue, and as control messages: nothing panics, and what is
+//! taken for an echo of ours is one, byte by byte.
 #![no_main]
 
-use latmon::probe::icmp::{ECHO_LEN, Family, Kind, Message, after_ipv4_header};
+use latmon::probe::control::{Said, address_in};
+use latmon::probe::icmp::{Family, Kind, Message, Padding, Quote, after_ipv4_header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -12,28 +14,36 @@ fuzz_target!(|bytes: &[u8]| {
     }
     read(Family::V4, bytes);
     read(Family::V6, bytes);
+
+    let said = Said::new(bytes);
+    // A header of a word and two numbers, and what it announces.
+    assert!(said.ttl.is_none() || bytes.len() >= size_of::<usize>() + 8 + 4);
+    assert!(said.error.is_none() || bytes.len() >= size_of::<usize>() + 8 + 16);
+    assert!(address_in(bytes).is_none() || bytes.len() >= 8);
 });
 
 fn read(family: Family, bytes: &[u8]) {
     let Ok(message) = Message::new(family, bytes) else {
         assert!(bytes.len() < 8);
+        assert_eq!(Quote::new(family, bytes), None);
         return;
     };
     let kind = message.kind();
-    if let Ok(error) = message.error() {
-        // An error holds a header, and a quote of at least an IP header and an ICMP header.
-        assert!(bytes.len() >= 8 + 20 + 8);
-        assert_eq!(Family::of(error.to), family);
-        let _ = error.reason.to_string();
-    }
+    let quote = Quote::new(family, bytes);
+    assert_eq!(quote.is_some(), kind == Kind::EchoRequest);
+    assert_eq!(message.mark().is_some(), bytes.len() >= 28);
     let Ok(echo) = message.echo() else { return };
-    let mut emitted = [0xa5; ECHO_LEN];
-    echo.emit_request(family, &mut emitted);
+    let padding = Padding::new(echo.payload);
+    let emitted = [&echo.request_head(family, &padding), padding.bytes()].concat();
     // Type, code and checksum are the header's own; all else goes round.
     assert_eq!(emitted[4..], bytes[4..]);
-    if kind == Kind::EchoRequest && family == Family::V4 && message.checksum_is_right() {
-        // A sum of all ones and one of all zeros are the same number.
-        assert!(emitted == *bytes || bytes[2..4] == [0xff, 0xff]);
+    if let Some(quote) = quote {
+        assert_eq!(quote.secrets, Some((echo.number, echo.tag)));
+        assert_eq!((quote.identifier, quote.mark), (echo.identifier, Some(echo.mark)));
+        if family == Family::V4 && message.checksum_is_right() {
+            // A sum of all ones and one of all zeros are the same number.
+            assert!(emitted == *bytes || bytes[2..4] == [0xff, 0xff]);
+        }
     }
     let again = Message::new(family, &emitted).expect("an echo has a header");
     assert!(again.checksum_is_right());

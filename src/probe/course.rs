@@ -208,6 +208,15 @@ impl Course {
         }
     }
 
+    /// Notes the kernel's stamp of an echo that was sent.
+    pub(super) fn stamped(&mut self, ping: u32, at: Wall) {
+        if let Some((round, place)) = self.find(ping)
+            && let Slot::Waiting { stamp, .. } = &mut round.slots[place]
+        {
+            *stamp = at;
+        }
+    }
+
     /// The echo did not go out.
     pub(super) fn failed(&mut self, ping: u32, fault: Fault) {
         if let Some((round, place)) = self.find(ping)

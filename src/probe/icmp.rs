@@ -1,26 +1,32 @@
 //! ICMP on the wire: our echoes, and the errors that quote them (RFC 792, RFC 4443). Pure: bytes in, values out, and no
 //! byte from outside can make it panic.
 //!
-//! An echo of ours has the 64 bytes that `ping` and SmokePing send by default, so that round trips compare:
-//!
 //! ```text
-//!  0      1      2         4            6          8           16        24               64
-//!  +------+------+---------+------------+----------+-----------+---------+----------------+
-//!  | type | code | checksum | identifier | sequence | number    | tag     | 24, 25, .. 63  |
-//!  +------+------+---------+------------+----------+-----------+---------+----------------+
+//!  0      1      2         4            6          8           16        24        28
+//!  +------+------+---------+------------+----------+-----------+---------+---------+---------------+
+//!  | type | code | checksum | identifier | sequence | number    | tag     | mark    | 28, 29, .. 255, 0 ..
+//!  +------+------+---------+------------+----------+-----------+---------+---------+---------------+
 //! ```
 //! The number says which ping it is, beyond the 16 bits of the sequence, which are its lowest. The tag is a keyed hash of
-//! number and destination: who has not seen the request cannot make its reply.
+//! number and destination: who has not seen the request cannot make its reply. The mark is the same in all echoes of one
+//! process: by it the kernel sorts out, before it wakes us, what others asked for. Then each byte is its own offset. With
+//! 56 bytes of payload the message has the 64 that `ping` and SmokePing send by default, so that round trips compare.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
+use etherparse::{IpNumber, Ipv4HeaderSlice};
 use siphasher::sip::SipHasher24;
 
-/// The length of our echoes, without the IP header.
-pub const ECHO_LEN: usize = 64;
+/// What an echo of ours begins with, up to its padding.
+pub const HEAD_LEN: usize = field::PADDING;
+
+/// The least payload: number, tag and mark.
+pub const LEAST_PAYLOAD: u16 = (field::PADDING - field::NUMBER) as u16;
+
+/// The largest payload: what fits into an IPv4 packet behind both headers.
+pub const MOST_PAYLOAD: u16 = 65_507;
 
 /// The two families of addresses, each with an ICMP of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +38,22 @@ pub enum Family {
 }
 
 impl Family {
+    /// The type of its echo replies.
+    pub(super) fn echo_reply(self) -> u8 {
+        match self {
+            Self::V4 => icmpv4::ECHO_REPLY,
+            Self::V6 => icmpv6::ECHO_REPLY,
+        }
+    }
+
+    /// The type of its echo requests.
+    pub(super) fn echo_request(self) -> u8 {
+        match self {
+            Self::V4 => icmpv4::ECHO_REQUEST,
+            Self::V6 => icmpv6::ECHO_REQUEST,
+        }
+    }
+
     /// The family of `address`.
     pub fn of(address: IpAddr) -> Self {
         match address {
@@ -62,13 +84,13 @@ pub enum Malformed {
         /// How many there are.
         found: usize,
     },
-    /// An echo of another length than ours.
-    #[error("an echo of {found} bytes, not of {ECHO_LEN}")]
+    /// An echo of a length that none of ours has.
+    #[error("an echo of {found} bytes is none of ours")]
     Length {
         /// How many there are.
         found: usize,
     },
-    /// The bytes after the tag were changed on the way.
+    /// The bytes after the mark were changed on the way.
     #[error("the payload is damaged")]
     Payload,
     /// The sequence is not the number's.
@@ -79,9 +101,6 @@ pub enum Malformed {
         /// The lowest bits of the number in the payload.
         wanted: u16,
     },
-    /// An ICMP error that does not quote an echo request.
-    #[error("the error quotes no echo request")]
-    Quote,
 }
 
 /// The ICMP message behind the IPv4 header that a RAW socket delivers with it, options and all.
@@ -101,8 +120,6 @@ pub enum Kind {
     EchoRequest,
     /// Somebody answers.
     EchoReply,
-    /// A packet did not arrive, and this tells why and quotes it.
-    Error,
     /// Anything else, of this type.
     Other(u8),
 }
@@ -125,14 +142,10 @@ impl<'a> Message<'a> {
 
     /// What kind of message it is; an echo has code 0.
     pub fn kind(&self) -> Kind {
-        match (self.family, self.bytes[field::TYPE], self.bytes[field::CODE]) {
-            (Family::V4, icmpv4::ECHO_REPLY, 0) | (Family::V6, icmpv6::ECHO_REPLY, 0) => Kind::EchoReply,
-            (Family::V4, icmpv4::ECHO_REQUEST, 0) | (Family::V6, icmpv6::ECHO_REQUEST, 0) => {
-                Kind::EchoRequest
-            }
-            (Family::V4, kind, _) if icmpv4::ERRORS.contains(&kind) => Kind::Error,
-            (Family::V6, kind, _) if icmpv6::ERRORS.contains(&kind) => Kind::Error,
-            (_, kind, _) => Kind::Other(kind),
+        match (self.bytes[field::TYPE], self.bytes[field::CODE]) {
+            (kind, 0) if kind == self.family.echo_reply() => Kind::EchoReply,
+            (kind, 0) if kind == self.family.echo_request() => Kind::EchoRequest,
+            (kind, _) => Kind::Other(kind),
         }
     }
 
@@ -152,53 +165,30 @@ impl<'a> Message<'a> {
         self.family == Family::V6 || Sum16BitWords::new().add_slice(self.bytes).ones_complement() == 0
     }
 
-    /// What an echo of ours says.
+    /// What an echo of ours says, of any length that ours can have: whoever knows which ping it is knows what its length
+    /// should be.
     pub fn echo(&self) -> Result<Echo, Malformed> {
-        let bytes: &[u8; ECHO_LEN] =
-            self.bytes.try_into().map_err(|_| Malformed::Length { found: self.bytes.len() })?;
-        if bytes[field::PADDING..] != PADDING {
+        let length = Malformed::Length { found: self.bytes.len() };
+        let (Some((number, tag)), Some(mark)) = (secrets_at(self.bytes), mark_at(self.bytes)) else {
+            return Err(length);
+        };
+        let payload = u16::try_from(self.bytes.len() - field::NUMBER).map_err(|_| length)?;
+        let echo = Echo { identifier: self.identifier(), number, tag, mark, payload };
+        if payload > MOST_PAYLOAD {
+            return Err(length);
+        }
+        if self.bytes[field::PADDING..] != *padding(payload) {
             return Err(Malformed::Payload);
         }
-        let (number, tag) = secrets_at(bytes).ok_or(Malformed::Payload)?;
-        let echo = Echo { identifier: self.identifier(), number, tag };
         if self.sequence() != echo.sequence() {
             return Err(Malformed::Sequence { found: self.sequence(), wanted: echo.sequence() });
         }
         Ok(echo)
     }
 
-    /// What an error says of an echo request, whosever that was.
-    pub fn error(&self) -> Result<Error, Malformed> {
-        let quoted = &self.bytes[field::QUOTED..];
-        let (to, echo) = match self.family {
-            Family::V4 => {
-                let header = Ipv4HeaderSlice::from_slice(quoted).map_err(|_| Malformed::Quote)?;
-                let ours = header.protocol() == IpNumber::ICMP;
-                let to = IpAddr::V4(header.destination_addr());
-                (to, quoted.get(header.slice().len()..).filter(|_| ours))
-            }
-            Family::V6 => {
-                let header = Ipv6HeaderSlice::from_slice(quoted).map_err(|_| Malformed::Quote)?;
-                let ours = header.next_header() == IpNumber::IPV6_ICMP;
-                let to = IpAddr::V6(header.destination_addr());
-                (to, quoted.get(header.slice().len()..).filter(|_| ours))
-            }
-        };
-        let echo = Message::new(self.family, echo.ok_or(Malformed::Quote)?).map_err(|_| Malformed::Quote)?;
-        if echo.kind() != Kind::EchoRequest {
-            return Err(Malformed::Quote);
-        }
-        Ok(Error {
-            reason: Reason {
-                family: self.family,
-                kind: self.bytes[field::TYPE],
-                code: self.bytes[field::CODE],
-            },
-            to,
-            identifier: echo.identifier(),
-            sequence: echo.sequence(),
-            secrets: secrets_at(echo.bytes),
-        })
+    /// The mark of an echo that is long enough to have one.
+    pub fn mark(&self) -> Option<u32> {
+        mark_at(self.bytes)
     }
 }
 
@@ -211,6 +201,10 @@ pub struct Echo {
     pub number: u64,
     /// Proof that it is ours, see [`Secret::tag`].
     pub tag: u64,
+    /// What all echoes of this process have, see [`Secret::mark`].
+    pub mark: u32,
+    /// How many bytes follow the header, from [`LEAST_PAYLOAD`] to [`MOST_PAYLOAD`].
+    pub payload: u16,
 }
 
 impl Echo {
@@ -219,40 +213,70 @@ impl Echo {
         self.number as u16
     }
 
-    /// Writes the request. The checksum of an ICMPv6 message is left to the kernel, which knows the addresses.
-    pub fn emit_request(&self, family: Family, buffer: &mut [u8; ECHO_LEN]) {
-        buffer[field::TYPE] = match family {
-            Family::V4 => icmpv4::ECHO_REQUEST,
-            Family::V6 => icmpv6::ECHO_REQUEST,
-        };
-        buffer[field::CODE] = 0;
-        buffer[field::CHECKSUM..field::IDENTIFIER].fill(0);
-        buffer[field::IDENTIFIER..field::SEQUENCE].copy_from_slice(&self.identifier.to_be_bytes());
-        buffer[field::SEQUENCE..field::NUMBER].copy_from_slice(&self.sequence().to_be_bytes());
-        buffer[field::NUMBER..field::TAG].copy_from_slice(&self.number.to_be_bytes());
-        buffer[field::TAG..field::PADDING].copy_from_slice(&self.tag.to_be_bytes());
-        buffer[field::PADDING..].copy_from_slice(&PADDING);
+    /// The request up to its padding, which must be that of the same payload. The checksum of an ICMPv6 message is left to
+    /// the kernel, which knows the addresses.
+    pub fn request_head(&self, family: Family, padding: &Padding) -> [u8; HEAD_LEN] {
+        let mut head = [0; HEAD_LEN];
+        head[field::TYPE] = family.echo_request();
+        head[field::IDENTIFIER..field::SEQUENCE].copy_from_slice(&self.identifier.to_be_bytes());
+        head[field::SEQUENCE..field::NUMBER].copy_from_slice(&self.sequence().to_be_bytes());
+        head[field::NUMBER..field::TAG].copy_from_slice(&self.number.to_be_bytes());
+        head[field::TAG..field::MARK].copy_from_slice(&self.tag.to_be_bytes());
+        head[field::MARK..field::PADDING].copy_from_slice(&self.mark.to_be_bytes());
         if family == Family::V4 {
             // The sum is made of words as they lie in memory, so it goes back the same way.
-            let checksum = Sum16BitWords::new().add_slice(buffer.as_slice()).ones_complement();
-            buffer[field::CHECKSUM..field::IDENTIFIER].copy_from_slice(&checksum.to_ne_bytes());
+            let checksum = padding.sum.clone().add_slice(&head).ones_complement();
+            head[field::CHECKSUM..field::IDENTIFIER].copy_from_slice(&checksum.to_ne_bytes());
         }
+        head
     }
 }
 
-/// An ICMP error about an echo request.
+/// What fills an echo of some length behind the mark; made once, it serves any number of them.
+#[derive(Clone, Debug)]
+pub struct Padding {
+    bytes: &'static [u8],
+    /// Its share of the checksum; it begins at an even offset.
+    sum: Sum16BitWords,
+}
+
+impl Padding {
+    /// That of an echo with so much payload, which counts as [`LEAST_PAYLOAD`] or [`MOST_PAYLOAD`] beyond these.
+    pub fn new(payload: u16) -> Self {
+        let bytes = padding(payload.clamp(LEAST_PAYLOAD, MOST_PAYLOAD));
+        Self { bytes, sum: Sum16BitWords::new().add_slice(bytes) }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &'static [u8] {
+        self.bytes
+    }
+}
+
+/// The echo request that an ICMP error quotes, whosever that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error {
-    /// What it says.
-    pub reason: Reason,
-    /// Where the request was to go.
-    pub to: IpAddr,
+pub struct Quote {
     /// The request's identifier.
     pub identifier: u16,
     /// The request's sequence.
     pub sequence: u16,
-    /// Number and tag of the request, where the error quotes so much of it; a router need not.
+    /// Its number and tag, where the error quotes so much of it; a router need not.
     pub secrets: Option<(u64, u64)>,
+    /// Its mark, likewise.
+    pub mark: Option<u32>,
+}
+
+impl Quote {
+    /// Reads a quote from the quoted ICMP header on; `None` where that is no echo request's.
+    pub fn new(family: Family, bytes: &[u8]) -> Option<Self> {
+        let message = Message::new(family, bytes).ok().filter(|it| it.kind() == Kind::EchoRequest)?;
+        Some(Self {
+            identifier: message.identifier(),
+            sequence: message.sequence(),
+            secrets: secrets_at(bytes),
+            mark: mark_at(bytes),
+        })
+    }
 }
 
 /// Type and code of an ICMP error, kept as numbers: unknown ones are not lost.
@@ -307,6 +331,16 @@ impl Secret {
         bytes[8..].copy_from_slice(&to.octets());
         self.0.hash(&bytes)
     }
+
+    /// The mark of all echoes. It proves nothing, since everybody on the way sees it.
+    pub fn mark(&self) -> u32 {
+        self.0.hash(b"mark") as u32
+    }
+}
+
+/// What follows the mark in a payload of a length that is allowed.
+fn padding(payload: u16) -> &'static [u8] {
+    &PADDING[..usize::from(payload - LEAST_PAYLOAD)]
 }
 
 /// Number and tag of an echo of which so much is there.
@@ -316,44 +350,44 @@ fn secrets_at(echo: &[u8]) -> Option<(u64, u64)> {
     Some((u64::from_be_bytes(*number), u64::from_be_bytes(*tag)))
 }
 
+/// The mark of an echo of which so much is there.
+fn mark_at(echo: &[u8]) -> Option<u32> {
+    echo.get(field::MARK..)?.first_chunk().map(|mark| u32::from_be_bytes(*mark))
+}
+
 /// The number at `offset`, which must lie in the header that [`Message::new`] has checked.
 fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     u16::from_be_bytes([bytes[offset], bytes[offset + 1]])
 }
 
-/// The offsets of an ICMP message, each made from the one before.
-mod field {
-    pub(super) const TYPE: usize = 0;
-    pub(super) const CODE: usize = TYPE + 1;
-    pub(super) const CHECKSUM: usize = CODE + 1;
-    pub(super) const IDENTIFIER: usize = CHECKSUM + 2;
-    pub(super) const SEQUENCE: usize = IDENTIFIER + 2;
-    pub(super) const NUMBER: usize = SEQUENCE + 2;
-    pub(super) const TAG: usize = NUMBER + 8;
-    pub(super) const PADDING: usize = TAG + 8;
-    /// In an error, what it quotes stands where an echo has its payload.
-    pub(super) const QUOTED: usize = NUMBER;
+/// The offsets of an echo, each made from the one before.
+pub(super) mod field {
+    pub(in crate::probe) const TYPE: usize = 0;
+    pub(in crate::probe) const CODE: usize = TYPE + 1;
+    pub(in crate::probe) const CHECKSUM: usize = CODE + 1;
+    pub(in crate::probe) const IDENTIFIER: usize = CHECKSUM + 2;
+    pub(in crate::probe) const SEQUENCE: usize = IDENTIFIER + 2;
+    pub(in crate::probe) const NUMBER: usize = SEQUENCE + 2;
+    pub(in crate::probe) const TAG: usize = NUMBER + 8;
+    pub(in crate::probe) const MARK: usize = TAG + 8;
+    pub(in crate::probe) const PADDING: usize = MARK + 4;
 }
 
 /// The types of ICMPv4 that a prober knows.
-pub(super) mod icmpv4 {
-    pub(in crate::probe) const ECHO_REPLY: u8 = 0;
-    pub(in crate::probe) const ECHO_REQUEST: u8 = 8;
-    /// Destination unreachable, time exceeded, parameter problem.
-    pub(in crate::probe) const ERRORS: [u8; 3] = [3, 11, 12];
+mod icmpv4 {
+    pub(super) const ECHO_REPLY: u8 = 0;
+    pub(super) const ECHO_REQUEST: u8 = 8;
 }
 
 /// The types of ICMPv6 that a prober knows.
-pub(super) mod icmpv6 {
-    pub(in crate::probe) const ECHO_REQUEST: u8 = 128;
-    pub(in crate::probe) const ECHO_REPLY: u8 = 129;
-    /// Destination unreachable, packet too big, time exceeded, parameter problem.
-    pub(in crate::probe) const ERRORS: [u8; 4] = [1, 2, 3, 4];
+mod icmpv6 {
+    pub(super) const ECHO_REQUEST: u8 = 128;
+    pub(super) const ECHO_REPLY: u8 = 129;
 }
 
-/// What fills an echo behind the tag: each byte is its own offset.
-const PADDING: [u8; ECHO_LEN - field::PADDING] = {
-    let mut padding = [0; ECHO_LEN - field::PADDING];
+/// What fills the longest echo behind the mark: each byte is its own offset.
+static PADDING: [u8; (MOST_PAYLOAD - LEAST_PAYLOAD) as usize] = {
+    let mut padding = [0; (MOST_PAYLOAD - LEAST_PAYLOAD) as usize];
     let mut i = 0;
     while i < padding.len() {
         padding[i] = (field::PADDING + i) as u8;

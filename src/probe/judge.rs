@@ -9,7 +9,7 @@ use tracing::{debug, info};
 
 use super::clock::{Monotonic, Now};
 use super::course::{Number, Verdict};
-use super::icmp::{self, Family, Kind, Malformed, Message, Reason, Secret};
+use super::icmp::{self, Family, Kind, Malformed, Message, Quote, Reason, Secret};
 use super::schedule::Schedule;
 use super::socket::{Origin, Packet, SocketKind};
 use super::tally::{Ignored, Tally, Throttle};
@@ -20,6 +20,8 @@ pub(super) struct Judge {
     secret: Secret,
     tally: Tally,
     targets: Vec<Arc<Target>>,
+    /// How much payload each target's echoes have.
+    payloads: Vec<u16>,
     /// What went wrong with each target's pings last, until one is answered: the log hears of changes only.
     troubles: Vec<Option<Trouble>>,
     /// Whose address it is, for errors that quote too little of the request to say so; and the other way round.
@@ -38,8 +40,8 @@ pub(super) enum Trouble {
 }
 
 impl Judge {
-    /// A judge over pings to `targets`, whose payloads `secret` proves.
-    pub(super) fn new(targets: Vec<Arc<Target>>, secret: Secret) -> Self {
+    /// A judge over pings to `targets`, each with so much payload, which `secret` proves.
+    pub(super) fn new(targets: Vec<Arc<Target>>, payloads: Vec<u16>, secret: Secret) -> Self {
         Self {
             secret,
             tally: Tally::default(),
@@ -47,6 +49,7 @@ impl Judge {
             owners: HashMap::with_capacity(targets.len()),
             addresses: vec![None; targets.len()],
             targets,
+            payloads,
             throttle: Throttle::default(),
         }
     }
@@ -87,16 +90,18 @@ impl Judge {
         schedule: &mut Schedule,
         now: Now,
     ) -> Result<(), Ignored> {
+        if packet.truncated {
+            return Err(Ignored::Length);
+        }
         let bytes = match (origin.family, origin.kind) {
             (Family::V4, SocketKind::Raw) => icmp::after_ipv4_header(packet.bytes)?,
             _ => packet.bytes,
         };
         let message = Message::new(origin.family, bytes)?;
         match message.kind() {
-            Kind::EchoReply if message.identifier() == origin.identifier => {
-                self.weigh_reply(&message, packet, schedule, now)
+            Kind::EchoReply if message.identifier() == origin.identity.identifier => {
+                self.weigh_reply(&message, packet, origin, schedule, now)
             }
-            Kind::Error => self.weigh_error(&message, packet.from, origin, now),
             _ => Err(Ignored::Foreign),
         }
     }
@@ -105,6 +110,7 @@ impl Judge {
         &mut self,
         message: &Message<'_>,
         packet: Packet<'_>,
+        origin: Origin,
         schedule: &mut Schedule,
         now: Now,
     ) -> Result<(), Ignored> {
@@ -116,6 +122,12 @@ impl Judge {
         if echo.tag != self.tag(number, packet.from) {
             let elsewhere = schedule.asked(number).is_some_and(|asked| echo.tag == self.tag(number, asked));
             return Err(if elsewhere { Ignored::WrongSource } else { Ignored::Forged });
+        }
+        if echo.mark != origin.identity.mark {
+            return Err(Ignored::Damaged);
+        }
+        if self.payloads.get(number.target as usize) != Some(&echo.payload) {
+            return Err(Ignored::Length);
         }
         match schedule.on_reply(number, packet.from, packet.stamp, now) {
             Verdict::Answered => {
@@ -132,27 +144,17 @@ impl Judge {
         }
     }
 
-    /// An error changes no ping: it may be forged or mistaken, and the timeout decides. It tells people why.
-    fn weigh_error(
-        &mut self,
-        message: &Message<'_>,
-        from: IpAddr,
-        origin: Origin,
-        now: Now,
-    ) -> Result<(), Ignored> {
-        let error = message.error().map_err(|_| Ignored::Foreign)?;
-        if error.identifier != origin.identifier {
-            return Err(Ignored::Foreign);
-        }
-        let target = match error.secrets {
-            Some((number, tag)) if tag == self.secret.tag(number, error.to) => {
-                Some(Number::from(number).target)
-            }
-            Some(_) => return Err(Ignored::Forged),
-            None => self.owners.get(&error.to).copied(),
+    /// Takes an ICMP error about an echo to `to`; it changes no ping, since it may be forged or mistaken, and the timeout
+    /// decides. It tells people why.
+    pub(super) fn take_error(&mut self, reason: Reason, from: IpAddr, to: IpAddr, quote: Quote, now: Now) {
+        let target = match quote.secrets {
+            Some((number, tag)) if tag == self.secret.tag(number, to) => Some(Number::from(number).target),
+            Some(_) => return self.tally.count(Ignored::Forged, now.monotonic),
+            None => self.owners.get(&to).copied(),
         };
-        self.tell(target.ok_or(Ignored::Foreign)?, Trouble::Says(error.reason, from), now.monotonic);
-        Ok(())
+        if let Some(target) = target {
+            self.tell(target, Trouble::Says(reason, from), now.monotonic);
+        }
     }
 
     /// Tells people of trouble with a target, once.
@@ -185,7 +187,6 @@ impl From<Malformed> for Ignored {
         match malformed {
             Malformed::Length { .. } | Malformed::Header { .. } => Self::Length,
             Malformed::Ipv4Header | Malformed::Payload | Malformed::Sequence { .. } => Self::Damaged,
-            Malformed::Quote => Self::Foreign,
         }
     }
 }
@@ -196,8 +197,9 @@ mod tests {
 
     use super::*;
     use crate::probe::clock::Wall;
-    use crate::probe::icmp::{ECHO_LEN, Echo};
+    use crate::probe::icmp::{Echo, Padding};
     use crate::probe::schedule::Action;
+    use crate::probe::socket::Identity;
     use crate::probe::{EchoSettings, TargetSettings};
     use crate::time::Step;
     use etherparse::checksum::Sum16BitWords;
@@ -205,14 +207,17 @@ mod tests {
 
     const THEM: [u8; 4] = [198, 18, 0, 2];
     const ROUTER: [u8; 4] = [198, 18, 0, 254];
-    const RAW: Origin = Origin { family: Family::V4, kind: SocketKind::Raw, identifier: 0x4c4d };
+    const UNREACHABLE: Reason = Reason { family: Family::V4, kind: 3, code: 1 };
+    const IDENTITY: Identity = Identity { identifier: 0x4c4d, mark: 0x6d61_726b };
+    const RAW: Origin =
+        Origin { family: Family::V4, kind: SocketKind::Raw, dont_fragment: false, identity: IDENTITY };
 
     /// A judge, and the schedule of one ping that was just sent to THEM.
     struct Court {
         judge: Judge,
         schedule: Schedule,
         now: Now,
-        request: [u8; ECHO_LEN],
+        request: Vec<u8>,
     }
 
     impl Court {
@@ -227,7 +232,7 @@ mod tests {
                 echo: EchoSettings::default(),
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
-            let mut judge = Judge::new(vec![target], Secret::new([7; 16]));
+            let mut judge = Judge::new(vec![target], vec![settings.echo.payload], Secret::new([7; 16]));
             let mut schedule = Schedule::new(&[settings], now);
             let address = SocketAddr::new(THEM.into(), 0);
             schedule.set_address(0, address);
@@ -239,19 +244,29 @@ mod tests {
                     Action::Listen => unreachable!("nothing is under way"),
                 }
             };
-            let mut request = [0; ECHO_LEN];
+            let Identity { identifier, mark } = IDENTITY;
             let tag = judge.tag(number, address.ip());
-            Echo { identifier: RAW.identifier, number: number.into(), tag }
-                .emit_request(Family::V4, &mut request);
+            let echo = Echo { identifier, number: number.into(), tag, mark, payload: 56 };
+            let padding = Padding::new(56);
+            let request = [&echo.request_head(Family::V4, &padding), padding.bytes()].concat();
             Self { judge, schedule, now, request }
         }
 
         /// Hands in an ICMP message as a RAW socket delivers it, and tells why it did not count.
         fn hear(&mut self, from: [u8; 4], message: &[u8]) -> Option<Ignored> {
             let packet = behind_ip(from, message);
-            let packet = Packet { from: from.into(), bytes: &packet, stamp: None };
+            let packet =
+                Packet { from: from.into(), bytes: &packet, truncated: false, stamp: None, ttl: Some(64) };
             let tally = self.judge.tally().clone();
             self.judge.take(packet, RAW, &mut self.schedule, self.now);
+            self.judge.tally().since(&tally)
+        }
+
+        /// Hands in an error that quotes so much of the request, and tells why it did not count.
+        fn refuse(&mut self, quoted: &[u8]) -> Option<Ignored> {
+            let quote = Quote::new(Family::V4, quoted).unwrap();
+            let tally = self.judge.tally().clone();
+            self.judge.take_error(UNREACHABLE, ROUTER.into(), THEM.into(), quote, self.now);
             self.judge.tally().since(&tally)
         }
 
@@ -310,10 +325,16 @@ mod tests {
         assert_eq!(court.hear(THEM, &summed(changed(7))), Some(Ignored::Damaged), "the sequence");
         assert_eq!(court.hear(THEM, &summed(changed(12))), Some(Ignored::Forged), "the number");
         assert_eq!(court.hear(THEM, &summed(changed(20))), Some(Ignored::Forged), "the tag");
+        assert_eq!(court.hear(THEM, &summed(changed(27))), Some(Ignored::Damaged), "the mark");
         assert_eq!(
             court.hear(THEM, &summed(reply[..16].to_vec())),
             Some(Ignored::Length),
             "fping takes this one"
+        );
+        assert_eq!(
+            court.hear(THEM, &summed(reply[..60].to_vec())),
+            Some(Ignored::Length),
+            "as another target's"
         );
         assert_eq!(court.hear(THEM, &reply[..4]), Some(Ignored::Length));
         assert_eq!(
@@ -327,22 +348,16 @@ mod tests {
     #[test]
     fn an_error_is_told_once_until_a_reply_comes_and_settles_nothing() {
         let mut court = Court::new();
-        let mut quoted = behind_ip([198, 18, 0, 1], &court.request);
-        quoted[16..20].copy_from_slice(&THEM);
-        let unreachable = |quoted: &[u8]| summed([&[3, 1, 0, 0, 0, 0, 0, 0], quoted].concat());
-        let told = Some(Trouble::Says(Reason { family: Family::V4, kind: 3, code: 1 }, ROUTER.into()));
-        assert_eq!(court.hear(ROUTER, &unreachable(&quoted)), None);
+        let told = Some(Trouble::Says(UNREACHABLE, ROUTER.into()));
+        let quoted = court.request.clone();
+        assert_eq!(court.refuse(&quoted), None);
         assert_eq!(court.judge.troubles, [told]);
         assert_eq!(court.hear(THEM, &court.reply()), None, "the ping was not settled");
         assert_eq!(court.judge.troubles, [None]);
-        assert_eq!(court.hear(ROUTER, &unreachable(&quoted[..28])), None, "a short quote tells the address");
+        assert_eq!(court.refuse(&quoted[..8]), None, "a short quote tells the address");
         assert_eq!(court.judge.troubles, [told]);
-
-        let mut forged = quoted.clone();
-        forged[20 + 20] ^= 1;
-        assert_eq!(court.hear(ROUTER, &unreachable(&forged)), Some(Ignored::Forged));
-        let mut foreign = quoted;
-        foreign[20 + 5] ^= 1;
-        assert_eq!(court.hear(ROUTER, &unreachable(&foreign)), Some(Ignored::Foreign));
+        let mut forged = quoted;
+        forged[20] ^= 1;
+        assert_eq!(court.refuse(&forged), Some(Ignored::Forged));
     }
 }

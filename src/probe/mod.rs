@@ -32,8 +32,8 @@ use crossbeam_channel::Sender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::icmp::{Family, Secret};
-use self::socket::Sockets;
-pub use self::socket::{Refused, SocketKind, SocketKinds};
+use self::socket::{Backlog, Identity, Sockets, Wanted};
+pub use self::socket::{Refused, SocketKind, SocketKinds, Stamps, control};
 use self::worker::Worker;
 use crate::round::{Round, Target};
 use crate::time::Step;
@@ -104,10 +104,10 @@ pub struct EchoSettings {
 }
 
 impl EchoSettings {
-    /// The number and the tag that prove a reply to be ours.
-    pub const LEAST_PAYLOAD: u16 = 16;
+    /// The number and the tag that prove a reply to be ours, and the mark by which the kernel knows it.
+    pub const LEAST_PAYLOAD: u16 = icmp::LEAST_PAYLOAD;
     /// What fits into an IPv4 packet behind both headers.
-    pub const MOST_PAYLOAD: u16 = 65_507;
+    pub const MOST_PAYLOAD: u16 = icmp::MOST_PAYLOAD;
 }
 
 impl Default for EchoSettings {
@@ -179,6 +179,7 @@ pub struct Prober {
     thread: Option<JoinHandle<()>>,
     bell: Arc<Bell>,
     kinds: SocketKinds,
+    stamps: Stamps,
 }
 
 impl Prober {
@@ -187,23 +188,29 @@ impl Prober {
     /// room for one of every target. The thread drops `rounds` when it ends.
     pub fn start(settings: Settings, rounds: Sender<Round>) -> Result<Self, Error> {
         settings.check()?;
-        let sockets = Sockets::open(u16::from_ne_bytes(random()?)).map_err(Error::no_socket)?;
-        let kinds = sockets.kinds();
+        let secret = Secret::new(random()?);
+        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
+        let sockets = Sockets::open(&settings.wanted(identity)).map_err(Error::no_socket)?;
+        let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker =
-            Worker::new(&settings.targets, sockets, Secret::new(random()?), rounds, Arc::clone(&bell))
-                .map_err(system("start a thread for names"))?;
+        let worker = Worker::new(&settings.targets, sockets, secret, rounds, Arc::clone(&bell))
+            .map_err(system("start a thread for names"))?;
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())
             .map_err(system("start the prober's thread"))?;
-        Ok(Self { thread: Some(thread), bell, kinds })
+        Ok(Self { thread: Some(thread), bell, kinds, stamps })
     }
 
     /// Which sockets it uses; for people: `raw, IPv4 IPv6`.
     pub fn sockets(&self) -> SocketKinds {
         self.kinds
+    }
+
+    /// Who stamps what is sent; for people: `kernel stamps`.
+    pub fn stamps(&self) -> Stamps {
+        self.stamps
     }
 
     /// Ends the thread and waits for that, which takes no longer than what it is just doing. The error is what the thread
@@ -226,6 +233,21 @@ impl Drop for Prober {
 }
 
 impl Settings {
+    /// Buffers with room for what may wait for its timeout, and for a while in which this program is held up.
+    fn wanted(&self, identity: Identity) -> Wanted {
+        let echoes = |it: &TargetSettings| {
+            f64::from(it.pings) * (it.timeout + HELD_UP).as_secs_f64() / it.step.duration().as_secs_f64()
+        };
+        let payload = self.targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
+        let echoes: f64 = self.targets.iter().map(echoes).sum();
+        Wanted {
+            identity,
+            kind: None,
+            dont_fragment: self.targets.iter().any(|it| it.echo.dont_fragment),
+            backlog: Backlog { echoes: echoes as u32, payload },
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
         for TargetSettings { target, step, pings, timeout, .. } in &self.targets {
             let target = || target.name.clone();
@@ -296,6 +318,9 @@ impl Bell {
 
 /// How long the address of a name is believed, unless the settings say otherwise.
 pub const RESOLVE_EVERY: Duration = Duration::from_secs(300);
+
+/// How long this program may be held up without losing a reply.
+const HELD_UP: Duration = Duration::from_secs(2);
 
 /// The longest timeout, in steps: it bounds how many rounds of a target are open at once.
 const MOST_OPEN_STEPS: u32 = 60;

@@ -102,6 +102,13 @@ impl Schedule {
         }
     }
 
+    /// The kernel's own stamp of an echo, better than that of [`Schedule::sent`].
+    pub(super) fn stamped(&mut self, number: Number, at: Wall) {
+        if let Some(course) = self.courses.get_mut(number.target as usize) {
+            course.stamped(number.ping, at);
+        }
+    }
+
     /// The echo did not go out.
     pub(super) fn failed(&mut self, number: Number, fault: Fault, now: Monotonic) {
         self.settle(number, now, |course| course.failed(number.ping, fault));

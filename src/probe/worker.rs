@@ -13,20 +13,23 @@ use nix::sys::time::TimeSpec;
 use tracing::{debug, warn};
 
 use super::clock::{self, Monotonic, Now};
-use super::course::Request;
-use super::icmp::{ECHO_LEN, Echo, Family, Secret};
+use super::course::{Number, Request};
+use super::icmp::{Family, Secret};
 use super::judge::{Judge, Trouble};
 use super::resolve::{self, Names};
 use super::schedule::{Action, Jump, Schedule};
-use super::socket::{BATCH, EchoSocket, Inbox, Sockets};
+use super::socket::{BATCH, EchoSocket, Handed, Inbox, NoRoute, Report, Reports, Route, Sockets};
 use super::tally::Throttle;
-use super::{Bell, TargetSettings};
+use super::{Bell, EchoSettings, TargetSettings};
 use crate::round::{Fault, Round, Target};
 
 /// What the thread owns.
 pub(super) struct Worker {
     sockets: Sockets,
     inbox: Inbox,
+    reports: Reports,
+    echoes: Vec<EchoSettings>,
+    routes: Vec<Option<(Family, Route)>>,
     judge: Judge,
     schedule: Schedule,
     names: Names,
@@ -39,7 +42,7 @@ pub(super) struct Worker {
 }
 
 /// Which sockets have something to read, in the order of [`Sockets::iter`].
-type Readable = [bool; 2];
+type Readable = [bool; 4];
 
 /// The other end of the rounds is gone.
 struct Gone;
@@ -58,10 +61,15 @@ impl Worker {
         let kinds = sockets.kinds();
         let ring = Arc::clone(&bell);
         let names = Names::new(&targets, kinds, now.monotonic, resolve::system, move || ring.ring())?;
+        let echoes: Vec<EchoSettings> = settings.iter().map(|it| it.echo.clone()).collect();
+        let payloads: Vec<u16> = echoes.iter().map(|it| it.payload).collect();
         let mut worker = Self {
             sockets,
-            inbox: Inbox::new(),
-            judge: Judge::new(targets.clone(), secret),
+            inbox: Inbox::new(payloads.iter().copied().max().unwrap_or(0)),
+            reports: Reports::new(),
+            routes: vec![None; echoes.len()],
+            echoes,
+            judge: Judge::new(targets.clone(), payloads, secret),
             schedule: Schedule::new(settings, now),
             names,
             rounds,
@@ -106,30 +114,24 @@ impl Worker {
     /// Waits until a packet comes, the bell rings, or it is `until`; tells which sockets have something.
     fn wait(&self, until: Monotonic) -> Readable {
         let timeout = until.since(clock::now().monotonic);
-        let mut fds = [(); 3].map(|()| PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN));
+        let mut fds = [(); 5].map(|()| PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN));
         let mut used = 1;
         for (fd, socket) in fds[1..].iter_mut().zip(self.sockets.iter()) {
             *fd = PollFd::new(socket.as_fd(), PollFlags::POLLIN);
             used += 1;
         }
         match ppoll(&mut fds[..used], Some(TimeSpec::from_duration(timeout)), None) {
-            Ok(0) | Err(Errno::EINTR) => return [false; 2],
+            Ok(0) | Err(Errno::EINTR) => return [false; 4],
             Ok(_) => {}
             Err(errno) => panic!("ppoll on our own descriptors failed: {errno}"),
         }
-        let has = |fd: &PollFd<'_>, event| fd.revents().is_some_and(|events| events.intersects(event));
-        if has(&fds[0], PollFlags::all()) {
+        let has = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        if has(&fds[0]) {
             self.bell.hush();
         }
-        let mut readable = [false; 2];
-        for ((fd, socket), readable) in fds[1..used].iter().zip(self.sockets.iter()).zip(&mut readable) {
-            *readable = has(fd, PollFlags::POLLIN);
-            // An error that nobody takes would wake us for ever.
-            if has(fd, PollFlags::POLLERR)
-                && let Ok(Some(error)) = socket.take_error()
-            {
-                debug!("the {} socket reports: {error}", socket.origin().family);
-            }
+        let mut readable = [false; 4];
+        for (fd, readable) in fds[1..used].iter().zip(&mut readable) {
+            *readable = has(fd);
         }
         readable
     }
@@ -141,12 +143,14 @@ impl Worker {
 
     /// Takes everything that waits in those sockets.
     fn hear(&mut self, readable: Readable) {
-        let Self { sockets, inbox, judge, schedule, v4_drops, v6_drops, throttle, .. } = self;
-        for (socket, _) in sockets.iter().zip(readable).filter(|(_, readable)| *readable) {
+        let Self { sockets, inbox, reports, judge, schedule, v4_drops, v6_drops, throttle, .. } = self;
+        for (socket, _) in sockets.iter_mut().zip(readable).filter(|(_, readable)| *readable) {
             let origin = socket.origin();
             let mut swamped = false;
             for _ in 0..MOST_BATCHES {
                 let emptied = socket.receive(inbox);
+                // Taken after the packets: the stamp of an echo is there before its reply.
+                take_reports(socket, reports, judge, schedule);
                 // Read after the packets came, before they are judged: their stamps must be of this clock.
                 let now = look(schedule);
                 for packet in inbox.packets() {
@@ -183,34 +187,55 @@ impl Worker {
     fn work(&mut self, now: Monotonic) -> Monotonic {
         loop {
             match self.schedule.poll(now) {
-                Action::Send(request) => self.send(request),
+                Action::Send(request) => self.push(request),
                 Action::Listen => {
+                    self.send();
                     let until = self.look().monotonic;
-                    self.hear([true; 2]);
+                    self.hear([true; 4]);
                     self.schedule.heard(until);
                 }
-                Action::Wait(until) => return until,
+                Action::Wait(until) => {
+                    self.send();
+                    return until;
+                }
             }
         }
     }
 
-    fn send(&mut self, Request { number, to }: Request) {
+    /// Puts an echo with those that are sent together.
+    fn push(&mut self, Request { number, to }: Request) {
         let tag = self.judge.tag(number, to.ip());
-        let family = Family::of(to.ip());
-        let Some(socket) = self.sockets.of(family) else {
+        let (target, family) = (number.target as usize, Family::of(to.ip()));
+        let route = match &mut self.routes[target] {
+            Some((known, route)) if *known == family => route,
+            unknown => match Route::new(&self.echoes[target], family) {
+                Ok(route) => &mut unknown.insert((family, route)).1,
+                Err(why) => {
+                    let errno = match why {
+                        NoRoute::Interface { errno, .. } => errno as i32,
+                        NoRoute::Source { .. } => libc::EAFNOSUPPORT,
+                    };
+                    return fail(&mut self.schedule, &mut self.judge, number, errno);
+                }
+            },
+        };
+        let Some(socket) = self.sockets.of(family, route.dont_fragment()) else {
             return self.schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
         };
-        let identifier = socket.origin().identifier;
-        let mut echo = [0; ECHO_LEN];
-        Echo { identifier, number: number.into(), tag }.emit_request(family, &mut echo);
-        let (monotonic, wall) = clock::stamp();
-        match socket.send(&echo, to) {
-            Ok(()) => self.schedule.sent(number, monotonic, wall),
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                self.schedule.failed(number, Fault::Send(errno), monotonic);
-                self.judge.tell(number.target, Trouble::Send(errno), monotonic);
-            }
+        if !socket.push(number.into(), tag, to, route) {
+            take_reports(socket, &mut self.reports, &mut self.judge, &mut self.schedule);
+            send(socket, &mut self.schedule, &mut self.judge);
+            let pushed = socket.push(number.into(), tag, to, route);
+            debug_assert!(pushed, "it was just emptied");
+        }
+    }
+
+    /// Sends all that was pushed.
+    fn send(&mut self) {
+        let Self { sockets, reports, judge, schedule, .. } = self;
+        for socket in sockets.iter_mut() {
+            take_reports(socket, reports, judge, schedule);
+            send(socket, schedule, judge);
         }
     }
 
@@ -233,6 +258,36 @@ impl Worker {
             }
         }
         Ok(())
+    }
+}
+
+/// Sends what was pushed to a socket.
+fn send(socket: &mut EchoSocket, schedule: &mut Schedule, judge: &mut Judge) {
+    socket.send(|number, handed| match handed {
+        Ok(Handed { monotonic, wall }) => schedule.sent(number.into(), monotonic, wall),
+        Err(errno) => fail(schedule, judge, number.into(), errno),
+    });
+}
+
+fn fail(schedule: &mut Schedule, judge: &mut Judge, number: Number, errno: i32) {
+    let now = clock::now().monotonic;
+    schedule.failed(number, Fault::Send(errno), now);
+    judge.tell(number.target, Trouble::Send(errno), now);
+}
+
+/// Takes everything that the error queue of a socket tells.
+fn take_reports(socket: &mut EchoSocket, reports: &mut Reports, judge: &mut Judge, schedule: &mut Schedule) {
+    let now = clock::now();
+    for _ in 0..MOST_BATCHES {
+        let emptied = socket.take_reports(reports, |report| match report {
+            Report::Sent { number, at } => schedule.stamped(number.into(), at),
+            Report::Icmp { reason, from, to, quote, .. } => judge.take_error(reason, from, to, quote, now),
+        });
+        match emptied {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(error) => return debug!("cannot read the error queue: {error}"),
+        }
     }
 }
 

@@ -24,7 +24,13 @@ macro_rules! fixture {
 
 fn echo(to: &str) -> Echo {
     let secret = Secret::new(std::array::from_fn(|i| i as u8));
-    Echo { identifier: IDENTIFIER, number: NUMBER, tag: secret.tag(NUMBER, to.parse().unwrap()) }
+    let tag = secret.tag(NUMBER, to.parse().unwrap());
+    Echo { identifier: IDENTIFIER, number: NUMBER, tag, mark: secret.mark(), payload: 56 }
+}
+
+fn request(echo: &Echo, family: Family) -> Vec<u8> {
+    let padding = Padding::new(echo.payload);
+    [&echo.request_head(family, &padding), padding.bytes()].concat()
 }
 
 /// Sets the checksum of an ICMPv4 message right.
@@ -35,18 +41,11 @@ fn sum_up(message: &mut [u8]) {
 }
 
 #[test]
-fn a_v4_request_is_emitted_over_whatever_was_there() {
-    let mut buffer = [0xa5; ECHO_LEN];
-    echo(THEM_V4).emit_request(Family::V4, &mut buffer);
-    assert_eq!(buffer.as_slice(), fixture!("request-v4.hex"));
-    assert!(Message::new(Family::V4, &buffer).unwrap().checksum_is_right());
-}
-
-#[test]
-fn a_v6_request_is_emitted_over_whatever_was_there() {
-    let mut buffer = [0xa5; ECHO_LEN];
-    echo(THEM_V6).emit_request(Family::V6, &mut buffer);
-    assert_eq!(buffer.as_slice(), fixture!("request-v6.hex"));
+fn a_request_of_either_family_is_emitted() {
+    let v4 = request(&echo(THEM_V4), Family::V4);
+    assert_eq!(v4, fixture!("request-v4.hex"));
+    assert!(Message::new(Family::V4, &v4).unwrap().checksum_is_right());
+    assert_eq!(request(&echo(THEM_V6), Family::V6), fixture!("request-v6.hex"));
 }
 
 #[test]
@@ -68,65 +67,65 @@ fn a_v6_reply_is_parsed() {
 }
 
 #[test]
-fn an_error_tells_whose_request_it_quotes() {
-    let packet = fixture!("unreachable-v4.hex");
-    let message = Message::new(Family::V4, after_ipv4_header(&packet).unwrap()).unwrap();
-    let Echo { identifier, number, tag } = echo(THEM_V4);
-    let reason = Reason { family: Family::V4, kind: 3, code: 1 };
-    let to = THEM_V4.parse().unwrap();
-    let wanted = Error { reason, to, identifier, sequence: 0x2345, secrets: Some((number, tag)) };
-    assert_eq!((message.kind(), message.error()), (Kind::Error, Ok(wanted)));
-    assert_eq!(reason.to_string(), "host unreachable");
+fn a_quote_tells_whose_request_it_is() {
+    let Echo { identifier, number, tag, mark, .. } = echo(THEM_V4);
+    let whole = Quote { identifier, sequence: 0x2345, secrets: Some((number, tag)), mark: Some(mark) };
+    let quoted = |packet: &[u8]| Quote::new(Family::V4, &packet[20 + 8 + 20..]);
+    assert_eq!(quoted(&fixture!("unreachable-v4.hex")), Some(whole));
+    let short = Quote { secrets: None, mark: None, ..whole };
+    assert_eq!(quoted(&fixture!("unreachable-v4-short.hex")), Some(short));
 
-    let packet = fixture!("unreachable-v4-short.hex");
-    let message = Message::new(Family::V4, after_ipv4_header(&packet).unwrap()).unwrap();
-    assert_eq!(message.error(), Ok(Error { secrets: None, ..wanted }));
-}
-
-#[test]
-fn a_v6_error_tells_whose_request_it_quotes() {
+    let Echo { tag, .. } = echo(THEM_V6);
+    let whole = Quote { secrets: Some((number, tag)), ..whole };
     let packet = fixture!("time-exceeded-v6.hex");
-    let message = Message::new(Family::V6, &packet).unwrap();
-    let Echo { identifier, number, tag } = echo(THEM_V6);
-    let reason = Reason { family: Family::V6, kind: 3, code: 0 };
-    let to = THEM_V6.parse().unwrap();
-    let wanted = Error { reason, to, identifier, sequence: 0x2345, secrets: Some((number, tag)) };
-    assert_eq!((message.kind(), message.error()), (Kind::Error, Ok(wanted)));
-    assert_eq!(reason.to_string(), "time to live exceeded");
+    assert_eq!(Quote::new(Family::V6, &packet[8 + 40..]), Some(whole));
+    assert_eq!(Quote::new(Family::V4, &packet[8 + 40..]), None, "the other family's request");
+    assert_eq!(Reason { family: Family::V4, kind: 3, code: 1 }.to_string(), "host unreachable");
+    assert_eq!(Reason { family: Family::V6, kind: 3, code: 0 }.to_string(), "time to live exceeded");
 }
 
 #[test]
-fn every_truncated_reply_is_refused() {
+fn every_truncated_reply_is_refused_or_says_how_long_it_is() {
+    let check = |length: usize, left: usize, parsed: Result<Echo, Malformed>| match parsed {
+        Ok(echo) => assert_eq!(usize::from(echo.payload), left - 8, "{length} bytes: {echo:?}"),
+        Err(_) => assert!(left < HEAD_LEN, "{length} bytes: {parsed:?}"),
+    };
     let packet = fixture!("reply-v4-options.hex");
     for length in 0..packet.len() {
         let parsed = after_ipv4_header(&packet[..length])
             .and_then(|bytes| Message::new(Family::V4, bytes))
             .and_then(|message| message.echo());
-        assert!(parsed.is_err(), "{length} of {} bytes: {parsed:?}", packet.len());
+        check(length, length.saturating_sub(32), parsed);
     }
     let packet = fixture!("reply-v6.hex");
     for length in 0..packet.len() {
         let parsed = Message::new(Family::V6, &packet[..length]).and_then(|message| message.echo());
-        assert!(parsed.is_err(), "{length} of {} bytes: {parsed:?}", packet.len());
+        check(length, length, parsed);
     }
 }
 
 #[test]
-fn every_error_whose_quote_ends_before_the_sequence_is_refused() {
-    let packet = fixture!("time-exceeded-v6.hex");
+fn a_quote_that_ends_before_the_sequence_is_none() {
+    let packet = fixture!("request-v6.hex");
     for length in 0..packet.len() {
-        let parsed = Message::new(Family::V6, &packet[..length]).and_then(|message| message.error());
-        // An ICMP header, the quoted IPv6 header, and the quoted ICMP header.
-        assert_eq!(parsed.is_ok(), length >= 8 + 40 + 8, "{length} bytes: {parsed:?}");
+        let quote = Quote::new(Family::V6, &packet[..length]);
+        let known = quote.map(|quote| (quote.secrets.is_some(), quote.mark.is_some()));
+        assert_eq!(known, (length >= 8).then_some((length >= 24, length >= 28)), "{length} bytes");
     }
 }
 
 #[test]
-fn a_longer_echo_is_not_ours() {
-    let mut packet = fixture!("reply-v6.hex");
-    packet.push(64);
-    let parsed = Message::new(Family::V6, &packet).and_then(|message| message.echo());
-    assert_eq!(parsed, Err(Malformed::Length { found: 65 }));
+fn what_is_shorter_or_longer_than_any_echo_of_ours_is_refused() {
+    let parsed = |length: usize| {
+        let mut packet = request(&Echo { payload: MOST_PAYLOAD, ..echo(THEM_V6) }, Family::V6);
+        packet.resize(length, 0);
+        Message::new(Family::V6, &packet).unwrap().echo()
+    };
+    let longest = 8 + usize::from(MOST_PAYLOAD);
+    assert_eq!(parsed(longest), Ok(Echo { payload: MOST_PAYLOAD, ..echo(THEM_V6) }));
+    for length in [27, longest + 1, 70_000] {
+        assert_eq!(parsed(length), Err(Malformed::Length { found: length }));
+    }
 }
 
 #[test]
@@ -170,8 +169,7 @@ fn kinds_go_by_type_and_code() {
     assert_eq!(kind(Family::V4, 129, 0), Kind::Other(129), "the other family's");
     assert_eq!(kind(Family::V6, 129, 0), Kind::EchoReply);
     assert_eq!(kind(Family::V6, 0, 0), Kind::Other(0));
-    assert_eq!(kind(Family::V6, 2, 0), Kind::Error);
-    assert_eq!(kind(Family::V4, 5, 1), Kind::Other(5), "a redirect is no error");
+    assert_eq!(kind(Family::V6, 2, 0), Kind::Other(2));
 }
 
 #[test]
@@ -187,7 +185,7 @@ fn the_tag_depends_on_everything_it_proves() {
 proptest! {
     /// One flipped bit anywhere in a reply behind its IP header is noticed, by the checksum if by nothing else.
     #[test]
-    fn no_flipped_bit_passes(bit in 0usize..ECHO_LEN * 8) {
+    fn no_flipped_bit_passes(bit in 0usize..64 * 8) {
         let packet = fixture!("reply-v4-options.hex");
         let mut bytes = after_ipv4_header(&packet).unwrap().to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
@@ -195,12 +193,14 @@ proptest! {
     }
 
     #[test]
-    fn what_is_emitted_is_parsed(identifier: u16, number: u64, tag: u64, v6: bool) {
+    fn what_is_emitted_is_parsed(
+        identifier: u16, number: u64, tag: u64, mark: u32, payload in LEAST_PAYLOAD..=MOST_PAYLOAD, v6: bool
+    ) {
         let family = if v6 { Family::V6 } else { Family::V4 };
-        let echo = Echo { identifier, number, tag };
-        let mut buffer = [0xa5; ECHO_LEN];
-        echo.emit_request(family, &mut buffer);
-        let message = Message::new(family, &buffer).unwrap();
+        let echo = Echo { identifier, number, tag, mark, payload };
+        let request = request(&echo, family);
+        prop_assert_eq!(request.len(), 8 + usize::from(payload));
+        let message = Message::new(family, &request).unwrap();
         prop_assert!(message.checksum_is_right());
         prop_assert_eq!((message.kind(), message.echo()), (Kind::EchoRequest, Ok(echo)));
     }

@@ -1,0 +1,235 @@
+//! Which sockets this machine allows, and how they are set up.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use tracing::info;
+
+use super::calls::{self, Outgoing, set};
+use super::control::{Messages, name_of};
+use super::route::push_origin;
+use super::send::{MESSAGES_LEN, Outbox, SCM_TS_OPT_ID};
+use super::{Backlog, EchoSocket, Identity, Origin, Refused, SocketKind, Stamps, Wanted, filter};
+use crate::probe::icmp::{Family, LEAST_PAYLOAD};
+
+impl EchoSocket {
+    /// Opens the kind that is wanted, or the first that is allowed.
+    pub(super) fn open(family: Family, wanted: &Wanted) -> Result<Self, Refused> {
+        let open = |kind| Self::open_kind(family, kind, false, wanted);
+        match wanted.kind {
+            Some(SocketKind::Datagram) => {
+                open(SocketKind::Datagram).map_err(|error| Refused { datagram: Some(error), raw: None })
+            }
+            Some(SocketKind::Raw) => {
+                open(SocketKind::Raw).map_err(|error| Refused { datagram: None, raw: Some(error) })
+            }
+            None => open(SocketKind::Datagram).or_else(|datagram| {
+                open(SocketKind::Raw).map_err(|raw| Refused { datagram: Some(datagram), raw: Some(raw) })
+            }),
+        }
+    }
+
+    pub(super) fn open_kind(
+        family: Family,
+        kind: SocketKind,
+        dont_fragment: bool,
+        wanted: &Wanted,
+    ) -> io::Result<Self> {
+        let (socket, identifier) = match kind {
+            SocketKind::Datagram => datagram(family)?,
+            SocketKind::Raw => (raw(family, dont_fragment, wanted.identity)?, wanted.identity.identifier),
+        };
+        let identity = Identity { identifier, ..wanted.identity };
+        socket.set_nonblocking(true)?;
+        set_options(&socket, family, dont_fragment)?;
+        let stamping = Stamping::choose(&socket, family)?;
+        let backlog = wanted.backlog;
+        let room = receive_room(backlog, stamping);
+        set_buffers(&socket, backlog, room)?;
+        let held = socket.recv_buffer_size()?;
+        if held < room {
+            info!(
+                "the receive buffer of the {kind} socket for {family} holds some {} echoes, not {}: \
+                 net.core.rmem_max limits it, cap_net_admin would lift that",
+                u64::from(backlog.echoes) * held as u64 / room as u64,
+                backlog.echoes
+            );
+        }
+        Ok(Self {
+            socket,
+            origin: Origin { family, kind, dont_fragment, identity },
+            stamps: match stamping {
+                Stamping::Keyed | Stamping::Echoed => Stamps::Kernel,
+                Stamping::OnReceipt => Stamps::User,
+            },
+            outbox: Outbox::new((stamping == Stamping::Keyed).then_some(backlog.echoes)),
+        })
+    }
+}
+
+/// The kernel takes the port of a ping socket for its identifier, and chooses a free one for port 0.
+fn datagram(family: Family) -> io::Result<(Socket, u16)> {
+    let (domain, protocol, any) = match family {
+        Family::V4 => (Domain::IPV4, Protocol::ICMPV4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        Family::V6 => (Domain::IPV6, Protocol::ICMPV6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    };
+    let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
+    socket.bind(&SocketAddr::new(any, 0).into())?;
+    let identifier = socket.local_addr()?.as_socket().map_or(0, |address| address.port());
+    Ok((socket, identifier))
+}
+
+/// Each RAW socket is offered every packet. The one that forbids fragments only sends: the other hears for both.
+fn raw(family: Family, deaf: bool, identity: Identity) -> io::Result<Socket> {
+    let (domain, protocol) = match family {
+        Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
+        Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
+    // Sorted out by their type, packets are not even copied for us.
+    let passed = if deaf { None } else { Some(family.echo_reply()) };
+    match family {
+        Family::V4 => {
+            let blocked = !passed.map_or(0, |kind| 1u32 << kind);
+            calls::set_bytes(socket.as_fd(), libc::SOL_RAW, ICMP_FILTER, &blocked.to_ne_bytes())?;
+        }
+        Family::V6 => {
+            let mut blocked = [[0xff; 4]; 8];
+            if let Some(kind) = passed {
+                blocked[usize::from(kind / 32)] = (!(1u32 << (kind % 32))).to_ne_bytes();
+            }
+            calls::set_bytes(socket.as_fd(), libc::SOL_ICMPV6, ICMPV6_FILTER, blocked.as_flattened())?;
+        }
+    }
+    if deaf {
+        socket.attach_filter(&filter::nothing())?;
+    } else {
+        socket.attach_filter(&filter::echo_replies(family, identity))?;
+    }
+    Ok(socket)
+}
+
+fn set_options(socket: &Socket, family: Family, dont_fragment: bool) -> io::Result<()> {
+    let fd = socket.as_fd();
+    match family {
+        Family::V4 => {
+            set(fd, libc::SOL_IP, libc::IP_RECVERR, 1)?;
+            set(fd, libc::SOL_IP, libc::IP_RECVTTL, 1)?;
+            // Probing: what was too big for the path once is sent again, and it is the path that says so again.
+            let discover = if dont_fragment { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_DONT };
+            set(fd, libc::SOL_IP, libc::IP_MTU_DISCOVER, discover)
+        }
+        Family::V6 => {
+            set(fd, libc::SOL_IPV6, libc::IPV6_RECVERR, 1)?;
+            set(fd, libc::SOL_IPV6, libc::IPV6_RECVHOPLIMIT, 1)?;
+            // No router fragments IPv6: what may be fragmented is so by our kernel, as it was told last.
+            let discover = if dont_fragment { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_DONT };
+            set(fd, libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER, discover)
+        }
+    }
+}
+
+/// Where the stamps of a socket come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamping {
+    /// From the kernel on both ends; it names an echo by the key that was sent along.
+    Keyed,
+    /// The same, but it hands back the whole packet, which says what it is. Its own count of packets (OPT_ID) would not
+    /// do: that counts some that it refuses too.
+    Echoed,
+    /// Of replies only.
+    OnReceipt,
+}
+
+impl Stamping {
+    fn choose(socket: &Socket, family: Family) -> io::Result<Self> {
+        let stamps =
+            |flags: u32| set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags as libc::c_int);
+        let keyed = STAMPS | libc::SOF_TIMESTAMPING_OPT_ID | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+        if stamps(keyed).is_ok() && takes_keys(socket, family) {
+            return Ok(Self::Keyed);
+        }
+        if stamps(STAMPS).is_ok() {
+            return Ok(Self::Echoed);
+        }
+        setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+        Ok(Self::OnReceipt)
+    }
+}
+
+/// Whether the kernel takes keys (from Linux 6.13 on). One that knows them complains of an interface that no machine
+/// has, which stands behind the key; one that does not, of the key. Nothing is sent either way.
+fn takes_keys(socket: &Socket, family: Family) -> bool {
+    let nowhere = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let mut control: Messages<MESSAGES_LEN> = Messages::EMPTY;
+    control.push(libc::SOL_SOCKET, SCM_TS_OPT_ID, &0u32.to_ne_bytes());
+    if push_origin(&mut control, family, None, i32::MAX as u32).is_err() {
+        return false;
+    }
+    let (name, name_len) = name_of(SocketAddr::new(nowhere, 0));
+    let mut echo = [0; 8 + LEAST_PAYLOAD as usize];
+    echo[0] = family.echo_request();
+    let message = Outgoing { name: &name[..name_len], parts: [&echo, &[]], control: control.as_bytes() };
+    calls::send(socket.as_fd(), std::iter::once(message)) == Err(libc::ENODEV)
+}
+
+/// A buffer that is smaller than wished for costs replies when this program is held up, and is no reason to stop.
+fn set_buffers(socket: &Socket, backlog: Backlog, receive: usize) -> io::Result<()> {
+    // The kernel doubles what it is asked for.
+    let (receive, send) = (receive / 2, send_room(backlog) / 2);
+    if setsockopt(socket, sockopt::RcvBufForce, &receive).is_err() {
+        socket.set_recv_buffer_size(receive)?;
+    }
+    if setsockopt(socket, sockopt::SndBufForce, &send).is_err() {
+        socket.set_send_buffer_size(send)?;
+    }
+    Ok(())
+}
+
+/// What the kernel may charge for replies and stamps together, which lie in one buffer until they are taken.
+fn receive_room(Backlog { echoes, payload }: Backlog, stamping: Stamping) -> usize {
+    let stamp = match stamping {
+        Stamping::Keyed => STAMP_LEN,
+        // A stamp that hands back the packet is charged for as much as that.
+        Stamping::Echoed => STAMP_LEN + 2 * usize::from(payload),
+        Stamping::OnReceipt => 0,
+    };
+    (echoes as usize).saturating_mul(packet_room(payload) + stamp).clamp(LEAST_BUFFER, MOST_BUFFER)
+}
+
+fn send_room(Backlog { echoes, payload }: Backlog) -> usize {
+    (echoes as usize).saturating_mul(packet_room(payload)).clamp(LEAST_BUFFER, MOST_SEND_BUFFER)
+}
+
+/// What the kernel charges for an echo at most: the pages that a card puts each fragment in, and a header.
+fn packet_room(payload: u16) -> usize {
+    let fragments = (usize::from(payload) + 48).div_ceil(SMALLEST_MTU - 48);
+    fragments * FRAGMENT_LEN
+}
+
+/// Stamps by software of what is sent and of what is received.
+const STAMPS: u32 =
+    libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+
+/// linux/icmp.h; a bit that is set blocks its type.
+const ICMP_FILTER: libc::c_int = 1;
+/// linux/icmpv6.h; as above.
+const ICMPV6_FILTER: libc::c_int = 1;
+
+/// Of IPv6; IPv4's may be smaller, and nearly never is.
+const SMALLEST_MTU: usize = 1280;
+/// Half a page, and the kernel's header of a packet.
+const FRAGMENT_LEN: usize = 2048 + 256;
+/// A header and the smallest buffer there is; 832 bytes were measured.
+const STAMP_LEN: usize = 1024;
+const LEAST_BUFFER: usize = 1 << 20;
+/// More than a minute at ten thousand echoes a second. It is no memory before packets lie in it.
+const MOST_BUFFER: usize = 1 << 30;
+/// Longer queues belong into a device's own.
+const MOST_SEND_BUFFER: usize = 16 << 20;
