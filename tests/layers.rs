@@ -27,7 +27,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[("history", "round")];
 const CRATES: &[(&[&str], &[&str])] = &[
     (&["plotters", "plotters_backend", "tiny_skia", "dejavu", "ab_glyph"], &["graph"]),
     (&["lettre", "tokio_rustls", "rustls", "rustls_native_certs", "webpki_roots"], &["mail"]),
-    (&["tokio"], &["mail", "web"]),
+    (&["tokio"], &["mail", "probe", "web"]),
+    (&["hickory_resolver"], &["probe"]),
     (&["memmap2"], &["rrd/map.rs"]),
     (&["quick_xml"], &["rrd/restore.rs"]),
     (&["socket2", "etherparse"], &["probe"]),

@@ -5,10 +5,12 @@ mod convert;
 mod graph;
 mod log;
 mod output;
+mod ping;
 mod rrd;
 mod run;
 mod screen;
 mod settings;
+mod trace;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter};
@@ -57,6 +59,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
 #[derive(Parser)]
 #[command(
     name = "latmon",
@@ -74,6 +82,10 @@ struct Cli {
 enum Command {
     /// Ping the targets, record every round, and mail when one is slow or down
     Run(run::Args),
+    /// Ask some targets now, and say how long each answer takes
+    Ping(ping::Args),
+    /// Show the path to a target, with loss and median per hop
+    Trace(trace::Args),
     /// Draw what was recorded
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
@@ -94,12 +106,17 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     if let Some(rest) = rrd_arguments(arguments) {
         return rrd_verb(rest);
     }
+    if let Some(rest) = fping_arguments(arguments) {
+        return ping::run_as_fping(rest);
+    }
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return explain(&error, arguments).into(),
     };
     let done = match command {
         Command::Run(args) => run::run(&args),
+        Command::Ping(args) => ping::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Convert(args) => convert::run(&args),
@@ -124,6 +141,18 @@ fn rrd_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
     }
     match rest.split_first() {
         Some((verb, rest)) if verb == "rrd" => Some(rest),
+        _ => None,
+    }
+}
+
+/// fping's own arguments, where the program is called by that name or with `ping --fping`.
+fn fping_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = arguments.split_first()?;
+    if Path::new(program).file_name() == Some(OsStr::new("fping")) {
+        return Some(rest);
+    }
+    match rest {
+        [verb, mode, rest @ ..] if verb == "ping" && mode == "--fping" => Some(rest),
         _ => None,
     }
 }

@@ -9,16 +9,24 @@
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
+//!
+//! look      one look at some targets; trace: the path to one; lookup: their names
+//! asker     what these two have in common; flights: which echoes are under way (pure)
 //! ```
 
+mod asker;
 mod clock;
 mod course;
+mod flights;
 pub mod icmp;
 mod judge;
+mod look;
+mod lookup;
 mod resolve;
 mod schedule;
 mod socket;
 mod tally;
+mod trace;
 mod worker;
 
 use std::io;
@@ -31,11 +39,15 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+pub use self::asker::Odd;
 use self::icmp::{Family, Secret};
+pub use self::look::{LookEvent, LookSettings, LookTarget, Looked, OddReplies, Refusals, Stop, look};
+pub use self::lookup::{NotFound, addresses, names};
 use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{Refused, SocketKind, SocketKinds, Stamps, control};
+pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
 use self::worker::Worker;
-use crate::round::{Round, Target};
+use crate::round::{Fault, Round, Target};
 use crate::time::Step;
 
 /// What the prober is told: whom to ping, and how.
@@ -161,6 +173,22 @@ pub enum Error {
         target: String,
         /// The timeout.
         timeout: Duration,
+    },
+    /// Echoes cannot leave as the settings want it.
+    #[error("cannot ask {to}: {why}")]
+    Unroutable {
+        /// Whom.
+        to: IpAddr,
+        /// Why not.
+        why: String,
+    },
+    /// Our own machine sent none of the echoes.
+    #[error("cannot ask {to}: {fault}")]
+    NotSent {
+        /// Whom.
+        to: IpAddr,
+        /// Why not.
+        fault: Fault,
     },
     /// The kernel refused something else.
     #[error("cannot {operation}: {error}")]
