@@ -272,6 +272,7 @@ impl Settings {
             identity,
             kind: None,
             dont_fragment: self.targets.iter().any(|it| it.echo.dont_fragment),
+            v6_source: self.targets.iter().any(|it| it.echo.source.is_some_and(|source| source.is_ipv6())),
             backlog: Backlog { echoes: echoes as u32, payload },
         }
     }

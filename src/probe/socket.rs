@@ -50,6 +50,9 @@ pub(super) struct Wanted {
     /// Whether there are targets whose echoes must not be fragmented. That is a setting of the socket, and takes a second
     /// one for each family.
     pub(super) dont_fragment: bool,
+    /// Whether an IPv6 target has a source of its own: a datagram socket of IPv6 leaves that to the kernel, so there a RAW
+    /// one is preferred.
+    pub(super) v6_source: bool,
     /// What their receive buffers are to have room for.
     pub(super) backlog: Backlog,
 }

@@ -206,21 +206,22 @@ impl Worker {
     fn push(&mut self, Request { number, to }: Request) {
         let tag = self.judge.tag(number, to.ip());
         let (target, family) = (number.target as usize, Family::of(to.ip()));
+        let settings = &self.echoes[target];
+        let Some(socket) = self.sockets.of(family, settings.dont_fragment) else {
+            return self.schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
+        };
         let route = match &mut self.routes[target] {
             Some((known, route)) if *known == family => route,
-            unknown => match Route::new(&self.echoes[target], family) {
+            unknown => match Route::new(settings, socket.origin()) {
                 Ok(route) => &mut unknown.insert((family, route)).1,
                 Err(why) => {
                     let errno = match why {
                         NoRoute::Interface { errno, .. } => errno as i32,
-                        NoRoute::Source { .. } => libc::EAFNOSUPPORT,
+                        NoRoute::Source { .. } | NoRoute::DatagramSource { .. } => libc::EAFNOSUPPORT,
                     };
                     return fail(&mut self.schedule, &mut self.judge, number, errno);
                 }
             },
-        };
-        let Some(socket) = self.sockets.of(family, route.dont_fragment()) else {
-            return self.schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
         };
         if !socket.push(number.into(), tag, to, route) {
             take_reports(socket, &mut self.reports, &mut self.judge, &mut self.schedule);

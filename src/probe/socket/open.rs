@@ -18,18 +18,21 @@ use crate::probe::icmp::{Family, LEAST_PAYLOAD};
 impl EchoSocket {
     /// Opens the kind that is wanted, or the first that is allowed.
     pub(super) fn open(family: Family, wanted: &Wanted) -> Result<Self, Refused> {
-        let open = |kind| Self::open_kind(family, kind, false, wanted);
-        match wanted.kind {
-            Some(SocketKind::Datagram) => {
-                open(SocketKind::Datagram).map_err(|error| Refused { datagram: Some(error), raw: None })
+        let kinds: &[SocketKind] = match wanted.kind {
+            Some(SocketKind::Datagram) => &[SocketKind::Datagram],
+            Some(SocketKind::Raw) => &[SocketKind::Raw],
+            None if family == Family::V6 && wanted.v6_source => &[SocketKind::Raw, SocketKind::Datagram],
+            None => &[SocketKind::Datagram, SocketKind::Raw],
+        };
+        let mut refused = Refused { datagram: None, raw: None };
+        for kind in kinds {
+            match (Self::open_kind(family, *kind, false, wanted), kind) {
+                (Ok(socket), _) => return Ok(socket),
+                (Err(why), SocketKind::Datagram) => refused.datagram = Some(why),
+                (Err(why), SocketKind::Raw) => refused.raw = Some(why),
             }
-            Some(SocketKind::Raw) => {
-                open(SocketKind::Raw).map_err(|error| Refused { datagram: None, raw: Some(error) })
-            }
-            None => open(SocketKind::Datagram).or_else(|datagram| {
-                open(SocketKind::Raw).map_err(|raw| Refused { datagram: Some(datagram), raw: Some(raw) })
-            }),
         }
+        Err(refused)
     }
 
     pub(super) fn open_kind(
@@ -214,7 +217,7 @@ fn packet_room(payload: u16) -> usize {
 }
 
 /// Stamps by software of what is sent and of what is received.
-const STAMPS: u32 =
+pub(super) const STAMPS: u32 =
     libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
 
 /// linux/icmp.h; a bit that is set blocks its type.

@@ -6,10 +6,11 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
 use super::control::{Messages, space};
+use super::{Origin, SocketKind};
 use crate::probe::EchoSettings;
 use crate::probe::icmp::{Family, Padding};
 
-/// [`EchoSettings`] for one family, as the kernel wants to hear it with each echo.
+/// [`EchoSettings`] for one socket, as the kernel wants to hear it with each echo.
 #[derive(Clone, Debug)]
 pub(in crate::probe) struct Route {
     pub(super) payload: u16,
@@ -37,13 +38,23 @@ pub(in crate::probe) enum NoRoute {
         /// The target's family.
         family: Family,
     },
+    /// The kernel would choose another source, and not say so.
+    #[error("a datagram socket of IPv6 cannot choose its source {source_address}: that needs cap_net_raw")]
+    DatagramSource {
+        /// The source that is wanted.
+        source_address: IpAddr,
+    },
 }
 
 impl Route {
-    /// Looks up the interface, by its name: one that is taken away and comes back has another index, so a send that fails
+    /// For a socket of the target's family, and of its [`EchoSettings::dont_fragment`]. Looks up the interface, by its name: one that is taken away and comes back has another index, so a send that fails
     /// with ENODEV asks for a new route.
-    pub(in crate::probe) fn new(settings: &EchoSettings, family: Family) -> Result<Self, NoRoute> {
+    pub(in crate::probe) fn new(settings: &EchoSettings, socket: Origin) -> Result<Self, NoRoute> {
+        let Origin { family, kind, .. } = socket;
         let EchoSettings { payload, ttl, dscp, dont_fragment, source, interface, any_source: _ } = settings;
+        if let (Family::V6, SocketKind::Datagram, Some(source_address)) = (family, kind, *source) {
+            return Err(NoRoute::DatagramSource { source_address });
+        }
         let mut control = Messages::EMPTY;
         let mut number = |[v4, v6]: [libc::c_int; 2], value: u8| match family {
             Family::V4 => control.push(libc::SOL_IP, v4, &libc::c_int::from(value).to_ne_bytes()),

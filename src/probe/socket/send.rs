@@ -68,6 +68,9 @@ impl EchoSocket {
     /// A socket that hears ICMP errors tells of them in the next call too, whatever that is about: a send that fails is
     /// tried again, once, and only then is it that send's own failure. The error queue should be empty before, see
     /// [`EchoSocket::take_reports`].
+    ///
+    /// What goes out is not known from this alone: no one tells of a packet that the device's own queue drops while its
+    /// cable is pulled, or of any that it drops for a datagram socket of IPv6. Such an echo never gets a stamp.
     pub(in crate::probe) fn send(&mut self, mut outcome: impl FnMut(u64, Result<Handed, i32>)) {
         // A stamp of ours is only as good as it is close to its packet.
         let most = match self.stamps {
@@ -124,12 +127,14 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    fn new(outstanding: u32) -> Self {
+    /// None yet; so many can be outstanding.
+    pub(super) fn new(outstanding: u32) -> Self {
         let places = outstanding.clamp(LEAST_KEYS, MOST_KEYS).next_power_of_two();
         Self { next: 0, numbers: vec![0; places as usize].into() }
     }
 
-    fn key_for(&mut self, number: u64) -> u32 {
+    /// The next key, which stands for `number`.
+    pub(super) fn key_for(&mut self, number: u64) -> u32 {
         let key = self.next;
         let place = self.place(key);
         self.numbers[place] = number;
@@ -141,6 +146,11 @@ impl Keys {
     pub(super) fn number(&self, key: u32) -> Option<u64> {
         let age = self.next.wrapping_sub(key) as usize;
         (1..=self.numbers.len()).contains(&age).then(|| self.numbers[self.place(key)])
+    }
+
+    #[cfg(test)]
+    pub(super) fn wrap_soon(&mut self) {
+        self.next = u32::MAX - 500;
     }
 
     /// The number of places divides that of keys, so this goes round where they do.

@@ -240,6 +240,8 @@ fn logged(request: &EchoRequest, what: What, at: Instant, wall: SystemTime) -> E
         identifier: request.identifier,
         sequence: request.sequence,
         ttl: request.ttl,
+        traffic_class: request.traffic_class,
+        dont_fragment: request.dont_fragment,
         payload: request.payload.clone(),
         what,
         replies: Vec::new(),

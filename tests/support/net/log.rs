@@ -22,6 +22,10 @@ pub struct Entry {
     pub sequence: u16,
     /// The hops the request still had to live, as it left us.
     pub ttl: u8,
+    /// The byte of the IP header with the differentiated services code point.
+    pub traffic_class: u8,
+    /// Whether it must not be fragmented; IPv6 has no word for that.
+    pub dont_fragment: bool,
     /// What follows the echo header.
     pub payload: Vec<u8>,
     /// What was decided.

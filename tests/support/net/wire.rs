@@ -46,6 +46,8 @@ pub(super) struct EchoRequest {
     pub source: IpAddr,
     pub destination: IpAddr,
     pub ttl: u8,
+    pub traffic_class: u8,
+    pub dont_fragment: bool,
     pub identifier: u16,
     pub sequence: u16,
     pub payload: Vec<u8>,
@@ -67,7 +69,11 @@ const QUOTED_IPV6: usize = 1280 - IPV6_HEADER - ECHO_HEADER;
 impl EchoRequest {
     /// Reads an IP packet; `None` where it is anything else than an echo request.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
-        let (source, destination, ttl, header): (IpAddr, IpAddr, u8, usize) = match packet.first()? >> 4 {
+        let traffic_class = match packet.first()? >> 4 {
+            4 => *packet.get(1)?,
+            _ => packet[0] << 4 | *packet.get(1)? >> 4,
+        };
+        let (source, destination, ttl, header): (IpAddr, IpAddr, u8, usize) = match packet[0] >> 4 {
             4 => {
                 let header = usize::from(packet[0] & 15) * 4;
                 if *packet.get(9)? != ICMP {
@@ -90,6 +96,8 @@ impl EchoRequest {
             source,
             destination,
             ttl,
+            traffic_class,
+            dont_fragment: source.is_ipv4() && packet[6] & 0x40 != 0,
             identifier: u16::from_be_bytes(bytes(message, 4)?),
             sequence: u16::from_be_bytes(bytes(message, 6)?),
             payload: message[ECHO_HEADER..].to_vec(),
