@@ -3,6 +3,7 @@
 //! (Debian: fping), and script (bsdutils), which lends the terminal.
 
 mod support {
+    pub(crate) mod dns;
     pub(crate) mod latmon;
     pub(crate) mod net;
 }
@@ -13,6 +14,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::dns::{Etc, Manner, NameServer, has};
 use support::latmon::{Desk, told};
 use support::net::{
     All, At, Every, Form, Net, OWN_IPV4, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse, silence,
@@ -286,6 +288,43 @@ fn a_name_that_fails_is_told_and_the_others_go_on() {
     assert!(objects[0]["address"].is_null() && objects[2]["address"].is_null());
     assert_eq!(counts(&objects[0], ["sent", "received"]), [0, 0]);
     assert_eq!(counts(&objects[1], ["sent", "received"]), [1, 1]);
+}
+
+/// All names are asked for at once, and a dead server keeps nobody for longer than five seconds.
+#[test]
+fn names_of_either_family_are_found_while_a_dead_one_is_given_up() {
+    // The mount namespace lasts as long as this thread, which the test harness keeps for others.
+    let thread = std::thread::spawn(|| {
+        let net = net(Sockets::Raw);
+        let etc = Etc::enter();
+        etc.write("resolv.conf", "nameserver 127.0.0.1\n");
+        etc.write("hosts", "198.18.0.7 table.example\n");
+        let server = NameServer::start("127.0.0.1");
+        server.name("both.example", has(&["198.18.0.1", "fd00::1"]));
+        server.name("dead.example", Manner::Silent);
+        for host in ["198.18.0.1", "fd00::1", "198.18.0.7"] {
+            net.host(host, answer());
+        }
+        let addresses = |words: &str| {
+            let output = Desk::new().done(&format!("ping --json -c 1 {words}"));
+            let objects = objects(&output);
+            let address = |object: &Value| object["address"].as_str().map(str::to_owned);
+            (objects.iter().map(address).collect::<Vec<_>>(), told(&output))
+        };
+        let some = |address: &str| Some(address.to_owned());
+        let (found, (code, said)) = addresses("-4 both.example table.example");
+        assert_eq!((found, code), (vec![some("198.18.0.1"), some("198.18.0.7")], Some(0)), "{said}");
+        let began = Instant::now();
+        let (found, (code, said)) = addresses("-6 both.example dead.example missing.example");
+        assert_eq!((found, code), (vec![some("fd00::1"), None, None], Some(1)), "{said}");
+        assert!(said.contains("latmon: dead.example: does not resolve: no name server answers\n"), "{said}");
+        assert!(
+            said.contains("latmon: missing.example: does not resolve: there is no such name\n"),
+            "{said}"
+        );
+        assert!(began.elapsed() < LIMIT, "took {:?}", began.elapsed());
+    });
+    assert!(thread.join().is_ok(), "failed, see above");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod support {
     pub(crate) mod chain;
+    pub(crate) mod dns;
     pub(crate) mod latmon;
     pub(crate) mod net;
 }
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::chain::Chain;
+use support::dns::{Etc, Manner, NameServer, called, has};
 use support::latmon::{Desk, told};
 use support::net::{Net, Refusal, answer, ms, refuse, silence};
 
@@ -144,6 +146,31 @@ fn silent_hops_and_foreign_routers_are_shown_as_they_are() {
             assert!(medians.clone().all(|median| median.is_some_and(|us| us >= 5000.0)), "{path}");
         }
     });
+}
+
+#[test]
+fn routers_have_their_names_beside_them_where_those_come_soon() {
+    // The mount namespace lasts as long as this thread, which the test harness keeps for others.
+    let thread = std::thread::spawn(|| {
+        let net = net(Sockets::Raw);
+        let etc = Etc::enter();
+        etc.write("resolv.conf", "nameserver 127.0.0.1\n");
+        etc.write("hosts", "198.18.0.9 fra.example\n");
+        let server = NameServer::start("127.0.0.1");
+        server.name("fra.example", has(&["198.18.0.9"]));
+        server.name("1.200.18.198.in-addr.arpa", called("core1.example"));
+        server.name("2.200.18.198.in-addr.arpa", Manner::Silent);
+        net.host("198.18.0.9", answer().behind(&["198.18.200.1", "198.18.200.2"]));
+        let output = Desk::new().done("trace fra.example");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let ends = ["path to fra.example (198.18.0.9)", "from", "  core1.example (198.18.200.1)"];
+        let ends = ends.into_iter().chain(["  198.18.200.2", "  fra.example (198.18.0.9)"]);
+        assert_eq!(text.lines().count(), 5, "{text}");
+        for (line, end) in text.lines().zip(ends) {
+            assert!(line.ends_with(end), "'{line}' does not end with '{end}':\n{text}");
+        }
+    });
+    assert!(thread.join().is_ok(), "failed, see above");
 }
 
 #[test]

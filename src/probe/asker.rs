@@ -34,7 +34,8 @@ pub(super) struct Asker {
 pub(super) struct Addressee {
     to: SocketAddr,
     asked: Asked,
-    route: Route,
+    /// None where there is no socket for it.
+    route: Option<Route>,
 }
 
 /// What became of an echo, or something that came in about one.
@@ -102,16 +103,18 @@ impl Asker {
         in_flight: u32,
         timeout: Duration,
     ) -> Result<Self, Error> {
-        let (mut payload, mut dont_fragment) = (EchoSettings::LEAST_PAYLOAD, false);
+        let (mut payload, mut dont_fragment, mut v6_source) = (EchoSettings::LEAST_PAYLOAD, false, false);
         for echo in echoes {
             payload = payload.max(echo.payload);
             dont_fragment |= echo.dont_fragment;
+            v6_source |= echo.source.is_some_and(|source| source.is_ipv6());
         }
         let secret = Secret::new(random()?);
         let wanted = Wanted {
             identity: Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() },
             kind: None,
             dont_fragment,
+            v6_source,
             backlog: Backlog { echoes: in_flight, payload },
         };
         Ok(Self {
@@ -125,9 +128,10 @@ impl Asker {
     }
 
     /// Works out how such echoes to `to` are to leave.
-    pub(super) fn addressee(to: SocketAddr, echo: &EchoSettings) -> Result<Addressee, Error> {
-        let route = Route::new(echo, Family::of(to.ip()))
-            .map_err(|error| Error::Unroutable { to: to.ip(), why: error.to_string() })?;
+    pub(super) fn addressee(&mut self, to: SocketAddr, echo: &EchoSettings) -> Result<Addressee, Error> {
+        let socket = self.sockets.of(Family::of(to.ip()), echo.dont_fragment);
+        let route = socket.map(|socket| Route::new(echo, socket.origin())).transpose();
+        let route = route.map_err(|error| Error::Unroutable { to: to.ip(), why: error.to_string() })?;
         let asked = Asked { to: to.ip(), any_source: echo.any_source, payload: echo.payload };
         Ok(Addressee { to, asked, route })
     }
@@ -136,8 +140,10 @@ impl Asker {
     pub(super) fn push(&mut self, number: u64, addressee: &Addressee, heard: &mut Vec<Heard>) {
         let Addressee { to, asked, route } = addressee;
         let tag = self.flights.tag(number, asked.to);
-        let family = Family::of(asked.to);
-        let Some(socket) = self.sockets.of(family, route.dont_fragment()) else {
+        let sockets = &mut self.sockets;
+        let route = route.as_ref();
+        let socket = route.and_then(|route| sockets.of(Family::of(asked.to), route.dont_fragment()));
+        let (Some(socket), Some(route)) = (socket, route) else {
             return heard.push(Heard::Unknown { number, fault: Fault::NoSocket });
         };
         self.waiting.insert(number, *asked);

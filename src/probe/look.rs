@@ -161,7 +161,7 @@ pub fn look(
 ) -> Result<Vec<Looked>, Error> {
     let mut asker =
         Asker::open(settings.targets.iter().map(|it| &it.echo), settings.in_flight(), settings.timeout)?;
-    let addressees = settings.targets.iter().map(|it| Asker::addressee(it.address, &it.echo));
+    let addressees = settings.targets.iter().map(|it| asker.addressee(it.address, &it.echo));
     let addressees = addressees.collect::<Result<Vec<Addressee>, Error>>()?;
     let now = clock::now();
     let mut rhythm = Rhythm::new(settings, now.monotonic);

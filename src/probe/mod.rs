@@ -4,13 +4,13 @@
 //! mod       the door
 //! worker    the thread: waits, listens, sends
 //! judge     whose packet is it
-//! resolve   names in the background
+//! resolve   names in the background; dns: the thread that asks
 //! schedule  what is due, and what became of it (pure); course: the same for one target
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
 //!
-//! look      one look at some targets; trace: the path to one; lookup: their names
+//! look      one look at some targets; trace: the path to one
 //! asker     what these two have in common; flights: which echoes are under way (pure)
 //! ```
 
@@ -21,7 +21,6 @@ mod flights;
 pub mod icmp;
 mod judge;
 mod look;
-mod lookup;
 mod resolve;
 mod schedule;
 mod socket;
@@ -42,7 +41,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 pub use self::asker::Odd;
 use self::icmp::{Family, Secret};
 pub use self::look::{LookEvent, LookSettings, LookTarget, Looked, OddReplies, Refusals, Stop, look};
-pub use self::lookup::{NotFound, addresses, names};
+pub use self::resolve::lookup::{NotFound, addresses, names};
 use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
@@ -222,7 +221,8 @@ impl Prober {
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker = Worker::new(&settings.targets, sockets, secret, rounds, Arc::clone(&bell))
+        let every = settings.resolve_every;
+        let worker = Worker::new(&settings.targets, every, sockets, secret, rounds, Arc::clone(&bell))
             .map_err(system("start a thread for names"))?;
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())

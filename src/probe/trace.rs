@@ -131,7 +131,7 @@ pub fn trace(address: SocketAddr, settings: &TraceSettings) -> Result<Path, Erro
     let all = u32::from(hops) * echoes;
     let mut asker = Asker::open(std::iter::once(&settings.echo), all, settings.timeout)?;
     let addressees = (1..=hops)
-        .map(|ttl| Asker::addressee(address, &EchoSettings { ttl: Some(ttl), ..settings.echo.clone() }))
+        .map(|ttl| asker.addressee(address, &EchoSettings { ttl: Some(ttl), ..settings.echo.clone() }))
         .collect::<Result<Vec<Addressee>, Error>>()?;
     let begun = clock::now().monotonic;
     let mut search = Search::new(hops);

@@ -16,7 +16,7 @@ use super::clock::{self, Monotonic, Now};
 use super::course::{Number, Request};
 use super::icmp::{Family, Secret};
 use super::judge::{Judge, Trouble};
-use super::resolve::{self, Names};
+use super::resolve::Names;
 use super::schedule::{Action, Jump, Schedule};
 use super::socket::{BATCH, EchoSocket, Handed, Inbox, NoRoute, Report, Reports, Route, Sockets};
 use super::tally::Throttle;
@@ -51,6 +51,7 @@ impl Worker {
     /// A worker that has joined the rounds that are running now.
     pub(super) fn new(
         settings: &[TargetSettings],
+        resolve_every: Duration,
         sockets: Sockets,
         secret: Secret,
         rounds: Sender<Round>,
@@ -60,16 +61,16 @@ impl Worker {
         let targets: Vec<Arc<Target>> = settings.iter().map(|it| Arc::clone(&it.target)).collect();
         let kinds = sockets.kinds();
         let ring = Arc::clone(&bell);
-        let names = Names::new(&targets, kinds, now.monotonic, resolve::system, move || ring.ring())?;
+        let names = Names::new(settings, resolve_every, kinds, now.monotonic, move || ring.ring())?;
         let echoes: Vec<EchoSettings> = settings.iter().map(|it| it.echo.clone()).collect();
         let payloads: Vec<u16> = echoes.iter().map(|it| it.payload).collect();
-        let mut worker = Self {
+        Ok(Self {
             sockets,
             inbox: Inbox::new(payloads.iter().copied().max().unwrap_or(0)),
             reports: Reports::new(),
             routes: vec![None; echoes.len()],
             echoes,
-            judge: Judge::new(targets.clone(), payloads, secret),
+            judge: Judge::new(targets, payloads, secret),
             schedule: Schedule::new(settings, now),
             names,
             rounds,
@@ -78,14 +79,7 @@ impl Worker {
             v6_drops: 0,
             dropped_rounds: 0,
             throttle: Throttle::default(),
-        };
-        for (target, index) in targets.iter().zip(0..) {
-            if let Some(address) = resolve::literal(&target.host, kinds) {
-                worker.schedule.set_address(index, address);
-                worker.judge.set_address(index, address);
-            }
-        }
-        Ok(worker)
+        })
     }
 
     /// Pings until the bell says to stop, or nobody takes the rounds any more.
