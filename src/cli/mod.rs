@@ -6,11 +6,13 @@ mod doctor;
 mod graph;
 mod log;
 mod output;
+mod ping;
 mod rrd;
 mod run;
 mod screen;
 mod settings;
 mod status;
+mod trace;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter};
@@ -69,6 +71,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
 #[derive(Parser)]
 #[command(
     name = "latmon",
@@ -86,6 +94,10 @@ struct Cli {
 enum Command {
     /// Ping the targets, record every round, and mail when one is slow or down
     Run(run::Args),
+    /// Ask some targets now, and say how long each answer takes
+    Ping(ping::Args),
+    /// Show the path to a target, with loss and median per hop
+    Trace(trace::Args),
     /// Show how the targets of the running monitor stand
     Status(status::Args),
     /// Draw what was recorded
@@ -110,12 +122,17 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     if let Some(rest) = rrd_arguments(arguments) {
         return rrd_verb(rest);
     }
+    if let Some(rest) = fping_arguments(arguments) {
+        return ping::run_as_fping(rest);
+    }
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return explain(&error, arguments).into(),
     };
     let done = match command {
         Command::Run(args) => run::run(&args),
+        Command::Ping(args) => ping::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
@@ -142,6 +159,18 @@ fn rrd_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
     }
     match rest.split_first() {
         Some((verb, rest)) if verb == "rrd" => Some(rest),
+        _ => None,
+    }
+}
+
+/// fping's own arguments, where the program is called by that name or with `ping --fping`.
+fn fping_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = arguments.split_first()?;
+    if Path::new(program).file_name() == Some(OsStr::new("fping")) {
+        return Some(rest);
+    }
+    match rest {
+        [verb, mode, rest @ ..] if verb == "ping" && mode == "--fping" => Some(rest),
         _ => None,
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn host_name() -> String {
 
 /// A channel on which the first Ctrl-C, SIGTERM or SIGHUP is told; a second one ends the program at once. SIGHUP stays
 /// ignored where it was at the start, under nohup.
-fn stop_signals() -> io::Result<Receiver<String>> {
+pub(super) fn stop_signals() -> io::Result<Receiver<String>> {
     let mut watched = vec![SIGINT, SIGTERM];
     if !is_ignored(SIGHUP) {
         watched.push(SIGHUP);
@@ -112,7 +112,7 @@ fn stop_signals() -> io::Result<Receiver<String>> {
                 SIGHUP => "its terminal was closed (SIGHUP)",
                 _ => "SIGTERM",
             };
-            // The monitor holds the other end until it has ended.
+            // Whoever is to stop holds the other end until it has ended.
             let _ = told.send(name.to_owned());
         }
     })?;

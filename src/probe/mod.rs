@@ -5,23 +5,30 @@
 //! worker    the thread: waits, listens, sends
 //! post      echoes out, packets and reports in
 //! judge     whose packet is it
-//! resolve   names in the background
+//! resolve   names in the background; dns: the thread that asks
 //! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
+//!
+//! look      one look at some targets; trace: the path to one
+//! asker     what these two have in common; flights: which echoes are under way (pure)
 //! ```
 
+mod asker;
 mod clock;
 mod course;
+mod flights;
 pub mod icmp;
 mod judge;
+mod look;
 mod meter;
 mod post;
 mod resolve;
 mod schedule;
 mod socket;
 mod tally;
+mod trace;
 mod worker;
 
 use std::fmt;
@@ -35,12 +42,16 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+pub use self::asker::Odd;
 use self::icmp::{Family, Secret};
+pub use self::look::{LookEvent, LookSettings, LookTarget, Looked, OddReplies, Refusals, Stop, look};
+pub use self::resolve::lookup::{NotFound, addresses, names};
 use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
+pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
 use self::worker::Worker;
-use crate::round::{Round, Target};
+use crate::round::{Fault, Round, Target};
 use crate::time::Step;
 
 /// What the prober is told: whom to ping, and how.
@@ -166,6 +177,22 @@ pub enum Error {
         target: String,
         /// The timeout.
         timeout: Duration,
+    },
+    /// Echoes cannot leave as the settings want it.
+    #[error("cannot ask {to}: {why}")]
+    Unroutable {
+        /// Whom.
+        to: IpAddr,
+        /// Why not.
+        why: String,
+    },
+    /// Our own machine sent none of the echoes.
+    #[error("cannot ask {to}: {fault}")]
+    NotSent {
+        /// Whom.
+        to: IpAddr,
+        /// Why not.
+        fault: Fault,
     },
     /// The kernel refused something else.
     #[error("cannot {operation}: {error}")]

@@ -20,7 +20,7 @@ use super::clock::{self, Monotonic};
 use super::icmp::Secret;
 use super::judge::Judge;
 use super::post::{MOST_SOCKETS, Post, Waiting, look};
-use super::resolve::{self, Names};
+use super::resolve::Names;
 use super::schedule::{Action, Schedule};
 use super::socket::{Sockets, Stamps};
 use super::tally::{Counts, Throttle};
@@ -69,8 +69,9 @@ impl Worker {
         let payloads = settings.targets.iter().map(|it| it.echo.payload).collect();
         let (kinds, by_kernel) = (sockets.kinds(), sockets.stamps() == Stamps::Kernel);
         let ring = Arc::clone(&bell);
-        let names = Names::new(&targets, kinds, now.monotonic, resolve::system, move || ring.ring())?;
-        let mut worker = Self {
+        let names =
+            Names::new(&settings.targets, settings.resolve_every, kinds, now.monotonic, move || ring.ring())?;
+        Ok(Self {
             post: Post::new(&settings.targets, sockets),
             judge: Judge::new(targets.clone(), payloads, secret, by_kernel),
             schedule: Schedule::new(&settings.targets, &settings.pace, now),
@@ -82,14 +83,7 @@ impl Worker {
             busy: false,
             throttle: Throttle::frequent(),
             held_throttle: Throttle::rare(),
-        };
-        for (target, index) in targets.iter().zip(0..) {
-            if let Some(address) = resolve::literal(&target.host, kinds) {
-                worker.schedule.set_address(index, address);
-                worker.judge.set_address(index, address);
-            }
-        }
-        Ok(worker)
+        })
     }
 
     /// What did not count, and will not.

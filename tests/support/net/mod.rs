@@ -31,7 +31,7 @@
 mod behaviour;
 mod far_end;
 mod log;
-mod namespace;
+pub mod namespace;
 mod wire;
 
 use std::marker::PhantomData;
