@@ -203,9 +203,9 @@ fn a_mail_server_that_refuses_is_told_and_the_password_is_not() {
 fn names_that_do_not_resolve_are_told() {
     let _net = Net::new();
     let report = doctor(&desk("[targets]\na = 'no-such-host.invalid'\nb = '198.18.0.1'\n"), "");
-    report.says("FAIL", "names", &["no-such-host.invalid: "]);
+    report.says("FAIL", "names", &["no-such-host.invalid does not resolve: "]);
     let missing = doctor(&desk("[targets]\na = 'a.invalid'\nb = 'b.invalid'\nc = 'c.invalid'\n"), "");
-    missing.says("FAIL", "names", &["a.invalid: ", "and 2 more of 3"]);
+    missing.says("FAIL", "names", &["a.invalid does not resolve: ", "and 2 more of 3"]);
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! The sockets, the names and the gateway.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
 use latmon::config::Config;
-use latmon::probe::{self, OpenSockets, Pace, Prober, ReceiveBuffer, SocketKind, SocketKinds, Stamps};
-use latmon::round::{Round, Target};
-use latmon::time::Step;
+use latmon::probe::icmp::Family;
+use latmon::probe::{
+    self, EchoSettings, LookSettings, LookTarget, OpenSockets, ReceiveBuffer, SocketKind, SocketKinds,
+    Stamps, Stop, TargetSettings,
+};
+use latmon::round::{Rtt, Target};
 
 use super::{Bytes, Finding, Patient};
 
@@ -51,9 +52,7 @@ fn judge_sockets(kinds: SocketKinds, stamps: Stamps, is_root: bool, loopback: &A
         Answer::None => {
             Finding::fail(about, format!("{text}, and 127.0.0.1 does not answer: does a firewall drop ICMP?"))
         }
-        Answer::Unknown(why) => {
-            Finding::fail(about, format!("{text}, and 127.0.0.1 cannot be asked: {why}: is lo up?"))
-        }
+        Answer::Unknown(why) => Finding::fail(about, format!("{text}, and {why}: is lo up?")),
     }
 }
 
@@ -78,23 +77,21 @@ fn judge_buffer(ReceiveBuffer { wanted, held }: ReceiveBuffer) -> Finding {
 /// Whether every name of the settings resolves.
 pub(super) fn names(patient: &Patient) -> Finding {
     let about = "names";
-    let names = hosts(&patient.config);
     let servers = name_servers();
     let shown = match servers.as_slice() {
         [] => "no name server in /etc/resolv.conf".to_owned(),
         servers => format!("name server {}", servers.join(", ")),
     };
-    if names.is_empty() {
-        return Finding::ok(about, format!("the settings have none to resolve; {shown}"));
+    let (mut asked, mut bad) = (0, Vec::new());
+    for (family, names) in names_of(&patient.config).into_values() {
+        let names: Vec<String> = names.into_iter().take(MOST_NAMES).collect();
+        let found = probe::addresses(&names, family, PATIENCE);
+        asked += names.len();
+        bad.extend(names.into_iter().zip(found).filter_map(|(name, found)| Some((name, found.err()?))));
     }
-    let asked = names.len().min(MOST_NAMES);
-    let bad = unresolved(names.into_iter().take(MOST_NAMES));
-    let hint = if servers.is_empty() {
-        "name one in /etc/resolv.conf"
-    } else {
-        "check their spelling, and the server"
-    };
+    let hint = if servers.is_empty() { "name one there" } else { "check their spelling, and the server" };
     match bad.as_slice() {
+        [] if asked == 0 => Finding::ok(about, format!("the settings have none to resolve; {shown}")),
         [] if asked == 1 => Finding::ok(about, format!("the one of the settings resolves; {shown}")),
         [] => Finding::ok(about, format!("all {asked} resolve; {shown}")),
         [(name, why), ..] => {
@@ -102,7 +99,7 @@ pub(super) fn names(patient: &Patient) -> Finding {
                 0 => String::new(),
                 more => format!(", and {more} more of {asked}"),
             };
-            let text = format!("{name}: {why}{more}; {shown}: {hint}");
+            let text = format!("{name} {why}{more}; {shown}: {hint}");
             // One may be misspelt. Without any there is no name service.
             if bad.len() == asked { Finding::fail(about, text) } else { Finding::warn(about, text) }
         }
@@ -138,96 +135,55 @@ pub(super) fn gateway(_: &Patient) -> Finding {
 
 /// What came of some pings.
 enum Answer {
-    Came(latmon::round::Rtt),
+    Came(Rtt),
     None,
     Unknown(String),
 }
 
-/// Pings an address for a second or two.
+/// Pings an address for half a second; its quickest answer counts.
 fn ask(address: IpAddr) -> Answer {
     let name = address.to_string();
-    let target = Arc::new(Target { name: name.clone(), host: name });
-    let settings = probe::Settings {
-        targets: vec![probe::TargetSettings {
-            target,
-            step: SECOND,
-            pings: 5,
-            timeout: Duration::from_millis(800),
-            family: None,
-            echo: probe::EchoSettings::default(),
-        }],
-        pace: Pace::default(),
-        resolve_every: probe::RESOLVE_EVERY,
+    let target = LookTarget {
+        target: Arc::new(Target { name: name.clone(), host: name }),
+        address: SocketAddr::new(address, 0),
+        echo: EchoSettings::default(),
     };
-    let (rounds_in, rounds) = bounded(4);
-    let prober = match Prober::start(settings, rounds_in) {
-        Ok(prober) => prober,
+    let settings = LookSettings {
+        targets: vec![target],
+        count: 5,
+        interval: Duration::from_millis(100),
+        gap: Duration::ZERO,
+        timeout: Duration::from_secs(1),
+    };
+    let looked = Stop::new().and_then(|stop| probe::look(&settings, &stop, &mut |_, _| {}));
+    let round = match looked.as_deref() {
+        Ok([looked]) => &looked.round,
+        Ok(_) => return Answer::None,
         Err(error) => return Answer::Unknown(error.to_string()),
     };
-    let answer = first_answer(&rounds);
-    drop(prober);
-    answer
-}
-
-/// The first round may lack the pings that were due before the start; the second is whole.
-fn first_answer(rounds: &Receiver<Round>) -> Answer {
-    let deadline = Instant::now() + LONGEST_LOOK;
-    let mut answer = Answer::Unknown("it took too long".to_owned());
-    for _ in 0..2 {
-        let Ok(round) = rounds.recv_deadline(deadline) else { break };
-        answer = match (round.median(), round.fault()) {
-            (Some(median), _) => return Answer::Came(median),
-            (None, Some(fault)) if round.is_unknown() => Answer::Unknown(fault.to_string()),
-            (None, _) => Answer::None,
-        };
+    match (round.min(), round.fault()) {
+        (Some(quickest), _) => Answer::Came(quickest),
+        (None, Some(fault)) if round.is_unknown() => Answer::Unknown(fault.to_string()),
+        (None, _) => Answer::None,
     }
-    answer
 }
 
-/// What has to be looked up: each host of a target that is no address, and the mail server.
-fn hosts(config: &Config) -> BTreeSet<String> {
-    let targets = config.targets.iter().map(|target| &target.target.host);
-    let hosts = targets.chain(config.mail.iter().map(|mail| &mail.server.host));
-    hosts.filter(|host| *host != "localhost" && host.parse::<IpAddr>().is_err()).cloned().collect()
-}
-
-/// Those that do not resolve within the time, each with the reason, in the order of the alphabet.
-fn unresolved(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
-    let mut open: BTreeSet<String> = names.collect();
-    let (order, orders) = bounded(open.len());
-    let (done, results) = bounded(open.len());
-    open.iter().for_each(|name| drop(order.try_send(name.clone())));
-    drop(order);
-    for _ in 0..open.len().min(RESOLVERS) {
-        let (orders, done) = (Receiver::clone(&orders), done.clone());
-        // One that hangs is left behind.
-        thread::spawn(move || {
-            for name in orders {
-                let found = (name.as_str(), 0).to_socket_addrs().map(|mut addresses| addresses.next());
-                let _ = done.send((name, found));
-            }
-        });
-    }
-    drop(done);
-    let deadline = Instant::now() + LONGEST_LOOK;
-    let mut bad = Vec::new();
-    while let Ok((name, found)) = results.recv_deadline(deadline) {
-        open.remove(&name);
-        match found {
-            Ok(Some(_)) => {}
-            Ok(None) => bad.push((name, "it has no address".to_owned())),
-            Err(error) => bad.push((name, plain(&error))),
+/// The hosts of targets that have to be looked up, with the family that is asked for; the mail server is looked up when it
+/// is tried.
+fn names_of(config: &Config) -> BTreeMap<&'static str, (Option<Family>, BTreeSet<String>)> {
+    let mut names: BTreeMap<_, (_, BTreeSet<String>)> = BTreeMap::new();
+    for TargetSettings { target, family, .. } in &config.probe.targets {
+        let host = &target.host;
+        if host != "localhost" && host.parse::<IpAddr>().is_err() {
+            let key = match family {
+                None => "any",
+                Some(Family::V4) => "IPv4",
+                Some(Family::V6) => "IPv6",
+            };
+            names.entry(key).or_insert_with(|| (*family, BTreeSet::new())).1.insert(host.clone());
         }
     }
-    bad.extend(open.into_iter().map(|name| (name, format!("no answer within {} s", LONGEST_LOOK.as_secs()))));
-    bad.sort_unstable();
-    bad
-}
-
-/// The resolver's words, without the library's.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
+    names
 }
 
 fn name_servers() -> Vec<String> {
@@ -285,13 +241,9 @@ fn default_route_v6(table: &str) -> Option<Route> {
     table.lines().filter_map(route).min_by_key(|(metric, _)| *metric).map(|(_, route)| route)
 }
 
-const SECOND: Step = match Step::new(1) {
-    Some(step) => step,
-    None => unreachable!(),
-};
-const LONGEST_LOOK: Duration = Duration::from_secs(5);
+/// How long names may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_NAMES: usize = 1000;
-const RESOLVERS: usize = 16;
 
 #[cfg(test)]
 mod tests {
