@@ -88,6 +88,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where archives, mails and state lie.
     pub data_dir: Setting<PathBuf>,
+    /// Who the monitor becomes once it has its sockets; `None` where it stays who it is.
+    pub user: Option<Setting<String>>,
     /// Every target and where its settings come from; the rooms' own lists have the same order.
     pub targets: Vec<TargetConfig>,
     /// How the prober goes about them all, and who said so.
@@ -235,6 +237,7 @@ impl<'a> Loader<'a> {
             alert: alert::Settings { targets: targets.iter().map(TargetConfig::alert).collect() },
             limits: targets.iter().filter_map(|t| Some((Arc::clone(&t.target), t.limit?))).collect(),
             data_dir,
+            user: self.content().and_then(|file| file.user.clone()),
             targets,
             mail,
             mail_origins,

@@ -17,11 +17,13 @@
 //!    rrd/         the archive engine; knows nothing of pings
 //!    mail/        compose, outbox, smtp; knows nothing of pings
 //! 1  time         UnixTime, Step, durations; no clock in here
+//!    privileges   who this process is, and how it gives up what it no longer needs
 //! ```
 //!
 //! Arrows go down only, and siblings on a floor never import each other; `tests/layers.rs` reads the sources and fails
 //! where that is broken. Only `archive` knows both [`round::Round`] and [`rrd`]; only `graph` names plotters, `mail`
-//! lettre, `rrd/map.rs` memmap2, `probe` socket2, etherparse and hickory_resolver, `config` toml, `cli` clap.
+//! lettre, `rrd/map.rs` memmap2, `probe` socket2, etherparse and hickory_resolver, `config` toml, `cli` clap,
+//! `privileges` caps.
 //!
 //! # The way of one result
 //!
@@ -42,6 +44,7 @@ pub mod graph;
 pub mod history;
 pub mod mail;
 pub mod monitor;
+pub mod privileges;
 pub mod probe;
 pub mod round;
 pub mod rrd;

@@ -2,11 +2,13 @@
 //!
 //! Four threads besides this one, each behind a bounded channel, so that nothing slow (names, pictures, mail servers,
 //! disks) holds up a probe: the prober, its resolver, the composer (it draws, and writes mails to the outbox) and the
-//! mailer.
+//! mailer. A fifth answers on the control socket, from a board that this one keeps up to date.
 
 mod composer;
+pub mod control;
 mod letter;
 mod panics;
+pub mod status;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +22,13 @@ use crate::alert::{self, Alerts, Event, EventKind, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Mailer, Outbox};
-use crate::probe::{self, Prober};
+use crate::probe::{self, OpenSockets, Prober};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::{Composer, News};
+use control::Control;
 use panics::Panics;
+use status::Board;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug)]
@@ -73,10 +77,11 @@ pub enum Error {
 /// run starts.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Watches until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
+/// Watches through `sockets`, which were opened for these settings, until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
 /// judged. Returns after the exit mail was sent, or lies in the outbox.
 pub fn run(
     mut settings: Settings,
+    sockets: OpenSockets,
     stop: &Receiver<String>,
     show: &mut dyn FnMut(&Round, &TargetState),
 ) -> Result<End, Error> {
@@ -89,14 +94,22 @@ pub fn run(
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
-    let prober = Prober::start(settings.probe.clone(), rounds_in)?;
+    let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
+    let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
+    let control = answer_calls(&settings, &board, &outbox, &mailer);
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
+    let mut show = |round: &Round, state: &TargetState| {
+        board.enter(round, state, Instant::now());
+        show(round, state);
+    };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &composer, &panics, stop, show)
+        watch(&mut archives, &mut alerts, &rounds, &composer, &panics, stop, &mut show)
     }));
+    // Before the folder is free for another monitor, which has a socket of its own there.
+    drop(control);
     // Its panic is known already; what it had finished before is still recorded.
     let _ = prober.stop();
     let rest: Vec<Round> = rounds.try_iter().collect();
@@ -187,6 +200,20 @@ impl Settings {
             }
         }
     }
+}
+
+/// Answers on the control socket. Without one the monitor measures all the same, and that is worth more.
+fn answer_calls(
+    settings: &Settings,
+    board: &Arc<Board>,
+    outbox: &Outbox,
+    mailer: &Arc<Mailer>,
+) -> Option<Control> {
+    let (board, outbox, mailer) = (Arc::clone(board), outbox.clone(), Arc::clone(mailer));
+    let status = move || board.status(&outbox, &mailer, Instant::now());
+    Control::start(&settings.archive.data_dir, status)
+        .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
+        .ok()
 }
 
 fn greet(settings: &Settings, prober: &Prober) {

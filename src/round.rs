@@ -230,8 +230,16 @@ impl Round {
         self.sorted.get(rank.saturating_sub(1)).copied()
     }
 
+    /// The mean of the answered pings.
+    pub fn mean(&self) -> Option<Rtt> {
+        let sum: u128 = self.sorted.iter().map(|rtt| rtt.0.as_nanos()).sum();
+        let mean = sum.checked_div(self.sorted.len() as u128)?;
+        u64::try_from(mean).ok().map(|nanos| Rtt(Duration::from_nanos(nanos)))
+    }
+
     /// The mean difference between the round trips of pings that follow each other and were both answered; `None` where
-    /// no two were.
+    /// no two were. It is what a rule on `jitter` compares: every pair has the same weight, so that it says the same of
+    /// rounds of any length, unlike [`Round::interarrival_jitter`].
     pub fn jitter(&self) -> Option<Rtt> {
         let mut differences = 0u32;
         let mut sum = Duration::ZERO;
@@ -247,6 +255,28 @@ impl Round {
     /// Why its lost pings were not answered, by who said so last, where somebody did.
     pub fn says(&self) -> Option<&Says> {
         self.says.as_deref()
+    }
+
+    /// The interarrival jitter of RFC 3550 (section 6.4.1): from zero on, each answered ping moves it by a sixteenth
+    /// of the way to the difference between its round trip and that of the answered one before it, lost ones in
+    /// between or not; `None` where fewer than two were answered.
+    ///
+    /// It is the figure that telephony knows. It is a running estimate for long streams: the newest pings count most,
+    /// and as it starts from zero it has come only 72 % of its way after twenty, where [`Round::jitter`] has all of it.
+    pub fn interarrival_jitter(&self) -> Option<Rtt> {
+        let mut answered = self.pings.iter().filter_map(|ping| match ping {
+            Ping::Answered(Rtt(time)) => Some(*time),
+            Ping::Lost | Ping::Unknown(_) => None,
+        });
+        let mut before = answered.next()?;
+        let mut jitter = None;
+        for time in answered {
+            let difference = time.abs_diff(before).as_secs_f64();
+            let so_far = jitter.unwrap_or(0.0);
+            jitter = Some(so_far + (difference - so_far) / 16.0);
+            before = time;
+        }
+        jitter.and_then(Rtt::from_secs_f64)
     }
 
     /// The reason most of the unknown pings share, where there is one.
@@ -301,6 +331,22 @@ mod tests {
         assert_eq!(round(vec![answered(10), Ping::Lost, answered(90)]).jitter(), None);
     }
 
+    #[test]
+    fn interarrival_jitter_moves_by_sixteenths_and_passes_over_lost_pings() {
+        let answered = |ms| Ping::Answered(millis(ms));
+        let shown = |pings| round(pings).interarrival_jitter().map(|jitter| jitter.as_millis_f64());
+        assert_eq!(shown(vec![answered(10), answered(26)]), Some(1.0), "16 ms / 16");
+        assert_eq!(shown(vec![answered(10), answered(26), answered(10)]), Some(1.9375), "1 + (16 - 1) / 16");
+        assert_eq!(shown(vec![answered(10), Ping::Lost, answered(26)]), Some(1.0));
+        assert_eq!(shown(vec![Ping::Lost, answered(10), Ping::Lost]), None, "there is no difference");
+        // Differences of 10 ms for ever: it comes near to them, and what is left shrinks by 15/16 each time.
+        let long = round((0..21).map(|i| answered(10 + 10 * (i % 2))).collect());
+        let wanted = 10.0 * (1.0 - (15.0f64 / 16.0).powi(20));
+        let found = long.interarrival_jitter().unwrap().as_millis_f64();
+        assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
+        assert_eq!(long.jitter(), Some(millis(10)));
+    }
+
     /// 0.28 x 25 is a little more than 7 in binary, and once took the eighth.
     #[test]
     fn a_share_that_is_a_whole_rank_takes_that_rank() {
@@ -345,6 +391,36 @@ mod tests {
             let unknown = kinds.iter().filter(|kind| **kind == 2).count();
             prop_assert_eq!(round.known() + unknown, kinds.len());
             prop_assert_eq!(round.loss_ratio().is_none(), round.is_unknown());
+        }
+
+        /// Every figure against one that is computed the plain way, from a list of optional times in milliseconds.
+        #[test]
+        fn the_figures_are_those_of_a_naive_model(times in prop::collection::vec(prop::option::weighted(0.8, 1u64..2000), 0..60)) {
+            let round = round(times.iter().map(|time| time.map_or(Ping::Lost, |ms| Ping::Answered(millis(ms)))).collect());
+            let mut answered: Vec<u64> = times.iter().flatten().copied().collect();
+            let differences: Vec<f64> = answered.windows(2).map(|two| two[0].abs_diff(two[1]) as f64).collect();
+            let near = |found: Option<Rtt>, wanted: Option<f64>| match (found, wanted) {
+                (Some(found), Some(wanted)) => (found.as_millis_f64() - wanted).abs() < 1e-5,
+                (found, wanted) => found.is_none() && wanted.is_none(),
+            };
+            // The n-th difference from the end has been shrunk n times since it was added.
+            let shrunk = |(n, difference): (usize, &f64)| difference / 16.0 * (15.0f64 / 16.0).powi(n as i32);
+            let smoothed = differences.iter().rev().enumerate().map(shrunk).sum::<f64>();
+            prop_assert!(near(round.interarrival_jitter(), (!differences.is_empty()).then_some(smoothed)));
+            let neighbours: Vec<f64> = times.windows(2)
+                .filter_map(|two| Some(two[0]?.abs_diff(two[1]?) as f64))
+                .collect();
+            let mean_of = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+            prop_assert!(near(round.jitter(), mean_of(&neighbours)));
+            let floats: Vec<f64> = answered.iter().map(|ms| *ms as f64).collect();
+            prop_assert!(near(round.mean(), mean_of(&floats)));
+            answered.sort();
+            prop_assert_eq!(round.median(), answered.get(answered.len() / 2).map(|ms| millis(*ms)));
+            prop_assert_eq!(round.min(), answered.first().map(|ms| millis(*ms)));
+            prop_assert_eq!(round.max(), answered.last().map(|ms| millis(*ms)));
+            prop_assert_eq!(round.max(), round.percentile(100.0));
+            let lost = times.iter().filter(|time| time.is_none()).count();
+            prop_assert_eq!(round.loss_ratio(), (!times.is_empty()).then(|| lost as f64 / times.len() as f64));
         }
     }
 }

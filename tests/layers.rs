@@ -17,7 +17,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["monitor", "web"]),
     (3, &["archive", "probe", "alert", "graph"]),
     (2, &["round", "history", "rrd", "mail"]),
-    (1, &["time"]),
+    (1, &["time", "privileges"]),
 ];
 
 /// Who may import a room of its own floor all the same. A history is counted in the round trip times of rounds.
@@ -35,7 +35,8 @@ const CRATES: &[(&[&str], &[&str])] = &[
     (&["toml", "ipnet"], &["config"]),
     (&["clap", "clap_complete", "clap_mangen", "indicatif"], &["cli"]),
     (&["axum"], &["web"]),
-    (&["serde", "serde_json"], &["config", "alert", "cli", "web"]),
+    (&["caps"], &["privileges"]),
+    (&["serde", "serde_json"], &["config", "alert", "cli", "web", "monitor/status.rs", "monitor/control.rs"]),
 ];
 
 /// The only room that may know both a round and the archive engine.
@@ -60,6 +61,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("time.rs", "localtime_r, which knows the abbreviation of a zone"),
     ("rrd/map/region.rs", "the memory map of an archive"),
     ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
+    ("cli/doctor/adjtimex.rs", "adjtimex, which tells whether the clock is synchronised"),
     ("probe/socket/calls.rs", "recvmmsg and sendmmsg with control messages, which no safe crate has"),
 ];
 
@@ -837,7 +839,12 @@ fn a_crate_is_named_in_its_own_room_only() {
         ("cli/run.rs", "use toml::Value;", "toml", "config"),
         ("config.rs", "use clap::Parser;", "clap", "cli"),
         ("main.rs", "use clap::Parser;", "clap", "cli"),
-        ("round.rs", "#[derive(serde::Serialize)] struct X;", "serde", "config, alert, cli, web"),
+        (
+            "round.rs",
+            "#[derive(serde::Serialize)] struct X;",
+            "serde",
+            "config, alert, cli, web, monitor/status.rs, monitor/control.rs",
+        ),
     ] {
         refused(path, text, &format!("{path}:1: only {owners} may name {name}"));
     }

@@ -64,7 +64,8 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
     };
     let (_hold, stop) = crossbeam_channel::bounded(1);
 
-    let end = monitor::run(settings, &stop, show).unwrap();
+    let sockets = probe::OpenSockets::open(&settings.probe).unwrap();
+    let end = monitor::run(settings, sockets, &stop, show).unwrap();
 
     let End::Panicked(reason) = end else { panic!("{end:?}") };
     let mails: Vec<String> = fs::read_dir(dir.path().join("outbox"))

@@ -1,6 +1,7 @@
 //! The data folder: what its files are called, and that one monitor at a time records in it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -42,6 +43,19 @@ pub fn names(data_dir: &Path) -> Result<Vec<String>, Error> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// The process whose monitor holds the data folder, as far as the system tells; nothing is locked to find out, for that
+/// could turn away a monitor that is just starting.
+pub fn holder(data_dir: &Path) -> Option<u32> {
+    let inode = fs::metadata(data_dir.join(Lock::NAME)).ok()?.ino();
+    // `3: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", pid, place, ..] = words[..] else { return None };
+        (place.rsplit(':').next()?.parse() == Ok(inode)).then(|| pid.parse().ok()).flatten()
+    })
 }
 
 /// Makes the folders above an archive.
@@ -96,9 +110,11 @@ mod tests {
     fn a_folder_has_one_monitor_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let first = Lock::take(dir.path()).unwrap();
+        assert_eq!(holder(dir.path()), Some(std::process::id()));
         let error = Lock::take(dir.path()).expect_err("taken").to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
+        assert_eq!(holder(dir.path()), None);
         Lock::take(dir.path()).expect("free again");
     }
 }

@@ -54,6 +54,12 @@ pub(super) fn archives(step: Step) -> Vec<ArchiveDef> {
     KEPT.iter().map(archive).collect()
 }
 
+/// How many bytes the rows of a new archive take, which is nearly all of it.
+pub(super) fn row_bytes(rhythm: Rhythm) -> u64 {
+    let rows: u64 = archives(rhythm.step).iter().map(|archive| archive.rows).sum();
+    rows * data_sources(rhythm).len() as u64 * size_of::<f64>() as u64
+}
+
 /// How many rounds a row has: the whole number whose length is nearest to `row`, one at least.
 fn pdps_per_row(step: Step, row: Option<Duration>) -> u64 {
     let step = u64::from(step.secs());

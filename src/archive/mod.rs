@@ -24,7 +24,7 @@ use crate::rrd;
 use crate::time::{Step, UnixTime};
 
 pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
-pub use folder::{file_name, names, path, picture_name};
+pub use folder::{file_name, holder, names, path, picture_name};
 pub use history::history;
 
 use folder::Lock;
@@ -217,6 +217,20 @@ impl Error {
     /// True when the settings ask for what the archive is not: a matter for whoever wrote them, not for the disk.
     fn is_about_settings(&self) -> bool {
         matches!(self, Self::OtherStep { .. } | Self::OtherPings { .. } | Self::NotOfRounds { .. })
+    }
+}
+
+impl Settings {
+    /// How many archives are still to be made, and how many bytes those will take.
+    pub fn to_be_made(&self) -> (usize, u64) {
+        let missing = |target: &&TargetSettings| !path(&self.data_dir, &target.target.name).exists();
+        let bytes = |target: &TargetSettings| {
+            layout::row_bytes(Rhythm { step: target.step.value(), pings: target.pings.value() })
+        };
+        self.targets
+            .iter()
+            .filter(missing)
+            .fold((0, 0), |(count, sum), target| (count + 1, sum + bytes(target)))
     }
 }
 

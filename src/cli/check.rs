@@ -35,6 +35,9 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         None => page.line("file", "none", None),
     }
     page.setting("data", config.data_dir.value.display(), &config.data_dir.origin);
+    if let Some(user) = &config.user {
+        page.setting("user", &user.value, &user.origin);
+    }
     let table = config.targets.len() > MOST_BLOCKS;
     if table {
         page.line("archives", config.data_dir.value.join("NAME.rrd").display(), None);

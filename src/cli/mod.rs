@@ -2,13 +2,17 @@
 
 mod check;
 mod convert;
+mod doctor;
 mod graph;
 mod log;
 mod output;
+mod ping;
 mod rrd;
 mod run;
 mod screen;
 mod settings;
+mod status;
+mod trace;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter};
@@ -26,14 +30,19 @@ pub(crate) enum Exit {
     Failed,
     /// What was typed or set makes no sense.
     Usage,
+    /// All was done as asked, and what was looked at is not well.
+    Unwell,
+    /// There is no telling: what was to be asked does not run, or measures nothing.
+    Unknown,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::Failed => 1,
+            Exit::Failed | Exit::Unwell => 1,
             Exit::Usage => 2,
+            Exit::Unknown => 3,
         })
     }
 }
@@ -51,9 +60,20 @@ impl Failure {
         Self { exit: Exit::Failed, line: error.to_string() }
     }
 
+    /// What was to be asked does not answer: exit code 3.
+    pub(crate) fn unknown(error: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Unknown, line: error.to_string() }
+    }
+
     /// What was typed or set makes no sense: exit code 2.
     pub(crate) fn usage(error: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Usage, line: error.to_string() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line)
     }
 }
 
@@ -74,10 +94,18 @@ struct Cli {
 enum Command {
     /// Ping the targets, record every round, and mail when one is slow or down
     Run(run::Args),
+    /// Ask some targets now, and say how long each answer takes
+    Ping(ping::Args),
+    /// Show the path to a target, with loss and median per hop
+    Trace(trace::Args),
+    /// Show how the targets of the running monitor stand
+    Status(status::Args),
     /// Draw what was recorded
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
     Check(check::Args),
+    /// Try sockets, folders, names, clock and mail, and say what to do about each failure
+    Doctor(doctor::Args),
     /// Give an archive another step, other pings or other rows, with all of its history
     Convert(convert::Args),
     /// Work on archives with rrdtool's verbs: latmon rrd fetch FILE AVERAGE
@@ -94,14 +122,21 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     if let Some(rest) = rrd_arguments(arguments) {
         return rrd_verb(rest);
     }
+    if let Some(rest) = fping_arguments(arguments) {
+        return ping::run_as_fping(rest);
+    }
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return explain(&error, arguments).into(),
     };
     let done = match command {
         Command::Run(args) => run::run(&args),
+        Command::Ping(args) => ping::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Rrd { arguments } => return rrd_verb(&arguments),
     };
@@ -124,6 +159,18 @@ fn rrd_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
     }
     match rest.split_first() {
         Some((verb, rest)) if verb == "rrd" => Some(rest),
+        _ => None,
+    }
+}
+
+/// fping's own arguments, where the program is called by that name or with `ping --fping`.
+fn fping_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = arguments.split_first()?;
+    if Path::new(program).file_name() == Some(OsStr::new("fping")) {
+        return Some(rest);
+    }
+    match rest {
+        [verb, mode, rest @ ..] if verb == "ping" && mode == "--fping" => Some(rest),
         _ => None,
     }
 }

@@ -1,12 +1,18 @@
 //! `latmon run`: reads the settings, watches until it is told to stop, shows each round.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::chown;
 use std::thread;
 
 use clap::Args as ClapArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use latmon::config::Config;
 use latmon::monitor::{self, End};
+use latmon::privileges::{self, User};
+use latmon::probe::OpenSockets;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{AccessFlags, access};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,6 +33,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         tracing::warn!("{warning}");
     }
     raise_file_limit();
+    // Capabilities are a thread's: they go before there is a second one, which watching for signals begins.
+    let sockets = OpenSockets::open(&config.probe).map_err(Failure::failed)?;
+    give_up_privileges(&config)?;
     let stop =
         stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let mut screen = Screen::new(config.probe.targets.len());
@@ -38,11 +47,35 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         mail: config.mail,
         limits: config.limits,
     };
-    match monitor::run(settings, &stop, &mut |round, state| screen.show(round, state)) {
+    match monitor::run(settings, sockets, &stop, &mut |round, state| screen.show(round, state)) {
         Ok(End::Told(_)) => Ok(Exit::Done),
         Ok(End::Panicked(reason)) => Err(Failure::failed(format!("stopped after a panic: {reason}"))),
         Err(error) => Err(Failure::failed(error)),
     }
+}
+
+/// Becomes the user of the settings, who gets a data folder where there is none yet; without one, whoever is not root
+/// gives up capabilities. What the run makes is made after this, and so belongs to that user.
+fn give_up_privileges(config: &Config) -> Result<(), Failure> {
+    let Some(user) = &config.user else { return privileges::drop_capabilities().map_err(Failure::failed) };
+    let in_settings = |error: privileges::Error| Failure::usage(format!("{}: {error}", user.origin));
+    let found = User::named(&user.value).map_err(in_settings)?;
+    let dir = &config.data_dir.value;
+    let of_folder = |error| Failure::failed(format!("the data folder {}: {error}", dir.display()));
+    if !dir.exists() {
+        fs::create_dir_all(dir).map_err(of_folder)?;
+        chown(dir, Some(found.uid), Some(found.gid)).map_err(of_folder)?;
+    }
+    privileges::become_user(&found).map_err(in_settings)?;
+    if access(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        return Err(Failure::failed(format!(
+            "the user {} may not write in the data folder {dir}: chown -R {} {dir}",
+            found.name,
+            found.name,
+            dir = dir.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Every archive is kept open. The usual soft limit of 1024 files is there for programs that call select(2).
@@ -55,14 +88,14 @@ fn raise_file_limit() {
 }
 
 /// The name of this machine.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     nix::unistd::gethostname()
         .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// A channel on which the first Ctrl-C, SIGTERM or SIGHUP is told; a second one ends the program at once. SIGHUP stays
 /// ignored where it was at the start, under nohup.
-fn stop_signals() -> io::Result<Receiver<String>> {
+pub(super) fn stop_signals() -> io::Result<Receiver<String>> {
     let mut watched = vec![SIGINT, SIGTERM];
     if !is_ignored(SIGHUP) {
         watched.push(SIGHUP);
@@ -79,7 +112,7 @@ fn stop_signals() -> io::Result<Receiver<String>> {
                 SIGHUP => "its terminal was closed (SIGHUP)",
                 _ => "SIGTERM",
             };
-            // The monitor holds the other end until it has ended.
+            // Whoever is to stop holds the other end until it has ended.
             let _ = told.send(name.to_owned());
         }
     })?;

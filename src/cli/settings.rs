@@ -29,6 +29,33 @@ pub(super) struct SettingsArgs {
     threshold: Option<String>,
 }
 
+/// Where the settings are, for commands that ask or look.
+#[derive(Args)]
+pub(super) struct PlaceArgs {
+    /// The settings file [default: ./latmon.toml, /etc/latmon/latmon.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data folder of the monitor
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The settings, all of them.
+    pub(super) fn load(&self) -> Result<Config, config::Error> {
+        config::load(&self.options(), &Surroundings::of_process())
+    }
+
+    /// The settings, without those of mail, which only the monitor may be able to read.
+    pub(super) fn look(&self) -> Result<Config, config::Error> {
+        config::look(&self.options(), &Surroundings::of_process())
+    }
+
+    fn options(&self) -> Options {
+        Options { config: self.config.clone(), data_dir: self.data_dir.clone(), ..Options::default() }
+    }
+}
+
 impl SettingsArgs {
     /// The settings that hold.
     pub(super) fn load(&self) -> Result<Config, Failure> {

@@ -23,6 +23,7 @@ use super::value;
 /// What a TOML file and those it includes say.
 pub(super) struct File {
     pub(super) data_dir: Option<Setting<PathBuf>>,
+    pub(super) user: Option<Setting<String>>,
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
     pub(super) mail: Option<MailSection>,
@@ -102,6 +103,7 @@ impl<'a> Reader<'a> {
     fn new(working_dir: &'a Path) -> Self {
         let file = File {
             data_dir: None,
+            user: None,
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
             mail: None,
@@ -156,6 +158,9 @@ impl<'a> Reader<'a> {
         if let Some(entry) = top.get("data_dir") {
             let text = entry.parsed(value::not_empty)?;
             self.file.data_dir = Some(text.map(|text| entry.folder().join(text)));
+        }
+        if let Some(entry) = top.get("user") {
+            self.file.user = Some(entry.parsed(value::not_empty)?);
         }
         if let Some(entry) = top.get("defaults") {
             let section = entry.table(&PREFERENCES, || "in [defaults]".to_owned())?;
@@ -387,9 +392,9 @@ fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
     }
 }
 
-const TOP_KEYS: [&str; 9] =
-    ["data_dir", "include", "defaults", "probe", "mail", "alert", "targets", "targets_file", "group"];
-const MAIN_ONLY: [&str; 4] = ["data_dir", "defaults", "probe", "mail"];
+const TOP_KEYS: [&str; 10] =
+    ["data_dir", "user", "include", "defaults", "probe", "mail", "alert", "targets", "targets_file", "group"];
+const MAIN_ONLY: [&str; 5] = ["data_dir", "user", "defaults", "probe", "mail"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
 const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
 const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);

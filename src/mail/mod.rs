@@ -24,6 +24,8 @@ pub use compose::compose;
 pub use mailer::Mailer;
 pub use outbox::{MAX_MAIL_BYTES, Outbox, Waiting};
 
+use smtp::{Limits, Session};
+
 /// What a mail says, before it is one.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -84,9 +86,23 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// The server did not take it, or us.
+    #[error("{0}")]
+    Server(String),
     /// The mailer's thread could not be started.
     #[error("cannot start the mailer's thread: {0}")]
     Thread(io::Error),
+}
+
+/// Opens a session with the server as the mailer does, and hands over `message` where there is one. Nothing is kept: a
+/// mail that is not taken is gone. For people who want to know whether the settings are right.
+pub fn try_out(settings: &Settings, message: Option<&Message>, host: &str) -> Result<(), Error> {
+    let told = |error: fault::SendError| Error::Server(error.to_string());
+    let mail = message.map(|message| compose(message, Some(settings), host)).transpose()?;
+    let mut session = Session::open(&settings.server, Limits::USUAL).map_err(told)?;
+    let sent = mail.map_or(Ok(()), |mail| session.send(settings, &mail));
+    session.quit();
+    sent.map_err(told)
 }
 
 /// From whom, to whom and through which server mail goes.

@@ -295,6 +295,13 @@ pub struct Reason {
     pub code: u8,
 }
 
+impl Reason {
+    /// True when the packet had no more hops to live: a router on the way says so, and the target may well be there.
+    pub fn is_expired(&self) -> bool {
+        matches!((self.family, self.kind, self.code), (Family::V4, 11, 0) | (Family::V6, 3, 0))
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.family, self.kind, self.code) {

@@ -10,20 +10,28 @@
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
+//!
+//! look      one look at some targets; trace: the path to one
+//! asker     what these two have in common; flights: which echoes are under way (pure)
 //! ```
 
+mod asker;
 mod clock;
 mod course;
+mod flights;
 pub mod icmp;
 mod judge;
+mod look;
 mod meter;
 mod post;
 mod resolve;
 mod schedule;
 mod socket;
 mod tally;
+mod trace;
 mod worker;
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,12 +42,16 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+pub use self::asker::Odd;
 use self::icmp::{Family, Secret};
+pub use self::look::{LookEvent, LookSettings, LookTarget, Looked, OddReplies, Refusals, Stop, look};
+pub use self::resolve::lookup::{NotFound, addresses, names};
 use self::socket::{Backlog, Identity, Sockets, Wanted};
-pub use self::socket::{Refused, SocketKind, SocketKinds, Stamps, control};
+pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
+pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
 use self::worker::Worker;
-use crate::round::{Round, Target};
+use crate::round::{Fault, Round, Target};
 use crate::time::Step;
 
 /// What the prober is told: whom to ping, and how.
@@ -166,6 +178,22 @@ pub enum Error {
         /// The timeout.
         timeout: Duration,
     },
+    /// Echoes cannot leave as the settings want it.
+    #[error("cannot ask {to}: {why}")]
+    Unroutable {
+        /// Whom.
+        to: IpAddr,
+        /// Why not.
+        why: String,
+    },
+    /// Our own machine sent none of the echoes.
+    #[error("cannot ask {to}: {fault}")]
+    NotSent {
+        /// Whom.
+        to: IpAddr,
+        /// Why not.
+        fault: Fault,
+    },
     /// The kernel refused something else.
     #[error("cannot {operation}: {error}")]
     System {
@@ -174,6 +202,46 @@ pub enum Error {
         /// What the kernel said.
         error: io::Error,
     },
+}
+
+/// Sockets to ping with. They are opened apart from the prober that uses them, since that takes a privilege which a process
+/// gives up before it starts its first thread.
+pub struct OpenSockets {
+    sockets: Sockets,
+    /// By which their echoes are known to be ours.
+    secret: Secret,
+}
+
+impl OpenSockets {
+    /// Opens what the targets of `settings` need, which are checked first; each family that this machine allows.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let secret = Secret::new(random()?);
+        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
+        let sockets = Sockets::open(&settings.wanted(identity)).map_err(Error::no_socket)?;
+        Ok(Self { sockets, secret })
+    }
+
+    /// Which there are; for people: `raw, IPv4 IPv6`.
+    pub fn kinds(&self) -> SocketKinds {
+        self.sockets.kinds()
+    }
+
+    /// Who stamps what is sent; for people: `kernel stamps`.
+    pub fn stamps(&self) -> Stamps {
+        self.sockets.stamps()
+    }
+
+    /// Where replies wait while this program is held up.
+    pub fn receive_buffer(&self) -> ReceiveBuffer {
+        self.sockets.receive_buffer()
+    }
+}
+
+impl fmt::Debug for OpenSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenSockets").field("kinds", &self.kinds()).finish_non_exhaustive()
+    }
 }
 
 /// The running prober: a thread that pings, and hands over rounds. It ends when this is dropped or stopped, or when the
@@ -188,14 +256,21 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Opens the sockets and starts the thread. A round that is done goes into `rounds`, unless that is full: then it is
-    /// counted and logged, and gone, since a pinger must not wait. Rounds of the same step end together: there should be
-    /// room for one of every target. The thread drops `rounds` when it ends.
+    /// Opens the sockets and starts the thread, as [`Prober::start_on`] does.
     pub fn start(settings: Settings, rounds: Sender<Round>) -> Result<Self, Error> {
+        let sockets = OpenSockets::open(&settings)?;
+        Self::start_on(sockets, settings, rounds)
+    }
+
+    /// Starts the thread on `sockets`, which were opened for `settings`. A round that is done goes into `rounds`, unless
+    /// that is full: then it is counted and logged, and gone, since a pinger must not wait. Rounds of the same step end
+    /// together: there should be room for one of every target. The thread drops `rounds` when it ends.
+    pub fn start_on(
+        OpenSockets { sockets, secret }: OpenSockets,
+        settings: Settings,
+        rounds: Sender<Round>,
+    ) -> Result<Self, Error> {
         settings.check()?;
-        let secret = Secret::new(random()?);
-        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
-        let sockets = Sockets::open(&settings.wanted(identity)).map_err(Error::no_socket)?;
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);

@@ -22,6 +22,7 @@ use super::tally::Throttle;
 use crate::round::Target;
 
 mod dns;
+pub(super) mod lookup;
 
 /// The addresses of the targets' hosts: those of literals, and what is known of names. Each name is asked for once,
 /// however many targets have it.

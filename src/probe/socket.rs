@@ -107,6 +107,15 @@ pub enum Stamps {
     User,
 }
 
+/// The buffer in which replies and stamps wait while this program is held up, in bytes as the kernel counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveBuffer {
+    /// What the echoes that may be under way can take.
+    pub wanted: usize,
+    /// What the kernel gives.
+    pub held: usize,
+}
+
 /// Why neither kind of socket could be opened for one family, or not the one that was wanted.
 #[derive(Debug, thiserror::Error)]
 pub struct Refused {
@@ -178,6 +187,12 @@ impl Sockets {
         SocketKinds { v4: kind(Family::V4), v6: kind(Family::V6) }
     }
 
+    /// The receive buffer that lacks most.
+    pub(super) fn receive_buffer(&self) -> ReceiveBuffer {
+        let buffers = self.iter().map(|socket| socket.buffer);
+        buffers.max_by_key(|it| it.wanted.saturating_sub(it.held)).expect("one socket is there at least")
+    }
+
     /// Who stamps what is sent: the kernel, unless it does so on some of them only.
     pub(super) fn stamps(&self) -> Stamps {
         let by_kernel = self.iter().all(|socket| socket.stamps == Stamps::Kernel);
@@ -190,6 +205,7 @@ pub(super) struct EchoSocket {
     socket: Socket,
     origin: Origin,
     stamps: Stamps,
+    buffer: ReceiveBuffer,
     outbox: Outbox,
 }
 

@@ -70,6 +70,7 @@ pub struct Counts {
     targets: Box<[[AtomicU32; Ignored::ALL.len()]]>,
     unstamped: AtomicU64,
     dropped: AtomicU64,
+    rounds: AtomicU64,
 }
 
 impl Counts {
@@ -80,6 +81,7 @@ impl Counts {
             targets: (0..targets).map(|_| Default::default()).collect(),
             unstamped: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
         }
     }
 
@@ -101,6 +103,17 @@ impl Counts {
     /// How many packets our own receive buffer had no room for.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many rounds were dropped because nobody took them in time.
+    pub fn rounds_dropped(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Counts a round that was dropped, and returns how many there have been.
+    pub(super) fn count_round(&self) -> u64 {
+        add(&self.rounds, 1);
+        self.rounds_dropped()
     }
 
     pub(super) fn count_unstamped(&self) {

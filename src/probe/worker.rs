@@ -39,7 +39,6 @@ pub(super) struct Worker {
     /// When packets last woke the thread, and whether they do so all the time.
     woken: Monotonic,
     busy: bool,
-    dropped_rounds: u64,
     throttle: Throttle,
     held_throttle: Throttle,
 }
@@ -82,7 +81,6 @@ impl Worker {
             pace: settings.pace,
             woken: Monotonic::LONG_AGO,
             busy: false,
-            dropped_rounds: 0,
             throttle: Throttle::frequent(),
             held_throttle: Throttle::rare(),
         })
@@ -227,9 +225,9 @@ impl Worker {
                 Ok(()) => {}
                 Err(TrySendError::Disconnected(_)) => return Err(Gone),
                 Err(TrySendError::Full(round)) => {
-                    self.dropped_rounds += 1;
+                    let dropped = self.judge.counts().count_round();
                     if self.throttle.allows(now).is_some() {
-                        let (name, dropped) = (&round.target().name, self.dropped_rounds);
+                        let name = &round.target().name;
                         warn!("{name}: a round is dropped, the monitor does not keep up ({dropped} so far)");
                     }
                 }

@@ -25,6 +25,8 @@ pub enum Manner {
     Slow(Duration, Vec<IpAddr>),
     /// It has these addresses, which it tells by TCP alone, as where they are too many for one packet.
     Long(Vec<IpAddr>),
+    /// It is the name of an address (`1.0.18.198.in-addr.arpa`), which is called so.
+    Called(String),
     /// No answer ever comes.
     Silent,
     /// The server says that it failed.
@@ -46,6 +48,11 @@ pub fn long(addresses: &[&str]) -> Manner {
     Manner::Long(parse(addresses))
 }
 
+/// A name of an address, which is called so.
+pub fn called(name: &str) -> Manner {
+    Manner::Called(name.to_owned())
+}
+
 /// A running name server.
 pub struct NameServer {
     shared: Arc<Shared>,
@@ -63,6 +70,7 @@ struct Shared {
 /// The types of records that are asked for.
 pub const A: u16 = 1;
 pub const AAAA: u16 = 28;
+pub const PTR: u16 = 12;
 
 impl NameServer {
     /// Starts one on this address and port 53.
@@ -124,6 +132,10 @@ fn serve(socket: &UdpSocket, listener: &TcpListener, shared: &Shared) {
                 cut[2] |= TRUNCATED;
                 let _ = socket.send_to(&cut, from);
             }
+            Some(Manner::Called(name)) => {
+                let labels: Vec<u8> = name.split('.').flat_map(label).chain([0]).collect();
+                drop(socket.send_to(&reply(query, 0, &[record(PTR, &labels)]), from));
+            }
             Some(Manner::Has(addresses)) => drop(socket.send_to(&answer(query, kind, &addresses), from)),
             Some(Manner::Slow(delay, addresses)) => {
                 later.push((Instant::now() + delay, from, answer(query, kind, &addresses)));
@@ -170,16 +182,20 @@ fn question(query: &[u8]) -> Option<(String, u16, usize)> {
 fn answer(query: &[u8], kind: u16, addresses: &[IpAddr]) -> Vec<u8> {
     let wanted =
         |address: &&IpAddr| if kind == A { address.is_ipv4() } else { kind == AAAA && address.is_ipv6() };
+    let record = |address: &IpAddr| match address {
+        IpAddr::V4(address) => record(A, &address.octets()),
+        IpAddr::V6(address) => record(AAAA, &address.octets()),
+    };
     let records: Vec<Vec<u8>> = addresses.iter().filter(wanted).map(record).collect();
     reply(query, 0, &records)
 }
 
+fn label(text: &str) -> Vec<u8> {
+    [&[text.len() as u8], text.as_bytes()].concat()
+}
+
 /// A record of the name in the question, which is believed for a day.
-fn record(address: &IpAddr) -> Vec<u8> {
-    let (kind, data) = match address {
-        IpAddr::V4(address) => (A, address.octets().to_vec()),
-        IpAddr::V6(address) => (AAAA, address.octets().to_vec()),
-    };
+fn record(kind: u16, data: &[u8]) -> Vec<u8> {
     let mut record = vec![0xc0, HEADER as u8];
     record.extend(kind.to_be_bytes());
     record.extend([0, 1]);

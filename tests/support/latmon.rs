@@ -109,6 +109,20 @@ impl Running<'_> {
         nix::sys::signal::kill(pid, signal).expect("the monitor is there");
     }
 
+    /// Stops every thread of it, and returns once they are: SIGSTOP takes its time. SIGCONT lets them go on.
+    pub fn freeze(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let is_stopped = |thread: std::io::Result<fs::DirEntry>| {
+            let status = fs::read_to_string(thread.expect("it is there").path().join("status"));
+            status.expect("it is there").contains("\nState:\tT")
+        };
+        while !fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it is there").all(is_stopped) {
+            assert!(Instant::now() < deadline, "not stopped within ten seconds");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;

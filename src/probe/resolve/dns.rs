@@ -17,9 +17,10 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::{Answer, Found, Question};
@@ -66,7 +67,7 @@ pub(super) fn zoned(host: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address.parse().ok()?, 0, 0, number).into())
 }
 
-async fn answer(sources: &Sources, question: Question) -> Answer {
+pub(super) async fn answer(sources: &Sources, question: Question) -> Answer {
     let Question { place, host, v4, v6 } = question;
     // The interface may come and go, and then comes with another number.
     if host.contains('%') {
@@ -140,14 +141,14 @@ fn source_towards(address: SocketAddr) -> Option<IpAddr> {
 
 /// Where the addresses of names come from.
 #[derive(Clone)]
-struct Sources {
+pub(super) struct Sources {
     hosts: Arc<Hosts>,
     servers: Result<TokioResolver, String>,
 }
 
 impl Sources {
     /// As the files are now.
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let mut hosts = Hosts::default();
         if let Ok(bytes) = read(Path::new(HOSTS))
             && let Err(error) = hosts.read_hosts_conf(bytes.as_slice())
@@ -163,12 +164,50 @@ impl Sources {
         self.hosts.lookup_static_host(&query).map_or(Vec::new(), |lookup| addresses(&lookup))
     }
 
+    /// The name of an address: by the table of hosts, else by the servers.
+    pub(super) async fn name_of(&self, address: IpAddr) -> Option<String> {
+        let name = Name::from(address);
+        let tabled = self.hosts.lookup_static_host(&Query::query(name.clone(), RecordType::PTR));
+        let lookup = match tabled {
+            Some(lookup) => lookup,
+            None => self.servers.as_ref().ok()?.lookup(name, RecordType::PTR).await.ok()?,
+        };
+        lookup.answers().iter().find_map(|record| match &record.data {
+            RData::PTR(name) => Some(name.to_utf8()),
+            _ => None,
+        })
+    }
+
     /// What the servers say.
     async fn ask(&self, name: &Name, kind: RecordType) -> Found {
         let servers = self.servers.as_ref().map_err(String::clone)?;
         let ended = tokio::time::timeout(DEADLINE, servers.lookup(name.clone(), kind)).await;
         found(ended.unwrap_or(Err(NetError::Timeout)).map(|lookup| addresses(&lookup)))
     }
+}
+
+/// Runs all of them together, and returns what those came to that ended within `patience`.
+pub(super) fn all_within<T: Send + 'static>(
+    patience: Duration,
+    futures: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut done = Vec::new();
+    // Fails where there are no more file descriptors; then none has ended in time.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return done };
+    runtime.block_on(async {
+        let mut running = JoinSet::new();
+        for future in futures {
+            running.spawn(future);
+        }
+        let all = async {
+            while let Some(ended) = running.join_next().await {
+                done.extend(ended.ok());
+            }
+        };
+        // Those that have not ended are dropped with the set.
+        let _ = tokio::time::timeout(patience, all).await;
+    });
+    done
 }
 
 fn addresses(lookup: &Lookup) -> Vec<SocketAddr> {

@@ -22,13 +22,13 @@ thread_local! {
 }
 
 /// A network namespace that the calling thread has entered, until it is dropped.
-pub(super) struct Namespace {
+pub struct Namespace {
     home: File,
     capabilities: Option<Capabilities>,
 }
 
 impl Namespace {
-    pub(super) fn enter() -> Self {
+    pub fn enter() -> Self {
         assert!(!ENTERED.get(), "this thread is in a test network already: one at a time");
         let home = File::open("/proc/thread-self/ns/net").expect("/proc is mounted");
         unshare(CloneFlags::CLONE_NEWNET).unwrap_or_else(|errno| {
@@ -86,7 +86,7 @@ pub(super) fn open_tun(device: &str) -> File {
 
 /// Runs `ip` in the thread's namespace with one command in each line. It keeps the capabilities of root, whatever was
 /// taken from the programs that the test starts.
-pub(super) fn ip_batch(commands: &str) {
+pub fn ip_batch(commands: &str) {
     let bits = secure_bits();
     set_secure_bits(0);
     let ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -102,7 +102,7 @@ pub(super) fn ip_batch(commands: &str) {
 
 /// Waits until packets to these addresses of ours are taken. The kernel finishes a new IPv6 address later, in a worker, and
 /// on a busy machine a reply can be there earlier.
-pub(super) fn wait_for_ipv6(addresses: &[Ipv6Addr]) {
+pub fn wait_for_ipv6(addresses: &[Ipv6Addr]) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let table = std::fs::read_to_string("/proc/thread-self/net/ipv6_route").expect("IPv6 is there");
@@ -115,7 +115,7 @@ pub(super) fn wait_for_ipv6(addresses: &[Ipv6Addr]) {
 }
 
 /// `/proc/sys/net` shows and takes the settings of the namespace of the thread that opens it.
-pub(super) fn write_sysctl(name: &str, value: &str) {
+pub fn write_sysctl(name: &str, value: &str) {
     let path = format!("/proc/sys/{name}");
     std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
 }

@@ -1,0 +1,52 @@
+//! The mail server.
+
+use std::time::SystemTime;
+
+use latmon::config::Config;
+use latmon::mail::{self, Message, Tls};
+use latmon::time::UnixTime;
+
+use super::Finding;
+
+/// Connects and logs in as the mailer would; sends a mail only where that is asked for.
+pub(super) fn mail(config: &Config, send: bool) -> Finding {
+    let about = "mail";
+    let Some(settings) = &config.mail else {
+        return Finding::warn(about, "nobody is told: set EMAIL_SENDER, or write [mail] in latmon.toml");
+    };
+    let host = super::super::run::host_name();
+    let message = send.then(|| test_mail(&host));
+    if let Err(error) = mail::try_out(settings, message.as_ref(), &host) {
+        return Finding::fail(about, error.to_string());
+    }
+    let server = &settings.server;
+    let place = format!("{}:{}", server.host, server.port);
+    let to: Vec<String> = settings.to.iter().map(ToString::to_string).collect();
+    let line = match server.tls {
+        Tls::Implicit => "TLS",
+        Tls::StartTls => "STARTTLS",
+        Tls::None => "no TLS",
+    };
+    let login = if server.login.is_some() { "logged in" } else { "without a login" };
+    let sent = if send { "a mail was sent to" } else { "mails go to" };
+    let text = format!("{place}, {line}, {login}, {sent} {}", to.join(", "));
+    if server.tls == Tls::None && server.login.is_some() {
+        return Finding::warn(about, format!("{text}: everybody on the way can read the password"));
+    }
+    Finding::ok(about, text)
+}
+
+fn test_mail(host: &str) -> Message {
+    let date = UnixTime::from(SystemTime::now());
+    Message {
+        key: format!("doctor-{}-{}", std::process::id(), date.micros()),
+        in_reply_to: None,
+        subject: format!("[latmon] TEST: latmon on {host} can reach you"),
+        text: format!(
+            "Somebody typed 'latmon doctor --send-mail' on {host}.\n\nAlerts from there will reach you by this way, and \
+             nothing is wrong.\n"
+        ),
+        attachments: Vec::new(),
+        date,
+    }
+}

@@ -1,0 +1,387 @@
+//! `latmon status`: asks the running monitor how everything stands. Exit code 0: well, 1: an alert is open, 3: there is
+//! no telling, because no monitor runs or it measures nothing.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use glob::Pattern;
+use latmon::monitor::control;
+use latmon::monitor::status::{Ignored, State, Status, TargetStatus};
+use latmon::round::Rtt;
+use latmon::time::UnixTime;
+
+use super::settings::PlaceArgs;
+use super::{Exit, Failure, output};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Only these targets, well or not: names, each with all that is known of it, or patterns as 'fra/*' [default: those
+    /// that are not well]
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+    /// One JSON object, on one line
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+    /// Nothing but the exit code: 0 well, 1 an alert is open, 3 no monitor runs, or it measures nothing
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let config = args.place.look().map_err(Failure::usage)?;
+    let status = control::status(&config.data_dir.value).map_err(Failure::unknown)?;
+    let chosen = choose(&status.targets, &args.targets)?;
+    let exit = if status.stale {
+        Exit::Unknown
+    } else if chosen.iter().any(|target| target.state.is_alerting()) {
+        Exit::Unwell
+    } else {
+        Exit::Done
+    };
+    let text = if args.quiet {
+        return Ok(exit);
+    } else if args.json {
+        let targets = chosen.into_iter().cloned().collect();
+        let json = serde_json::to_string(&Status { targets, ..status });
+        json.expect("a status has no maps with other keys than texts") + "\n"
+    } else {
+        page(&status, &chosen, &args.targets, UnixTime::from(SystemTime::now()))
+    };
+    Ok(match output::print(&text) {
+        Exit::Done => exit,
+        failed => failed,
+    })
+}
+
+/// The targets that are called or match one of `words`; all, where there are none.
+fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a TargetStatus>, Failure> {
+    let mut chosen = vec![words.is_empty(); targets.len()];
+    for word in words {
+        // A name may have what a pattern would take for its own.
+        let is_name = targets.iter().any(|target| target.target == *word);
+        let pattern = match Pattern::new(word) {
+            _ if is_name => None,
+            Ok(pattern) => Some(pattern),
+            Err(error) => return Err(Failure::usage(format!("'{word}' is no pattern: {error}"))),
+        };
+        let mut found = false;
+        for (target, chosen) in targets.iter().zip(&mut chosen) {
+            let name = &target.target;
+            if pattern.as_ref().map_or(name == word, |pattern| pattern.matches(name)) {
+                (*chosen, found) = (true, true);
+            }
+        }
+        if !found {
+            return Err(Failure::usage(format!(
+                "the running monitor has no target '{word}': latmon status '*' shows all"
+            )));
+        }
+    }
+    Ok(targets.iter().zip(chosen).filter_map(|(target, chosen)| chosen.then_some(target)).collect())
+}
+
+/// The page for people. What was chosen by `words` is shown well or not, and with all that is known of it where the word
+/// is its name.
+fn page(status: &Status, chosen: &[&TargetStatus], words: &[String], now: UnixTime) -> String {
+    let mut text = format!("{}\n{}\n", first_line(status, now), summary(status, chosen));
+    own_trouble(status, &mut text);
+    let mut shown: Vec<&TargetStatus> =
+        chosen.iter().copied().filter(|target| !words.is_empty() || target.state != State::Ok).collect();
+    shown.sort_by_key(|target| target.state);
+    let rows: Vec<[String; 6]> = shown.iter().map(|target| row(target, now)).collect();
+    let widths: [usize; 6] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    for ([name, state, median, loss, since, reason], target) in rows.iter().zip(shown) {
+        let [n, s, m, l, a, _] = widths;
+        let line = format!("{name:n$}  {state:s$}  {median:>m$}  {loss:>l$}  {since:a$}  {reason}");
+        text.push_str(line.trim_end());
+        text.push('\n');
+        if words.contains(&target.target) {
+            details(target, &mut text);
+        }
+    }
+    text
+}
+
+/// `running 12 d, last round 14:03 (24 s ago); 3 mails waiting since 13:40: smtp.example.org:465 timed out`
+fn first_line(status: &Status, now: UnixTime) -> String {
+    let mut line = format!("running {}", Ago(since(status.started, now)));
+    let last = match status.last_round {
+        Some(end) => format!("last round {} ({} ago)", clock(end, now), Ago(since(end, now))),
+        None => "no round yet".to_owned(),
+    };
+    let stale = if status.stale { "STALE: " } else { "" };
+    let _ = write!(line, ", {stale}{last}");
+    let mails = &status.mails;
+    match (mails.waiting, mails.since) {
+        (0, _) | (_, None) => {}
+        (1, Some(since)) => {
+            let _ = write!(line, "; 1 mail waiting since {}", clock(since, now));
+        }
+        (count, Some(since)) => {
+            let _ = write!(line, "; {count} mails waiting since {}", clock(since, now));
+        }
+    }
+    match &mails.why {
+        Some(why) if mails.waiting > 0 => line + ": " + why,
+        _ => line,
+    }
+}
+
+/// `300 targets: 296 ok, 2 alerting, 1 unknown`
+fn summary(status: &Status, chosen: &[&TargetStatus]) -> String {
+    let of =
+        if chosen.len() == status.targets.len() { String::new() } else { format!("{} of ", chosen.len()) };
+    let all = status.targets.len();
+    let noun = if all == 1 { "target" } else { "targets" };
+    let count = |wanted: &dyn Fn(State) -> bool| chosen.iter().filter(|it| wanted(it.state)).count();
+    let counts = [
+        (count(&|state| state == State::Ok), "ok"),
+        (count(&State::is_alerting), "alerting"),
+        (count(&|state| state == State::Unknown), "unknown"),
+        (count(&|state| state == State::Silent), "silent"),
+        (count(&|state| state == State::Waiting), "waiting for a first round"),
+    ];
+    let told: Vec<String> = counts
+        .iter()
+        .enumerate()
+        .filter(|(place, (count, _))| *place == 0 || *count > 0)
+        .map(|(_, (count, word))| format!("{count} {word}"))
+        .collect();
+    format!("{of}{all} {noun}: {}", told.join(", "))
+}
+
+/// What this machine itself has lost, which no target is to be blamed for.
+fn own_trouble(status: &Status, text: &mut String) {
+    if status.rounds_dropped > 0 {
+        let _ = writeln!(
+            text,
+            "rounds not recorded, since this machine did not keep up: {}",
+            status.rounds_dropped
+        );
+    }
+    if status.packets_dropped > 0 {
+        let _ = writeln!(
+            text,
+            "packets without room in the receive buffer: {} (latmon doctor)",
+            status.packets_dropped
+        );
+    }
+}
+
+/// Name, state, median, loss, since, reason.
+fn row(target: &TargetStatus, now: UnixTime) -> [String; 6] {
+    let median = target.median_us.and_then(|median| Rtt::from_secs_f64(median / 1e6));
+    [
+        target.target.clone(),
+        word(target.state).to_owned(),
+        median.map_or_else(|| "-".to_owned(), |median| median.to_string()),
+        target.loss.map_or_else(|| "-".to_owned(), percent),
+        target.since.map_or_else(|| "-".to_owned(), |at| Ago(since(at, now)).to_string()),
+        target.reason.clone().unwrap_or_default(),
+    ]
+}
+
+/// What a line has no room for.
+fn details(target: &TargetStatus, text: &mut String) {
+    let address = target.address.map(|address| address.to_string());
+    let host = match address {
+        Some(address) if address != target.host => format!("{}, {address}", target.host),
+        _ => target.host.clone(),
+    };
+    let _ = writeln!(text, "  host    {host}");
+    if !target.alerts.is_empty() {
+        let _ = writeln!(text, "  alerts  {}", target.alerts.join(", "));
+    }
+    let _ = writeln!(text, "  ignored {}", ignored(&target.ignored));
+}
+
+/// `3 duplicate, 1 late`
+fn ignored(ignored: &Ignored) -> String {
+    let kinds = [
+        (ignored.duplicates, "duplicate"),
+        (ignored.late, "late"),
+        (ignored.damaged, "damaged"),
+        (ignored.wrong_source, "from another address"),
+        (ignored.wrong_identifier, "with another identifier"),
+        (ignored.truncated, "truncated"),
+        (ignored.forged, "forged"),
+        (ignored.impossible, "with impossible stamps"),
+    ];
+    let told: Vec<String> =
+        kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+    if told.is_empty() { "none".to_owned() } else { told.join(", ") }
+}
+
+/// What asks for somebody stands in capitals.
+fn word(state: State) -> &'static str {
+    match state {
+        State::Down => "DOWN",
+        State::Slow => "SLOW",
+        State::Lossy => "LOSSY",
+        State::Unknown => "UNKNOWN",
+        State::Silent => "silent",
+        State::Waiting => "waiting",
+        State::Ok => "ok",
+    }
+}
+
+/// A share in whole percent, but never 0 or 100 for one that is neither.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 1.0 => "<1%".to_owned(),
+        percent if percent > 99.0 && percent < 100.0 => ">99%".to_owned(),
+        percent => format!("{percent:.0}%"),
+    }
+}
+
+fn since(at: i64, now: UnixTime) -> Duration {
+    // A clock that was set back has no past yet.
+    now.since(UnixTime::from_secs(at)).unwrap_or_default()
+}
+
+/// `14:03` today, `2026-11-20 14:03` on other days.
+fn clock(at: i64, now: UnixTime) -> String {
+    let at = UnixTime::from_secs(at).local().civil;
+    let is_today = at.date_naive() == now.local().civil.date_naive();
+    at.format(if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
+}
+
+/// How long something has lasted, in the largest unit that fits: `24 s`, `5 m`, `4 h`, `12 d`.
+struct Ago(Duration);
+
+impl std::fmt::Display for Ago {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (count, unit) = match self.0.as_secs() {
+            secs if secs < 60 => (secs, "s"),
+            secs if secs < 3600 => (secs / 60, "m"),
+            secs if secs < 2 * 86_400 => (secs / 3600, "h"),
+            secs => (secs / 86_400, "d"),
+        };
+        f.pad(&format!("{count} {unit}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use latmon::monitor::status::Mails;
+
+    const NOON: i64 = 1_763_985_600; // 2025-11-24 12:00 UTC
+
+    fn target(name: &str, state: State, ms: Option<f64>, loss: Option<f64>, since_secs: i64) -> TargetStatus {
+        TargetStatus {
+            target: name.into(),
+            host: "192.0.2.1".into(),
+            address: Some("192.0.2.1".parse().unwrap()),
+            state,
+            since: Some(NOON - since_secs),
+            last_round: Some(NOON - 24),
+            median_us: ms.map(|ms| ms * 1000.0),
+            loss,
+            alerts: Vec::new(),
+            reason: None,
+            ignored: Ignored::default(),
+        }
+    }
+
+    fn status(targets: Vec<TargetStatus>) -> Status {
+        Status {
+            version: "0.1.0".into(),
+            pid: 1,
+            started: NOON - 12 * 86_400,
+            last_round: Some(NOON - 24),
+            stale: false,
+            sockets: "raw, IPv4 IPv6, kernel stamps".into(),
+            rounds_dropped: 0,
+            packets_dropped: 0,
+            ignored: Ignored::default(),
+            mails: Mails::default(),
+            targets,
+        }
+    }
+
+    fn shown(status: &Status, words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let chosen = choose(&status.targets, &words).unwrap();
+        page(status, &chosen, &words, UnixTime::from_secs(NOON))
+    }
+
+    /// The page that the design draws, as far as it goes without mutes and the usual.
+    #[test]
+    fn the_page_is_what_the_design_draws() {
+        let mut targets: Vec<TargetStatus> =
+            (0..296).map(|n| target(&format!("t{n}"), State::Ok, Some(20.0), Some(0.0), 86_400)).collect();
+        targets.push(target("par/web", State::Unknown, None, None, 4 * 3600));
+        targets.push(target("ams/edge1", State::Slow, Some(182.0), Some(0.0), 23 * 60));
+        targets.push(target("fra/core2", State::Down, None, Some(1.0), 5 * 60));
+        targets[296].reason = Some("the name does not resolve, last 198.51.100.7".into());
+        targets[297].reason = Some("median > 100ms".into());
+        let mut status = status(targets);
+        status.mails = Mails {
+            waiting: 3,
+            since: Some(NOON - 1200),
+            why: Some("smtp.example.org:465: timed out at the connection".into()),
+        };
+        let zone = UnixTime::from_secs(NOON).local().civil;
+        let clock = |ago| (zone - chrono::TimeDelta::seconds(ago)).format("%H:%M").to_string();
+        let expected = format!(
+            "\
+running 12 d, last round {} (24 s ago); 3 mails waiting since {}: smtp.example.org:465: timed out at the connection
+299 targets: 296 ok, 2 alerting, 1 unknown
+fra/core2  DOWN          -  100%  5 m
+ams/edge1  SLOW     182 ms    0%  23 m  median > 100ms
+par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.100.7
+",
+            clock(24),
+            clock(1200)
+        );
+        assert_eq!(shown(&status, &[]), expected);
+    }
+
+    #[test]
+    fn what_is_named_is_shown_well_or_not_with_all_that_is_known() {
+        let names = ["fra/core1", "fra/core2", "ams/[1]", "ams/x"];
+        let mut status = status(names.map(|name| target(name, State::Ok, Some(0.41), Some(0.05), 30)).into());
+        status.targets[0].ignored = Ignored { duplicates: 3, forged: 1, ..Ignored::default() };
+        let lines = |words| shown(&status, words).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            lines(&["fra/*"]),
+            ["2 of 4 targets: 2 ok", "fra/core1  ok  0.41 ms  5%  30 s", "fra/core2  ok  0.41 ms  5%  30 s"]
+        );
+        assert_eq!(
+            lines(&["fra/core1", "fra/core2"]),
+            [
+                "2 of 4 targets: 2 ok",
+                "fra/core1  ok  0.41 ms  5%  30 s",
+                "  host    192.0.2.1",
+                "  ignored 3 duplicate, 1 forged",
+                "fra/core2  ok  0.41 ms  5%  30 s",
+                "  host    192.0.2.1",
+                "  ignored none",
+            ]
+        );
+        assert_eq!(lines(&["ams/[1]"])[1], "ams/[1]  ok  0.41 ms  5%  30 s", "a name before a pattern");
+        assert_eq!(lines(&["*"]).len(), 5);
+        assert_eq!(choose(&status.targets, &["ber".into()]).unwrap_err().exit, Exit::Usage);
+        assert_eq!(choose(&status.targets, &["[".into()]).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn the_first_line_says_what_is_not_as_it_should_be() {
+        let mut status = status(Vec::new());
+        status.stale = true;
+        let line = first_line(&status, UnixTime::from_secs(NOON + 300));
+        assert!(line.contains(", STALE: last round ") && line.ends_with(" (5 m ago)"), "{line}");
+        (status.stale, status.last_round, status.started) = (false, None, NOON - 3);
+        assert_eq!(first_line(&status, UnixTime::from_secs(NOON)), "running 3 s, no round yet");
+    }
+
+    #[test]
+    fn a_loss_that_is_neither_none_nor_all_is_not_rounded_to_it() {
+        assert_eq!([0.0, 0.004, 0.05, 0.996, 1.0].map(percent), ["0%", "<1%", "5%", ">99%", "100%"]);
+    }
+}

@@ -1,0 +1,373 @@
+//! The echoes of one look or one trace: which are under way, and what became of the others, so that a reply that comes
+//! twice, late, from elsewhere or from nobody's hand is known for what it is. Pure: it is told the time.
+//!
+//! The monitor has [`super::schedule`] for this, which knows rounds and keeps nothing per packet; here a few targets are
+//! asked for once, and every packet is of interest to somebody who watches.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::clock::{Monotonic, Now, Wall};
+use super::icmp::{Echo, Secret};
+use crate::round::Rtt;
+
+/// See the module.
+pub(super) struct Flights {
+    secret: Secret,
+    timeout: Duration,
+    flights: HashMap<u64, Flight>,
+    /// When each is overdue; all have the same timeout, so it is the order they were sent in.
+    deadlines: VecDeque<(Monotonic, u64)>,
+    /// Those that are over, oldest first.
+    over: VecDeque<u64>,
+}
+
+/// What an echo asks, and of whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The address.
+    pub(super) to: IpAddr,
+    /// Whether another one may answer.
+    pub(super) any_source: bool,
+    /// How many bytes of payload are to come back.
+    pub(super) payload: u16,
+}
+
+/// One echo.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    asked: Asked,
+    sent: Monotonic,
+    /// By the kernel's stamp where there is one, else read before it was sent.
+    left: Wall,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    UnderWay,
+    Answered,
+    Overdue,
+    /// Nothing can be said of it any more.
+    SetAside,
+}
+
+/// What a reply is that carries the number of an echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The one that was waited for.
+    Answered(Rtt),
+    /// One more than was asked for.
+    Duplicate,
+    /// It took longer than the timeout; how long, where that is still known.
+    Late(Option<Rtt>),
+    /// Another address answered than was asked.
+    WrongSource,
+    /// It has another length than the request.
+    Truncated,
+    /// The stamps contradict each other: a clock was set in between.
+    Impossible,
+    /// Nobody who saw our request made it.
+    Forged,
+}
+
+impl Flights {
+    /// None yet; a reply may take `timeout`.
+    pub(super) fn new(secret: Secret, timeout: Duration) -> Self {
+        Self { secret, timeout, flights: HashMap::new(), deadlines: VecDeque::new(), over: VecDeque::new() }
+    }
+
+    /// What proves the reply to echo `number` to be ours.
+    pub(super) fn tag(&self, number: u64, to: IpAddr) -> u64 {
+        self.secret.tag(number, to)
+    }
+
+    /// Echo `number` is about to leave.
+    pub(super) fn sent(&mut self, number: u64, asked: Asked, (sent, left): (Monotonic, Wall)) {
+        let flight = Flight { asked, sent, left, state: State::UnderWay };
+        self.flights.insert(number, flight);
+        self.deadlines.push_back((sent.plus(self.timeout), number));
+    }
+
+    /// The kernel says when echo `number` left.
+    pub(super) fn stamped(&mut self, number: u64, left: Wall) {
+        if let Some(flight) = self.flights.get_mut(&number).filter(|it| it.state == State::UnderWay) {
+            flight.left = left;
+        }
+    }
+
+    /// True while a reply to `number` is waited for.
+    pub(super) fn is_under_way(&self, number: u64) -> bool {
+        self.flights.get(&number).is_some_and(|flight| flight.state == State::UnderWay)
+    }
+
+    /// Takes an undamaged echo reply, which came from `from`: at `stamp` by the kernel's clock, if it says so, else just
+    /// before `now`.
+    pub(super) fn reply(&mut self, echo: Echo, from: IpAddr, stamp: Option<Wall>, now: Now) -> Verdict {
+        let number = echo.number;
+        let Some(flight) = self.flights.get(&number) else {
+            // So old that it was forgotten. The tag says still whether we asked.
+            let ours = echo.tag == self.secret.tag(number, from);
+            return if ours { Verdict::Late(None) } else { Verdict::Forged };
+        };
+        let Asked { to, any_source, payload } = flight.asked;
+        if echo.tag != self.secret.tag(number, to) {
+            return Verdict::Forged;
+        }
+        if from != to && !any_source {
+            return Verdict::WrongSource;
+        }
+        if echo.payload != payload {
+            return Verdict::Truncated;
+        }
+        let took = flight.took(stamp, now);
+        match (flight.state, took) {
+            (State::Answered, _) => Verdict::Duplicate,
+            (State::SetAside, _) => Verdict::Late(None),
+            (State::Overdue, took) => Verdict::Late(took),
+            (State::UnderWay, Some(rtt)) if rtt.duration() > self.timeout => {
+                self.end(number, State::Overdue);
+                Verdict::Late(Some(rtt))
+            }
+            (State::UnderWay, Some(rtt)) => {
+                self.end(number, State::Answered);
+                Verdict::Answered(rtt)
+            }
+            (State::UnderWay, None) => {
+                self.end(number, State::SetAside);
+                Verdict::Impossible
+            }
+        }
+    }
+
+    /// How long after echo `number` left this packet came, where both are known.
+    pub(super) fn took(&self, number: u64, stamp: Option<Wall>, now: Now) -> Option<Rtt> {
+        self.flights.get(&number)?.took(stamp, now)
+    }
+
+    /// The echo that an ICMP error quotes: by number and tag, where it quotes so much, else by the address and the
+    /// lowest bits of the number, of those under way the newest.
+    pub(super) fn quoted(&self, to: IpAddr, sequence: u16, secrets: Option<(u64, u64)>) -> Option<u64> {
+        if let Some((number, tag)) = secrets {
+            let known = self.flights.get(&number).is_some_and(|flight| flight.asked.to == to);
+            return (known && tag == self.secret.tag(number, to)).then_some(number);
+        }
+        let fits = |number: &u64| {
+            *number as u16 == sequence && self.flights.get(number).is_some_and(|flight| flight.asked.to == to)
+        };
+        self.deadlines.iter().rev().map(|(_, number)| *number).find(fits)
+    }
+
+    /// The next echo whose time is over. Everything that came in until `now` must have been handed in before.
+    pub(super) fn take_overdue(&mut self, now: Monotonic) -> Option<u64> {
+        while self.next_deadline() <= now {
+            let (_, number) = self.deadlines.pop_front()?;
+            if self.is_under_way(number) {
+                self.end(number, State::Overdue);
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// When the next echo that is under way is overdue; never, when none is.
+    pub(super) fn next_deadline(&mut self) -> Monotonic {
+        while let Some((at, number)) = self.deadlines.front().copied() {
+            if self.is_under_way(number) {
+                return at;
+            }
+            self.deadlines.pop_front();
+        }
+        Monotonic::NEVER
+    }
+
+    /// Sets aside an echo that is under way, and returns it: the clocks cannot tell any more how long it takes.
+    pub(super) fn set_aside(&mut self) -> Option<u64> {
+        while let Some((_, number)) = self.deadlines.pop_front() {
+            if self.is_under_way(number) {
+                self.end(number, State::SetAside);
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn end(&mut self, number: u64, state: State) {
+        if let Some(flight) = self.flights.get_mut(&number) {
+            flight.state = state;
+            self.over.push_back(number);
+        }
+        if self.over.len() > MOST_REMEMBERED {
+            let oldest = self.over.pop_front();
+            oldest.and_then(|number| self.flights.remove(&number));
+        }
+    }
+}
+
+impl Flight {
+    fn took(&self, stamp: Option<Wall>, now: Now) -> Option<Rtt> {
+        let took = match stamp {
+            Some(stamp) => stamp.since(self.left)?,
+            None => now.monotonic.since(self.sent),
+        };
+        Some(Rtt::new(took))
+    }
+}
+
+/// How many echoes are remembered that are over: what a hundred targets have in ten minutes.
+const MOST_REMEMBERED: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(500);
+
+    fn them() -> IpAddr {
+        "198.18.0.2".parse().unwrap()
+    }
+
+    fn other() -> IpAddr {
+        "198.18.0.3".parse().unwrap()
+    }
+
+    fn ms(ms: i64) -> i64 {
+        ms * 1_000_000
+    }
+
+    fn at(millis: i64) -> Now {
+        let clocks = (Monotonic(ms(millis)), Wall(ms(1_000_000 + millis)));
+        Now { monotonic: clocks.0, wall: clocks.1, asleep: Duration::ZERO }
+    }
+
+    /// Echoes 1 to `count` to [`them`], sent one each 100 ms from zero on.
+    fn flights(count: u64) -> Flights {
+        let mut flights = Flights::new(Secret::new([7; 16]), TIMEOUT);
+        for number in 1..=count {
+            let now = at(100 * (number as i64 - 1));
+            flights.sent(number, asked(), (now.monotonic, now.wall));
+        }
+        flights
+    }
+
+    fn asked() -> Asked {
+        Asked { to: them(), any_source: false, payload: 56 }
+    }
+
+    /// The true reply to an echo.
+    fn reply_to(flights: &Flights, number: u64) -> Echo {
+        let tag = flights.tag(number, them());
+        Echo { identifier: 1, number, tag, mark: 0, payload: 56 }
+    }
+
+    fn rtt(millis: u64) -> Rtt {
+        Rtt::new(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_reply_counts_once_and_by_the_stamps_of_the_kernel() {
+        let mut flights = flights(1);
+        let echo = reply_to(&flights, 1);
+        flights.stamped(1, Wall(at(2).wall.0));
+        assert_eq!(flights.reply(echo, them(), Some(at(32).wall), at(480)), Verdict::Answered(rtt(30)));
+        assert_eq!(flights.reply(echo, them(), Some(at(33).wall), at(481)), Verdict::Duplicate);
+        assert_eq!(flights.take_overdue(at(9_000).monotonic), None);
+        assert_eq!(flights.next_deadline(), Monotonic::NEVER);
+    }
+
+    #[test]
+    fn without_stamps_the_clocks_of_the_program_count() {
+        let mut flights = flights(1);
+        let echo = reply_to(&flights, 1);
+        assert_eq!(flights.reply(echo, them(), None, at(31)), Verdict::Answered(rtt(31)));
+    }
+
+    #[test]
+    fn what_is_not_ours_harms_nobody() {
+        let mut flights = flights(1);
+        let echo = reply_to(&flights, 1);
+        let now = at(10);
+        let untrue = Echo { tag: echo.tag ^ 1, ..echo };
+        assert_eq!(flights.reply(untrue, them(), None, now), Verdict::Forged);
+        let other_number = Echo { number: 2, ..echo };
+        assert_eq!(flights.reply(other_number, them(), None, now), Verdict::Forged);
+        assert_eq!(flights.reply(echo, other(), None, now), Verdict::WrongSource);
+        let short = Echo { payload: 30, ..echo };
+        assert_eq!(flights.reply(short, them(), None, now), Verdict::Truncated);
+        assert!(flights.is_under_way(1));
+        assert_eq!(flights.reply(echo, them(), None, now), Verdict::Answered(rtt(10)));
+    }
+
+    #[test]
+    fn anybody_may_answer_where_that_was_asked_for() {
+        let mut flights = flights(0);
+        flights.sent(9, Asked { any_source: true, ..asked() }, (at(0).monotonic, at(0).wall));
+        let echo = reply_to(&flights, 9);
+        assert_eq!(flights.reply(echo, other(), None, at(5)), Verdict::Answered(rtt(5)));
+        assert_eq!(flights.reply(echo, them(), None, at(6)), Verdict::Duplicate);
+    }
+
+    #[test]
+    fn overdue_echoes_come_in_order_and_their_replies_are_late() {
+        let mut flights = flights(3);
+        assert_eq!(flights.next_deadline(), at(500).monotonic);
+        assert_eq!(flights.take_overdue(at(499).monotonic), None);
+        let overdue = |flights: &mut Flights, millis| flights.take_overdue(at(millis).monotonic);
+        assert_eq!((overdue(&mut flights, 650), overdue(&mut flights, 650)), (Some(1), Some(2)));
+        assert_eq!(overdue(&mut flights, 650), None);
+        assert_eq!(flights.next_deadline(), at(700).monotonic);
+        let echo = reply_to(&flights, 1);
+        assert_eq!(flights.reply(echo, them(), Some(at(800).wall), at(800)), Verdict::Late(Some(rtt(800))));
+    }
+
+    /// Whoever was stopped for a while finds in the buffer what came in time, and what came too late.
+    #[test]
+    fn the_stamp_decides_what_is_late_and_not_when_it_is_read() {
+        let mut flights = flights(2);
+        let [first, second] = [1, 2].map(|number| reply_to(&flights, number));
+        let read = at(30_000);
+        assert_eq!(flights.reply(first, them(), Some(at(40).wall), read), Verdict::Answered(rtt(40)));
+        assert_eq!(flights.reply(second, them(), Some(at(601).wall), read), Verdict::Late(Some(rtt(501))));
+        assert_eq!(flights.take_overdue(read.monotonic), None, "both are settled");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_round_trip() {
+        let mut flights = flights(2);
+        let echo = reply_to(&flights, 1);
+        assert_eq!(flights.reply(echo, them(), Some(Wall(0)), at(10)), Verdict::Impossible);
+        assert_eq!((flights.set_aside(), flights.set_aside()), (Some(2), None));
+        let echo = reply_to(&flights, 2);
+        assert_eq!(flights.reply(echo, them(), None, at(120)), Verdict::Late(None));
+    }
+
+    #[test]
+    fn errors_are_matched_to_the_echo_they_quote() {
+        let flights = flights(3);
+        let tag = flights.tag(2, them());
+        assert_eq!(flights.quoted(them(), 2, Some((2, tag))), Some(2));
+        assert_eq!(flights.quoted(them(), 2, Some((2, tag ^ 1))), None, "forged");
+        assert_eq!(flights.quoted(other(), 2, Some((2, tag))), None, "quotes another address");
+        assert_eq!(flights.quoted(them(), 3, None), Some(3), "a router that quotes eight bytes");
+        assert_eq!(flights.quoted(them(), 4, None), None);
+        assert_eq!(flights.took(2, Some(at(140).wall), at(150)), Some(rtt(40)));
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_some_time() {
+        let mut flights = flights(0);
+        let all = MOST_REMEMBERED as u64 + 10;
+        for number in 0..all {
+            flights.sent(number, asked(), (at(0).monotonic, at(0).wall));
+            let echo = reply_to(&flights, number);
+            flights.reply(echo, them(), None, at(1));
+        }
+        assert_eq!(flights.flights.len(), MOST_REMEMBERED);
+        let echo = reply_to(&flights, 0);
+        assert_eq!(flights.reply(echo, them(), None, at(2)), Verdict::Late(None), "the tag is ours still");
+        assert!(flights.deadlines.len() as u64 <= all);
+        flights.next_deadline();
+        assert!(flights.deadlines.is_empty());
+    }
+}

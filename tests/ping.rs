@@ -1,0 +1,521 @@
+//! `latmon ping` in networks that answer late, twice, wrongly or not at all: each target's object of `--json` against
+//! what the far end did, the lines on a terminal, and fping's lines against fping's. Needs root, for the network, fping
+//! (Debian: fping), and script (bsdutils), which lends the terminal.
+
+mod support {
+    pub(crate) mod dns;
+    pub(crate) mod latmon;
+    pub(crate) mod net;
+}
+
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::dns::{Etc, Manner, NameServer, has};
+use support::latmon::{Desk, told};
+use support::net::{
+    All, At, Every, Form, Net, OWN_IPV4, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse, silence,
+};
+
+/// Which sockets the kernel lets latmon have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sockets {
+    Raw,
+    Datagram,
+}
+
+const BOTH: [Sockets; 2] = [Sockets::Raw, Sockets::Datagram];
+
+const HOSTS: [&str; 2] = ["198.18.0.1", "fd00::1"];
+
+fn net(sockets: Sockets) -> Net {
+    let mut net = Net::new();
+    match sockets {
+        Sockets::Raw => net.forbid_ping_sockets(),
+        Sockets::Datagram => {
+            net.allow_ping_sockets();
+            net.forbid_raw_sockets();
+        }
+    }
+    net
+}
+
+/// Runs a test with each kind of socket, each in a thread and a network of its own.
+fn in_both(test: impl Fn(Sockets) + Copy + Send + 'static) {
+    let running = BOTH.map(|sockets| std::thread::spawn(move || test(sockets)));
+    for (sockets, thread) in BOTH.iter().zip(running) {
+        assert!(thread.join().is_ok(), "failed with {sockets:?} sockets, see above");
+    }
+}
+
+/// The objects of `latmon ping --json WORDS`, one of each target, and the exit code.
+fn pinged(words: &str) -> (Vec<Value>, Option<i32>) {
+    let output = Desk::new().done(&format!("ping --json {words}"));
+    (objects(&output), output.status.code())
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let parsed = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    parsed.unwrap_or_else(|error| panic!("{error}:\n{text}\n{}", told(output).1))
+}
+
+/// A field of an object as a number.
+fn number(object: &Value, field: &str) -> f64 {
+    object[field].as_f64().unwrap_or_else(|| panic!("{field} is no number: {object}"))
+}
+
+/// The round trips in microseconds, in the order of sending; `None` for those that were not answered.
+fn rtts(object: &Value) -> Vec<Option<f64>> {
+    object["rtt_us"].as_array().expect("a list").iter().map(Value::as_f64).collect()
+}
+
+fn counts<const N: usize>(object: &Value, fields: [&str; N]) -> [u64; N] {
+    fields.map(|field| object[field].as_u64().unwrap_or_else(|| panic!("{field} is no count: {object}")))
+}
+
+#[test]
+fn the_figures_are_those_of_the_network() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        net.spin(true);
+        net.host(HOSTS[0], answer().delay(ms(12)).jitter(ms(8)));
+        net.host(HOSTS[1], answer().delay(ms(30)).jitter(ms(8)));
+        let (objects, code) = pinged(&format!("-c 20 -i 20ms {} {}", HOSTS[0], HOSTS[1]));
+        assert_eq!((objects.len(), code), (2, Some(0)), "{sockets:?}");
+        for (host, object) in HOSTS.iter().zip(&objects) {
+            assert_eq!((object["target"].as_str(), object["address"].as_str()), (Some(*host), Some(*host)));
+            let fields = ["sent", "received", "lost", "unknown"];
+            assert_eq!(counts(object, fields), [20, 20, 0, 0], "{sockets:?} {host}");
+            let requests = net.requests(host);
+            let sequences: Vec<u16> = requests.iter().map(|request| request.sequence).collect();
+            assert_eq!(sequences, (1..=20).collect::<Vec<u16>>(), "{sockets:?} {host}");
+            let mut times: Vec<f64> = rtts(object).into_iter().flatten().collect();
+            let mut errors: Vec<f64> = Vec::new();
+            for (time, request) in times.iter().zip(&requests) {
+                let delay = request.delay().expect("answered").as_secs_f64() * 1e6;
+                assert!(*time > delay - 1.0, "{sockets:?} {host}: {time} us measured, {delay} us taken");
+                errors.push(time - delay);
+            }
+            errors.sort_by(f64::total_cmp);
+            assert!(errors[10] < 1000.0, "{sockets:?} {host}: off by {} us", errors[10]);
+            same_figures(object, &mut times);
+        }
+    });
+}
+
+/// What is printed beside the times must follow from them.
+fn same_figures(object: &Value, times: &mut [f64]) {
+    let jitter = times.windows(2).fold(0.0, |jitter: f64, two| {
+        let difference = (two[1] - two[0]).abs();
+        jitter + (difference - jitter) / 16.0
+    });
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    times.sort_by(f64::total_cmp);
+    let rank = |percent: usize| times[(percent * times.len()).div_ceil(100) - 1];
+    let wanted = [
+        ("min_us", times[0]),
+        ("median_us", times[times.len() / 2]),
+        ("mean_us", mean),
+        ("p95_us", rank(95)),
+        ("p99_us", rank(99)),
+        ("max_us", times[times.len() - 1]),
+        ("jitter_us", jitter),
+    ];
+    for (field, wanted) in wanted {
+        let found = number(object, field);
+        assert!((found - wanted).abs() < 0.002, "{field} is {found}, not {wanted}");
+    }
+}
+
+#[test]
+fn lost_pings_are_null_in_their_places() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        for host in HOSTS {
+            net.host(host, answer().delay(ms(1)).lose(At(vec![1, 4])));
+        }
+        let (objects, code) = pinged(&format!("-c 6 -i 20ms -W 200ms {} {} 198.18.0.9", HOSTS[0], HOSTS[1]));
+        assert_eq!(code, Some(1), "one never answers");
+        for object in &objects[..2] {
+            let lost: Vec<bool> = rtts(object).iter().map(Option::is_none).collect();
+            assert_eq!(lost, [false, true, false, false, true, false], "{sockets:?}");
+            assert_eq!(counts(object, ["sent", "received", "lost", "unknown"]), [6, 4, 2, 0]);
+        }
+        let dead = &objects[2];
+        assert_eq!(counts(dead, ["sent", "received", "lost", "unknown"]), [6, 0, 6, 0]);
+        for field in ["min_us", "median_us", "mean_us", "p95_us", "p99_us", "max_us", "jitter_us"] {
+            assert!(dead[field].is_null(), "{field} of nothing: {dead}");
+        }
+        assert_eq!(dead["errors"], Value::Array(Vec::new()));
+    });
+}
+
+/// The column of every kind of reply that does not count. What a socket cannot see is lost there: a datagram socket's
+/// kernel keeps wrong checksums and foreign identifiers, and ICMPv6's does so everywhere.
+#[test]
+fn replies_that_do_not_count_are_in_their_columns() {
+    const COLUMNS: [&str; 6] = ["duplicates", "late", "damaged", "wrong_source", "truncated", "forged"];
+    in_both(|sockets| {
+        let net = net(sockets);
+        let other = |host: &str| if host.contains(':') { "fd00::99" } else { "198.18.0.99" };
+        let half = |form| answer().delay(ms(1)).spoil(Every(2), form);
+        let only_raw_v4 = |host: &str| u64::from(sockets == Sockets::Raw && !host.contains(':')) * 4;
+        let kinds = 7;
+        let hosts: Vec<String> =
+            (1..=kinds).flat_map(|n| [format!("198.18.0.{n}"), format!("fd00::{n}")]).collect();
+        let mut wanted = Vec::new();
+        for (place, host) in hosts.iter().enumerate() {
+            let source = other(host).parse().expect("an address");
+            let (behaviour, columns) = match place / 2 {
+                // The last ping has none, so that all of them are there before the look ends.
+                0 => (answer().delay(ms(1)).duplicate(At(vec![0, 2, 5])), [3, 0, 0, 0, 0, 0]),
+                1 => (answer().delay(ms(1)).late(At(vec![1, 3]), ms(250)), [0, 2, 0, 0, 0, 0]),
+                2 => (half(Form::Checksum), [0, 0, only_raw_v4(host), 0, 0, 0]),
+                3 => (half(Form::Payload(40)), [0, 0, 4, 0, 0, 0]),
+                4 => (half(Form::Source(source)), [0, 0, 0, 4, 0, 0]),
+                5 => (half(Form::Truncated(30)), [0, 0, 0, 0, 4, 0]),
+                _ => (half(Form::Payload(10)), [0, 0, 0, 0, 0, 4]),
+            };
+            net.host(host, behaviour);
+            wanted.push(columns);
+        }
+        // Late ones come 250 ms after their ping, and the look goes on for 7 x 50 ms and a timeout.
+        let (objects, code) = pinged(&format!("-c 8 -i 50ms -W 200ms {}", hosts.join(" ")));
+        assert_eq!(code, Some(0));
+        for ((host, wanted), object) in hosts.iter().zip(&wanted).zip(&objects) {
+            assert_eq!(counts(object, COLUMNS), *wanted, "{sockets:?} {host}");
+            let lost = match net.requests(host)[0].replies[0].form {
+                _ if wanted[0] > 0 => 0,
+                _ if wanted[1] > 0 => 2,
+                _ => 4,
+            };
+            assert_eq!(counts(object, ["sent", "lost", "unknown"]), [8, lost, 0], "{sockets:?} {host}");
+        }
+    });
+}
+
+#[test]
+fn errors_say_what_and_who() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let routers = [ROUTER_IPV4, ROUTER_IPV6];
+        for (host, n) in HOSTS.iter().zip(1..) {
+            net.host(host, refuse(Refusal::Host));
+            net.host(&format!("198.18.1.{n}"), refuse(Refusal::Prohibited));
+        }
+        let words = format!("-c 3 -i 20ms -W 200ms {} {} 198.18.1.1", HOSTS[0], HOSTS[1]);
+        let (objects, code) = pinged(&words);
+        assert_eq!(code, Some(1));
+        for (object, router) in objects.iter().zip(routers) {
+            let wanted = serde_json::json!([{"kind": "host unreachable", "from": router, "count": 3}]);
+            assert_eq!(object["errors"], wanted, "{sockets:?}");
+            assert_eq!(
+                counts(object, ["sent", "lost"]),
+                [3, 3],
+                "an error settles nothing, the timeout does"
+            );
+        }
+        assert_eq!(objects[2]["errors"][0]["kind"], "administratively prohibited");
+    });
+}
+
+/// An error may be forged by whoever sees the ping: it is told, and the reply counts.
+#[test]
+fn an_error_does_not_outweigh_the_reply() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        for host in HOSTS {
+            net.host(host, answer().delay(ms(20)).inject(All, Form::Refusal(Refusal::Host, None), ms(2)));
+        }
+        let (objects, code) = pinged(&format!("-c 3 -i 30ms {} {}", HOSTS[0], HOSTS[1]));
+        assert_eq!(code, Some(0), "{sockets:?}");
+        for object in objects {
+            assert_eq!(counts(&object, ["received", "lost"]), [3, 0], "{sockets:?}");
+            assert_eq!(object["errors"][0]["count"], 3, "{sockets:?}");
+        }
+    });
+}
+
+#[test]
+fn what_our_own_side_does_not_send_is_unknown_and_no_loss() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        net.cut();
+        let (objects, code) = pinged(&format!("-c 2 -i 20ms -W 200ms {} {} 127.0.0.1", HOSTS[0], HOSTS[1]));
+        assert_eq!(code, Some(1));
+        for object in &objects[..2] {
+            assert_eq!(counts(object, ["sent", "received", "lost", "unknown"]), [2, 0, 0, 2], "{sockets:?}");
+            let [error] = object["errors"].as_array().expect("a list").as_slice() else { panic!("{object}") };
+            assert!(error["kind"].as_str().expect("a text").contains("Network is unreachable"), "{error}");
+            assert_eq!((&error["from"], &error["count"]), (&Value::Null, &Value::from(2)));
+        }
+        assert_eq!(counts(&objects[2], ["received"]), [2], "the others go on");
+    });
+}
+
+#[test]
+fn size_and_hops_are_as_asked() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        for host in HOSTS {
+            net.host(host, answer());
+        }
+        let (_, code) = pinged(&format!("-c 1 -s 1000 -t 7 {} {}", HOSTS[0], HOSTS[1]));
+        assert_eq!(code, Some(0));
+        for host in HOSTS {
+            let request = &net.requests(host)[0];
+            assert_eq!((request.payload.len(), request.ttl), (1000, 7), "{sockets:?} {host}");
+        }
+    });
+}
+
+#[test]
+fn a_name_that_fails_is_told_and_the_others_go_on() {
+    let net = net(Sockets::Raw);
+    net.host(HOSTS[0], answer());
+    let output = Desk::new().done(&format!("ping --json -c 1 nowhere.invalid {} ::1 -4", HOSTS[0]));
+    let (code, said) = told(&output);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("latmon: nowhere.invalid: "), "{said}");
+    assert!(said.contains("latmon: ::1: is no IPv4 address\n"), "{said}");
+    let objects = objects(&output);
+    let targets: Vec<&str> = objects.iter().filter_map(|object| object["target"].as_str()).collect();
+    assert_eq!(targets, ["nowhere.invalid", HOSTS[0], "::1"]);
+    assert!(objects[0]["address"].is_null() && objects[2]["address"].is_null());
+    assert_eq!(counts(&objects[0], ["sent", "received"]), [0, 0]);
+    assert_eq!(counts(&objects[1], ["sent", "received"]), [1, 1]);
+}
+
+/// All names are asked for at once, and a dead server keeps nobody for longer than five seconds.
+#[test]
+fn names_of_either_family_are_found_while_a_dead_one_is_given_up() {
+    // The mount namespace lasts as long as this thread, which the test harness keeps for others.
+    let thread = std::thread::spawn(|| {
+        let net = net(Sockets::Raw);
+        let etc = Etc::enter();
+        etc.write("resolv.conf", "nameserver 127.0.0.1\n");
+        etc.write("hosts", "198.18.0.7 table.example\n");
+        let server = NameServer::start("127.0.0.1");
+        server.name("both.example", has(&["198.18.0.1", "fd00::1"]));
+        server.name("dead.example", Manner::Silent);
+        for host in ["198.18.0.1", "fd00::1", "198.18.0.7"] {
+            net.host(host, answer());
+        }
+        let addresses = |words: &str| {
+            let output = Desk::new().done(&format!("ping --json -c 1 {words}"));
+            let objects = objects(&output);
+            let address = |object: &Value| object["address"].as_str().map(str::to_owned);
+            (objects.iter().map(address).collect::<Vec<_>>(), told(&output))
+        };
+        let some = |address: &str| Some(address.to_owned());
+        let (found, (code, said)) = addresses("-4 both.example table.example");
+        assert_eq!((found, code), (vec![some("198.18.0.1"), some("198.18.0.7")], Some(0)), "{said}");
+        let began = Instant::now();
+        let (found, (code, said)) = addresses("-6 both.example dead.example missing.example");
+        assert_eq!((found, code), (vec![some("fd00::1"), None, None], Some(1)), "{said}");
+        assert!(said.contains("latmon: dead.example: does not resolve: no name server answers\n"), "{said}");
+        assert!(
+            said.contains("latmon: missing.example: does not resolve: there is no such name\n"),
+            "{said}"
+        );
+        assert!(began.elapsed() < LIMIT, "took {:?}", began.elapsed());
+    });
+    assert!(thread.join().is_ok(), "failed, see above");
+}
+
+#[test]
+fn off_a_terminal_five_pings_make_a_table() {
+    let net = net(Sockets::Raw);
+    net.host(HOSTS[0], answer().delay(ms(1)).lose(At(vec![1])));
+    net.host("198.18.0.2", refuse(Refusal::Host));
+    let output =
+        Desk::new().done(&format!("ping -i 20ms -W 300ms {} 198.18.0.2 fd00:1234:5678::9abc", HOSTS[0]));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<&str> = text.lines().collect();
+    let [head, good, refused, who, long, silent] = lines[..] else { panic!("{text}") };
+    assert!(head.starts_with("times in ms"), "{text}");
+    let words: Vec<&str> = good.split_whitespace().collect();
+    assert_eq!((words.len(), &words[..4]), (11, &[HOSTS[0], "5", "4", "20%"][..]), "{text}");
+    assert!(refused.starts_with("198.18.0.2") && refused.contains("100%"), "{text}");
+    assert_eq!(who, format!("  5 x host unreachable, says {ROUTER_IPV4}"), "{text}");
+    assert_eq!(long, "fd00:1234:5678::9abc", "{text}");
+    assert!(silent.contains("100%"), "{text}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+    assert_eq!(head.len(), good.len(), "columns stand below their heads:\n{text}");
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    let desk = Desk::new();
+    for (words, wanted) in [
+        ("", "TARGET"),
+        ("-c 0 127.0.0.1", "--count"),
+        ("-i 0 127.0.0.1", "0.001 to 3600"),
+        ("-s 4 127.0.0.1", "--size"),
+        ("-s 65508 127.0.0.1", "--size"),
+        ("-t 0 127.0.0.1", "--ttl"),
+        ("-4 -6 localhost", "--ipv6"),
+        ("127.0.0.1 --fping", "--fping must come first"),
+    ] {
+        let (code, said) = told(&desk.done(&format!("ping {words}")));
+        assert_eq!(code, Some(2), "{words}: {said}");
+        assert!(said.contains(wanted) && said.lines().count() == 1, "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_terminal_has_a_line_per_reply_until_ctrl_c() {
+    let net = net(Sockets::Raw);
+    net.host(HOSTS[0], answer().delay(ms(12)).lose(At(vec![1])).duplicate(At(vec![2])));
+    net.host("198.18.0.2", refuse(Refusal::Host));
+    let words = format!("ping -i 50ms -W 100ms {} 198.18.0.2", HOSTS[0]);
+    let (shown, code) = on_a_terminal(&words, |shown| shown.contains("seq=5 ttl=64"));
+    assert_eq!(code, Some(1), "one never answered:\n{shown}");
+    let shown = shown.replace('\r', "");
+    let first = shown.lines().find(|line| line.contains("198.18.0.1")).expect("a line");
+    assert!(first.starts_with("64 bytes from 198.18.0.1: seq=1 ttl=64 time=1"), "{shown}");
+    assert!(first.ends_with(" ms"), "{shown}");
+    for line in [
+        "no reply from 198.18.0.1: seq=2",
+        "error for 198.18.0.2: seq=1: host unreachable, says 198.18.255.254",
+        "does not count: a duplicate from 198.18.0.1: seq=3",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "no '{line}' in\n{shown}");
+    }
+    assert!(!shown.contains("no reply from 198.18.0.2"), "the timeout adds nothing to the error:\n{shown}");
+    let table = &shown[shown.find("times in ms").expect("the table")..];
+    assert!(table.contains("  did not count: 1 duplicate\n"), "{table}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+}
+
+/// Layout against layout: each time becomes the number of its digits before and after the point.
+#[test]
+fn fpings_lines_are_fpings() {
+    let net = net(Sockets::Raw);
+    let hosts = || {
+        net.host("198.18.0.1", answer().delay(ms(5)).lose(At(vec![0, 2])));
+        net.host("198.18.0.200", answer().delay(ms(55)));
+        net.host("198.18.0.3", silence());
+        net.host("198.18.0.4", refuse(Refusal::Host));
+        net.host("fd00::1", answer().delay(ms(120)));
+    };
+    let all = "198.18.0.1 198.18.0.200 198.18.0.3 198.18.0.4 fd00::1 127.0.0.1";
+    let sourced = format!("-C 2 -q -B1 -r1 -i1 -p100 -t90 -O0x20 -b100 -S{OWN_IPV4} 198.18.0.1");
+    for words in [
+        format!("-C 4 -q -B1 -r1 -i10 -p 300 -t 250 {all}"),
+        format!("-C 1 -q -B1 -r1 -i1 -p300 {all}"),
+        "-C 2 -q -B1 -r1 -4 -i10 -p200 198.18.0.1 127.0.0.1 198.18.0.200".to_owned(),
+        "-C 2 -q -6 -p200 fd00::1 ::1".to_owned(),
+        "-C2 -q -p200 127.0.0.1 nowhere.invalid".to_owned(),
+        "-C2 -q -p200 -4 127.0.0.1 ::1".to_owned(),
+        "-C3 -q -p100 127.0.0.1 127.0.0.1".to_owned(),
+        sourced,
+        "--vcount=2 --quiet --period=100 --size=40 --ttl=3 127.0.0.1".to_owned(),
+    ] {
+        let run = |mut command: Command| {
+            hosts();
+            let output = command.args(words.split(' ')).output().expect("apt-get install fping");
+            let lines = String::from_utf8(output.stderr).expect("text");
+            (shape(&lines), output.stdout, output.status.code())
+        };
+        let theirs = run(net.command("fping"));
+        let mut latmon = Desk::new().latmon("ping --fping");
+        latmon.current_dir("/");
+        let ours = run(latmon);
+        assert_eq!(ours, theirs, "fping {words}");
+    }
+}
+
+/// One second and more has no decimals, in fping and here.
+#[test]
+fn fpings_long_times_are_fpings() {
+    let net = net(Sockets::Raw);
+    net.host("198.18.0.1", answer().delay(ms(1234)));
+    let words = ["-C", "1", "-q", "-p", "2000", "198.18.0.1"];
+    let theirs = net.command("fping").args(words).output().expect("apt-get install fping");
+    let ours = Desk::new().latmon("ping --fping").args(words).output().expect("the binary starts");
+    let [ours, theirs] = [ours, theirs].map(|output| shape(&String::from_utf8(output.stderr).expect("text")));
+    assert_eq!(ours, theirs);
+}
+
+/// SmokePing is given the path of a program, and no options for it.
+#[test]
+fn a_link_named_fping_is_fping() {
+    let net = net(Sockets::Raw);
+    net.host("198.18.0.1", answer());
+    let desk = Desk::new();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_latmon"), desk.path("fping")).expect("a link");
+    let run = |words: &str| {
+        let output = Command::new(desk.path("fping")).args(words.split(' ')).output().expect("it starts");
+        (output.status.code(), output)
+    };
+    let (code, output) = run("-C 2 -q -B1 -r1 -i10 -p50 198.18.0.1");
+    let (_, said) = told(&output);
+    assert!(said.starts_with("198.18.0.1 : 0.") && said.ends_with('\n') && code == Some(0), "{said}");
+    let (code, output) = run("-h");
+    let help = String::from_utf8(output.stdout).expect("text");
+    assert!(code == Some(0) && help.contains(" -S ") && help.contains(" -O "), "{help}");
+    assert_eq!(run("-C 2 -q --no-such-option 198.18.0.1").0, Some(3), "fping's manual says 3");
+}
+
+/// A text with every time as the numbers of its digits: `127.0.0.1 : <1.3> - <2.1>`.
+fn shape(lines: &str) -> String {
+    let word = |word: &str| match word.parse::<f64>() {
+        Ok(_) => {
+            let (whole, decimals) = word.split_once('.').unwrap_or((word, ""));
+            format!("<{}.{}>", whole.len(), decimals.len())
+        }
+        Err(_) => word.to_owned(),
+    };
+    let line = |line: &str| line.split(' ').map(word).collect::<Vec<String>>().join(" ");
+    lines.lines().map(line).collect::<Vec<String>>().join("\n")
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs `latmon WORDS` on a terminal until `found` sees what it wants in all that was shown, then types Ctrl-C; returns
+/// all that was shown, and the exit code.
+fn on_a_terminal(words: &str, found: impl Fn(&str) -> bool) -> (String, Option<i32>) {
+    // The shell that script starts must not stand between: Ctrl-C would end it before latmon has said goodbye.
+    let line = format!("exec {} {words}", env!("CARGO_BIN_EXE_latmon"));
+    let mut script = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("SHELL", "/bin/sh")
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script runs (apt-get install bsdutils)");
+    let mut keys = script.stdin.take().expect("it was asked for");
+    let mut screen = script.stdout.take().expect("it was asked for");
+    let (pieces, shown) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = screen.read(&mut buffer) {
+            if pieces.send(buffer[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    let deadline = Instant::now() + LIMIT;
+    let mut text = Vec::new();
+    let mut typed = false;
+    while let Ok(piece) = shown.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        text.extend(piece);
+        if !typed && found(&String::from_utf8_lossy(&text)) {
+            keys.write_all(b"\x03").expect("the terminal takes a key");
+            typed = true;
+        }
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if !typed {
+        let _ = script.kill();
+    }
+    let status = script.wait().expect("script can be waited for");
+    assert!(typed, "not shown within {LIMIT:?}:\n{text}");
+    (text.replace("^C", ""), status.code())
+}

@@ -1,0 +1,144 @@
+//! What the running monitor may still do, as the kernel tells it of every thread. Needs root, for the network.
+
+mod support {
+    pub(crate) mod latmon;
+    pub(crate) mod net;
+}
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
+use std::time::Duration;
+
+use support::latmon::{Desk, Running, told};
+use support::net::{Net, answer};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const SETTINGS: &str = "\
+user = 'nobody'
+data_dir = 'data'
+[defaults]
+step = '1s'
+pings = 2
+[targets]
+office = '198.18.0.1'
+";
+
+/// A desk that others than root may enter, with a copy of the binary that they may run.
+fn open_desk(settings: &str) -> Desk {
+    let desk = Desk::new();
+    desk.write("latmon.toml", settings);
+    fs::copy(env!("CARGO_BIN_EXE_latmon"), desk.path("latmon")).expect("the binary can be copied");
+    fs::set_permissions(desk.path(""), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    desk
+}
+
+/// That field of `/proc/PID/status`, for every thread.
+fn of_every_thread(monitor: &Running<'_>, field: &str) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{}/task", monitor.pid())).expect("it runs");
+    threads
+        .map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).expect("it runs"))
+        .map(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":"));
+            line.unwrap_or_else(|| panic!("no {field} in\n{status}"))
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect()
+}
+
+#[track_caller]
+fn every_thread_has(monitor: &Running<'_>, field: &str, wanted: &str) {
+    let found = of_every_thread(monitor, field);
+    assert!(found.len() > 3, "the prober, the composer, the signals and more");
+    assert!(found.iter().all(|value| value == wanted), "{field}: {found:?}");
+}
+
+const NO_CAPABILITY: &str = "0000000000000000";
+const CAPABILITIES: [&str; 4] = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
+
+/// Started by root, it measures as somebody else, and no thread of it is root's or can become so.
+#[test]
+fn root_becomes_the_user_of_the_settings() {
+    let net = Net::new();
+    net.host("198.18.0.1", answer());
+    let desk = open_desk(SETTINGS);
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("every machine has nobody");
+    let mut monitor = desk.start(&mut desk.latmon("run"));
+    monitor.until(LIMIT, "a row", |desk| (!desk.rows("data/office.rrd").is_empty()).then_some(()));
+
+    every_thread_has(&monitor, "Uid", &vec![nobody.uid.to_string(); 4].join(" "));
+    every_thread_has(&monitor, "Gid", &vec![nobody.gid.to_string(); 4].join(" "));
+    every_thread_has(&monitor, "Groups", &nobody.gid.to_string());
+    CAPABILITIES.iter().for_each(|set| every_thread_has(&monitor, set, NO_CAPABILITY));
+    for file in ["data", "data/office.rrd", "data/latmon.lock", "data/outbox", "data/control.sock"] {
+        let owner = fs::metadata(desk.path(file)).unwrap().uid();
+        assert_eq!(owner, nobody.uid.as_raw(), "{file} is the user's");
+    }
+    assert_eq!(desk.done("status").status.code(), Some(0), "root may ask it all the same");
+    let mut stranger = Command::new("setpriv");
+    stranger.args(["--reuid=65533", "--regid=65533", "--clear-groups"]).arg(desk.path("latmon"));
+    stranger.args(["status", "--data-dir"]).arg(desk.path("data")).current_dir("/").env_clear();
+    let (code, error) = told(&stranger.output().expect("setpriv runs (util-linux)"));
+    assert_eq!(code, Some(3), "there is no telling for others");
+    assert!(error.contains("answers its own user and root only"), "{error}");
+    monitor.stop();
+}
+
+/// As systemd starts it with AmbientCapabilities: no root, one capability, which is gone once the sockets are open.
+#[test]
+fn a_lent_capability_is_given_back() {
+    let net = Net::new();
+    net.host("198.18.0.1", answer());
+    let desk = open_desk(&SETTINGS.replace("user = 'nobody'\n", ""));
+    fs::create_dir(desk.path("data")).unwrap();
+    chown(desk.path("data"), Some(65534), Some(65534)).unwrap();
+    let mut run = Command::new("setpriv");
+    run.args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--inh-caps=-all,+net_raw", "--ambient-caps=+net_raw"])
+        .arg(desk.path("latmon"))
+        .arg("run")
+        .current_dir(desk.path(""))
+        .env_clear()
+        .env("TZ", "UTC");
+    let mut monitor = desk.start(&mut run);
+    monitor.until(LIMIT, "a row", |desk| (!desk.rows("data/office.rrd").is_empty()).then_some(()));
+
+    assert!(monitor.log().contains("sockets: raw"), "the capability served: {}", monitor.log());
+    CAPABILITIES.iter().for_each(|set| every_thread_has(&monitor, set, NO_CAPABILITY));
+    monitor.stop();
+}
+
+/// Nothing is made, and no socket is left to guess about, where the user cannot be had or cannot write.
+#[test]
+fn a_user_who_cannot_be_had_is_one_clear_line() {
+    let _net = Net::new();
+    let desk = open_desk(&SETTINGS.replace("nobody", "no-such-user"));
+    let (code, error) = told(&desk.done("run"));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("latmon.toml:1: there is no user 'no-such-user': make it with"), "{error}");
+    assert!(!desk.path("data").exists());
+
+    let desk = open_desk(SETTINGS);
+    fs::create_dir(desk.path("data")).unwrap();
+    let (code, error) = told(&desk.done("run"));
+    assert_eq!((code, error.lines().count()), (Some(1), 1), "{error}");
+    assert!(
+        error.contains("may not write in the data folder") && error.contains("chown -R nobody "),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(desk.path("data")).unwrap().count(), 0);
+}
+
+/// Without a socket there will be no measuring: a first start that fails so leaves no archives behind.
+#[test]
+fn without_a_socket_nothing_is_made() {
+    let mut net = Net::new();
+    net.forbid_raw_sockets();
+    let desk = Desk::new();
+    let (code, error) = told(&desk.done("run 198.18.0.1 --data-dir data"));
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("no permission to ping"), "{error}");
+    assert!(!desk.path("data").exists());
+}
