@@ -4,10 +4,11 @@
 mod net;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Once;
 
+use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
@@ -476,6 +477,25 @@ fn hops_class_source_and_fragments_are_as_wanted() {
             let foreign = EchoSettings { source: Some(to.parse().unwrap()), ..plain };
             assert!(matches!(Route::new(&foreign, origin), Err(NoRoute::DatagramSource { .. })));
         }
+    });
+}
+
+#[test]
+fn a_link_local_address_is_reached_by_its_scope() {
+    in_each(|net, family, kind| {
+        if family == Family::V4 {
+            return;
+        }
+        let address = "fe80::7".parse().unwrap();
+        net.add_address("fe80::7");
+        let mut bench = Bench::new(family, kind);
+        let route = Route::new(&EchoSettings::default(), bench.socket().origin).unwrap();
+        let scope = if_nametoindex("far0").unwrap();
+        let to = SocketAddrV6::new(address, 0, 0, scope).into();
+        assert!(bench.socket().push(1, tag(1), to, &route));
+        bench.flush();
+        bench.hear(|bench| bench.stamps_and_replies(1));
+        assert_eq!((bench.replies[0].number(), bench.replies[0].from), (1, address.into()));
     });
 }
 
