@@ -112,6 +112,10 @@ impl Rooms {
         Ok(())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.filled == self.names.len()
     }
@@ -131,7 +135,7 @@ impl Rooms {
 /// The longest IPv4 header and that of an echo. IPv6's are not delivered.
 const LONGEST_HEADERS: usize = 60 + 8;
 
-/// For the packets of one call; those of the usual length take a tenth of it.
+/// For the packets of one call; those of the usual length take a hundredth of it.
 const MOST_MEMORY: usize = 1 << 20;
 
 /// How many errors of others a receipt may meet.
