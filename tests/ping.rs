@@ -6,6 +6,7 @@ mod support {
     pub(crate) mod dns;
     pub(crate) mod latmon;
     pub(crate) mod net;
+    pub(crate) mod sockets;
 }
 
 use std::io::{Read, Write};
@@ -17,39 +18,11 @@ use serde_json::Value;
 use support::dns::{Etc, Manner, NameServer, has};
 use support::latmon::{Desk, told};
 use support::net::{
-    All, At, Every, Form, Net, OWN_IPV4, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse, silence,
+    All, At, Every, Form, OWN_IPV4, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse, silence,
 };
-
-/// Which sockets the kernel lets latmon have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sockets {
-    Raw,
-    Datagram,
-}
-
-const BOTH: [Sockets; 2] = [Sockets::Raw, Sockets::Datagram];
+use support::sockets::{Sockets, in_both, net};
 
 const HOSTS: [&str; 2] = ["198.18.0.1", "fd00::1"];
-
-fn net(sockets: Sockets) -> Net {
-    let mut net = Net::new();
-    match sockets {
-        Sockets::Raw => net.forbid_ping_sockets(),
-        Sockets::Datagram => {
-            net.allow_ping_sockets();
-            net.forbid_raw_sockets();
-        }
-    }
-    net
-}
-
-/// Runs a test with each kind of socket, each in a thread and a network of its own.
-fn in_both(test: impl Fn(Sockets) + Copy + Send + 'static) {
-    let running = BOTH.map(|sockets| std::thread::spawn(move || test(sockets)));
-    for (sockets, thread) in BOTH.iter().zip(running) {
-        assert!(thread.join().is_ok(), "failed with {sockets:?} sockets, see above");
-    }
-}
 
 /// The objects of `latmon ping --json WORDS`, one of each target, and the exit code.
 fn pinged(words: &str) -> (Vec<Value>, Option<i32>) {

@@ -6,6 +6,7 @@ mod support {
     pub(crate) mod dns;
     pub(crate) mod latmon;
     pub(crate) mod net;
+    pub(crate) mod sockets;
 }
 
 use std::process::Output;
@@ -15,36 +16,8 @@ use serde_json::Value;
 use support::chain::Chain;
 use support::dns::{Etc, Manner, NameServer, called, has};
 use support::latmon::{Desk, told};
-use support::net::{Net, Refusal, answer, ms, refuse, silence};
-
-/// Which sockets the kernel lets latmon have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sockets {
-    Raw,
-    Datagram,
-}
-
-const BOTH: [Sockets; 2] = [Sockets::Raw, Sockets::Datagram];
-
-fn net(sockets: Sockets) -> Net {
-    let mut net = Net::new();
-    match sockets {
-        Sockets::Raw => net.forbid_ping_sockets(),
-        Sockets::Datagram => {
-            net.allow_ping_sockets();
-            net.forbid_raw_sockets();
-        }
-    }
-    net
-}
-
-/// Runs a test with each kind of socket, each in a thread and a network of its own.
-fn in_both(test: impl Fn(Sockets) + Copy + Send + 'static) {
-    let running = BOTH.map(|sockets| std::thread::spawn(move || test(sockets)));
-    for (sockets, thread) in BOTH.iter().zip(running) {
-        assert!(thread.join().is_ok(), "failed with {sockets:?} sockets, see above");
-    }
-}
+use support::net::{Refusal, answer, ms, refuse, silence};
+use support::sockets::{Sockets, in_both, net};
 
 /// The object of `latmon trace --json WORDS`, and the exit code.
 fn traced(words: &str) -> (Value, Option<i32>) {

@@ -95,11 +95,17 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     .map_err(Failure::failed)?;
     let text = match args.json {
         true => summary::json(&args.targets, &found, &looked),
-        false => summary::table(&looked, live.is_shown()),
+        false => summary::table(&looked, columns(terminal), live.is_shown()),
     };
     let printed = output::print(&text);
     let all_answered = looked.len() == args.targets.len() && looked.iter().all(has_answered);
     Ok(if all_answered { printed } else { Exit::Failed })
+}
+
+/// How wide a line may be.
+fn columns(terminal: bool) -> usize {
+    let size = if terminal { terminal_size::terminal_size() } else { None };
+    size.map_or(80, |(width, _)| usize::from(width.0))
 }
 
 fn has_answered(looked: &Looked) -> bool {

@@ -93,7 +93,10 @@ fn text(host: &str, path: &Path, names: &Names) -> String {
         address if address == host => address,
         address => format!("{host} ({address})"),
     };
-    let mut text = format!("path to {target}\nhop  loss    median  from\n");
+    let mut text = format!("path to {target}\n");
+    if !path.hops.is_empty() {
+        text.push_str("hop  loss    median  from\n");
+    }
     for hop in &path.hops {
         let mut from = hop.addresses().into_iter().map(|address| names.with(address));
         let (loss, median) = match (hop.loss_ratio(), hop.median()) {
