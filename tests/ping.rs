@@ -383,6 +383,9 @@ fn fpings_lines_are_fpings() {
         format!("-C 1 -q -B1 -r1 -i1 -p300 {all}"),
         "-C 2 -q -B1 -r1 -4 -i10 -p200 198.18.0.1 127.0.0.1 198.18.0.200".to_owned(),
         "-C 2 -q -6 -p200 fd00::1 ::1".to_owned(),
+        // What SmokePing asks first, to see the unit.
+        "-C 1 localhost".to_owned(),
+        "-C 3 -p 300 -t 250 198.18.0.1 127.0.0.1 fd00::1".to_owned(),
         "-C2 -q -p200 127.0.0.1 nowhere.invalid".to_owned(),
         "-C2 -q -p200 -4 127.0.0.1 ::1".to_owned(),
         "-C3 -q -p100 127.0.0.1 127.0.0.1".to_owned(),
@@ -392,8 +395,9 @@ fn fpings_lines_are_fpings() {
         let run = |mut command: Command| {
             hosts();
             let output = command.args(words.split(' ')).output().expect("apt-get install fping");
-            let lines = String::from_utf8(output.stderr).expect("text");
-            (shape(&lines), output.stdout, output.status.code())
+            let [replies, times] =
+                [output.stdout, output.stderr].map(|text| shape(&String::from_utf8(text).expect("text")));
+            (by_target(&replies), times, output.status.code())
         };
         let theirs = run(net.command("fping"));
         let mut latmon = Desk::new().latmon("ping --fping");
@@ -435,14 +439,21 @@ fn a_link_named_fping_is_fping() {
     assert_eq!(run("-C 2 -q --no-such-option 198.18.0.1").0, Some(3), "fping's manual says 3");
 }
 
+/// Lines of replies, by target: which of two comes first is a matter of microseconds.
+fn by_target(replies: &str) -> Vec<String> {
+    let mut lines: Vec<String> = replies.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
 /// A text with every time as the numbers of its digits: `127.0.0.1 : <1.3> - <2.1>`.
 fn shape(lines: &str) -> String {
-    let word = |word: &str| match word.parse::<f64>() {
-        Ok(_) => {
+    let word = |word: &str| match word.trim_start_matches('(').parse::<f64>() {
+        Ok(number) if number.is_finite() => {
             let (whole, decimals) = word.split_once('.').unwrap_or((word, ""));
             format!("<{}.{}>", whole.len(), decimals.len())
         }
-        Err(_) => word.to_owned(),
+        Ok(_) | Err(_) => word.to_owned(),
     };
     let line = |line: &str| line.split(' ').map(word).collect::<Vec<String>>().join(" ");
     lines.lines().map(line).collect::<Vec<String>>().join("\n")

@@ -53,7 +53,7 @@ pub(super) struct Args {
     /// Print one JSON object a line for each target, and nothing else
     #[arg(long)]
     json: bool,
-    /// Take fping's options instead and print the lines of its -C COUNT -q, for SmokePing's FPing probe; must come
+    /// Take fping's options instead and print the lines of its -C COUNT, for SmokePing's FPing probe; must come
     /// first: latmon ping --fping --help
     #[arg(long)]
     fping: bool,
