@@ -151,7 +151,7 @@ fn a_silent_target_ends_in_stars_that_are_counted_and_takes_no_longer_than_promi
     let net = net(Sockets::Raw);
     net.host("198.18.0.9", silence().behind(&["198.18.200.1", "198.18.200.2"]));
     let began = Instant::now();
-    let output = Desk::new().done("trace 198.18.0.9 -n -W 300ms");
+    let output = Desk::new().done("trace 198.18.0.9 -n -W 1");
     let took = began.elapsed();
     let text = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -161,8 +161,8 @@ fn a_silent_target_ends_in_stars_that_are_counted_and_takes_no_longer_than_promi
     assert!(first.starts_with("  1    0%") && first.ends_with("  198.18.200.1"), "{text}");
     assert!(second.starts_with("  2    0%") && second.ends_with("  198.18.200.2"), "{text}");
     assert_eq!(end, "198.18.0.9 was not reached: no answer from hops 3 to 30");
-    // 200 ms for the echoes, 300 ms for the last of them.
-    assert!(took >= ms(500), "took {took:?}");
+    // 200 ms for the echoes, one second for the last of them.
+    assert!(took >= ms(1200), "took {took:?}");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_silent_hop_is_a_star_among_others() {
     let chain = Chain::new(3);
     // The router forwards, and what it says itself goes nowhere.
     chain.ip(2, "rule add iif lo to 198.18.1.1 blackhole");
-    let output = Desk::new().done(&format!("trace {} -n -W 400ms", Chain::ipv4(3)));
+    let output = Desk::new().done(&format!("trace {} -n -W 1", Chain::ipv4(3)));
     let text = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(0), "{text}");
     let lines: Vec<&str> = text.lines().skip(2).collect();

@@ -2,6 +2,7 @@
 
 mod check;
 mod convert;
+mod family;
 mod graph;
 mod log;
 mod output;

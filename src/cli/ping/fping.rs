@@ -6,23 +6,18 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{ArgGroup, Parser};
-use latmon::probe::icmp::Family;
 use latmon::probe::{self, EchoSettings, LookEvent, LookSettings, Looked};
 use latmon::round::{Ping, Rtt};
 
+use super::super::family::FamilyArgs;
 use super::super::output;
 use super::{LOOKUP_PATIENCE, has_answered, stop_on_signals, target};
 
 /// fping's options, by its names. The help has the form in which SmokePing looks for them: ` -S `, ` -O `, ` -4 `.
 #[derive(Parser)]
-#[command(
-    name = "fping",
-    disable_help_flag = true,
-    disable_version_flag = true,
-    group(ArgGroup::new("family").args(["ipv4", "ipv6"]))
-)]
+#[command(name = "fping", disable_help_flag = true, disable_version_flag = true)]
 struct Args {
     #[arg(required = true)]
     targets: Vec<String>,
@@ -30,10 +25,8 @@ struct Args {
     count: u32,
     #[arg(short, long)]
     quiet: bool,
-    #[arg(short = '4', long)]
-    ipv4: bool,
-    #[arg(short = '6', long)]
-    ipv6: bool,
+    #[command(flatten)]
+    family: FamilyArgs,
     #[arg(short = 'b', long, default_value_t = 56, value_parser = clap::value_parser!(u16).range(..=i64::from(EchoSettings::MOST_PAYLOAD)))]
     size: u16,
     #[arg(short = 'H', long, value_parser = clap::value_parser!(u8).range(1..))]
@@ -100,7 +93,7 @@ fn look(args: &Args) -> Exit {
             return Exit::SystemFailure;
         }
     };
-    let found = probe::addresses(&args.targets, args.family(), LOOKUP_PATIENCE);
+    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE);
     let echo = args.echo();
     let targets = args.targets.iter().zip(&found);
     let reachable =
@@ -213,14 +206,6 @@ fn millis_of(rtt: Rtt) -> String {
 }
 
 impl Args {
-    fn family(&self) -> Option<Family> {
-        match (self.ipv4, self.ipv6) {
-            (true, _) => Some(Family::V4),
-            (_, true) => Some(Family::V6),
-            (false, false) => None,
-        }
-    }
-
     fn echo(&self) -> EchoSettings {
         EchoSettings {
             // fping's least is smaller; what proves a reply to be ours needs some more.
@@ -296,6 +281,7 @@ This is latmon in fping's place: it prints the lines of fping -C COUNT, the time
 #[cfg(test)]
 mod tests {
     use super::*;
+    use latmon::probe::icmp::Family;
 
     fn parsed(words: &str) -> Result<Args, String> {
         Args::try_parse_from(words.split(' ')).map_err(|error| explained(&error))
@@ -306,7 +292,7 @@ mod tests {
     fn the_options_of_smokeping_are_taken() {
         assert!(parsed("fping -C 1 localhost").is_ok());
         let plain = parsed("fping -C 20 -q -B1 -r1 -4 -i10 192.0.2.1 example.org").unwrap();
-        assert_eq!((plain.count, plain.targets.len(), plain.family()), (20, 2, Some(Family::V4)));
+        assert_eq!((plain.count, plain.targets.len(), plain.family.wanted()), (20, 2, Some(Family::V4)));
         let all =
             "fping -C 30 -q -B1 -r1 -6 -b5000 -t1500 -i1.5 -p500 -S2001:db8::1 -O0x20 -I eth0 2001:db8::2";
         let all = parsed(all).unwrap();
