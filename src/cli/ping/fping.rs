@@ -39,11 +39,11 @@ struct Args {
     dontfrag: bool,
     #[arg(short = 'O', long, default_value = "0", value_parser = tos)]
     tos: u8,
-    #[arg(short = 'p', long, default_value = "1000", value_parser = millis)]
+    #[arg(short = 'p', long, default_value = "1000", value_parser = some_millis)]
     period: Duration,
     #[arg(short = 'S', long)]
     src: Option<std::net::IpAddr>,
-    #[arg(short = 't', long, value_parser = millis)]
+    #[arg(short = 't', long, value_parser = some_millis)]
     timeout: Option<Duration>,
     /// Of no meaning where every target is asked a fixed number of times
     #[arg(short = 'B', long = "backoff")]
@@ -222,13 +222,16 @@ impl Args {
 }
 
 fn millis(text: &str) -> Result<Duration, &'static str> {
-    const LEAST: f64 = 0.0;
-    const MOST: f64 = 3_600_000.0;
-    text.parse()
-        .ok()
-        .filter(|millis| (LEAST..=MOST).contains(millis))
-        .map(|millis: f64| Duration::from_nanos((millis * 1e6).round() as u64))
-        .ok_or("write milliseconds from 0 to 3600000")
+    millis_from(0.0, text).ok_or("write milliseconds from 0 to 3600000")
+}
+
+fn some_millis(text: &str) -> Result<Duration, &'static str> {
+    millis_from(1.0, text).ok_or("write milliseconds from 1 to 3600000")
+}
+
+fn millis_from(least: f64, text: &str) -> Option<Duration> {
+    let millis: f64 = text.parse().ok()?;
+    (least..=3_600_000.0).contains(&millis).then(|| Duration::from_nanos((millis * 1e6).round() as u64))
 }
 
 fn tos(text: &str) -> Result<u8, &'static str> {
@@ -316,6 +319,7 @@ mod tests {
         assert!(error("fping -C 20 -q -l 192.0.2.1").contains("'-l'"));
         assert!(error("fping -C 20 -q -O 256 192.0.2.1").contains("0 to 255"));
         assert!(error("fping -C 20 -q -t x 192.0.2.1").contains("milliseconds"));
+        assert!(error("fping -C 20 -q -p 0 192.0.2.1").contains("milliseconds from 1"));
     }
 
     /// As `fping -C 1 -q` prints what a far end of these delays makes it measure.
