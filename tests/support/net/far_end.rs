@@ -186,9 +186,10 @@ impl Responder {
     /// Sends what is due. The device refuses packets while it is down; those are never marked as sent.
     fn send_due(&mut self) {
         while let Some(due) = self.schedule.take_due(Instant::now()) {
+            // Whoever has the packet and looks into the log then finds it there.
+            let mut state = self.shared.read();
             let now = Instant::now();
             let sent = self.tun.write(&due.packet).is_ok();
-            let mut state = self.shared.read();
             let entry = &mut state.log[due.entry];
             let after = now.saturating_duration_since(entry.at);
             entry.replies[due.reply].sent = sent.then_some(after);
