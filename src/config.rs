@@ -202,10 +202,16 @@ impl<'a> Loader<'a> {
         mail::resolve(&self.said, section, &self.surroundings.working_dir)
     }
 
-    fn config(&self, mail: Option<mail::Mail>) -> Result<Config, Error> {
+    fn config(mut self, mail: Option<mail::Mail>) -> Result<Config, Error> {
         let data_dir = self.data_dir();
         let overrides = self.overrides()?;
-        let targets = targets::resolve(self.candidates(&data_dir)?, &overrides, self.content());
+        let candidates = match self.named(&data_dir)? {
+            Some(named) => named,
+            None => {
+                self.file.as_mut().map(|file| std::mem::take(&mut file.content.targets)).unwrap_or_default()
+            }
+        };
+        let targets = targets::resolve(candidates, &overrides, self.content());
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
@@ -282,8 +288,8 @@ impl<'a> Loader<'a> {
         Ok(Overrides { step, pings, threshold })
     }
 
-    /// The words, or else PING_HOST, or else the file's targets.
-    fn candidates(&self, data_dir: &Setting<PathBuf>) -> Result<Vec<Candidate>, Error> {
+    /// What the words name, or else PING_HOST: it takes the place of the file's targets.
+    fn named(&self, data_dir: &Setting<PathBuf>) -> Result<Option<Vec<Candidate>>, Error> {
         let named = if !self.options.targets.is_empty() {
             let at = Origin::Option("TARGET");
             let host =
@@ -293,19 +299,18 @@ impl<'a> Loader<'a> {
         } else if let Some(hosts) = self.said.parsed(PING_HOST, value::hosts)? {
             hosts
         } else {
-            let file = self.content();
-            return Ok(file.map_or_else(Vec::new, |file| file.targets.clone()));
+            return Ok(None);
         };
         let from_words = matches!(named.origin, Origin::Option(_));
         // One host in the environment and nothing else: what the programs before this one wrote to `latency.rrd`.
         let as_script = !from_words && self.file.is_none() && data_dir.origin == Origin::Default;
-        let defaults = self.content().map(|file| file.defaults.clone()).unwrap_or_default();
+        let defaults = self.content().map(|file| Arc::clone(&file.defaults)).unwrap_or_default();
         let mut targets = Candidates::default();
         for host in &named.value {
             let name = if as_script && named.value.len() == 1 { SCRIPT_TARGET } else { host };
             targets.add(name, host, &named.origin, &defaults)?;
         }
-        targets.distinct()
+        targets.distinct().map(Some)
     }
 }
 

@@ -15,7 +15,7 @@ use latmon::probe::icmp::Family;
 use latmon::probe::{EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::Step;
-use support::dns::{A, AAAA, Etc, Manner, NameServer, has, slow};
+use support::dns::{A, AAAA, Etc, Manner, NameServer, has, long, slow};
 use support::net::{Net, answer, ms};
 
 const V4: Option<Family> = Some(Family::V4);
@@ -27,6 +27,7 @@ fn a_name_is_asked_for_once_and_pinged_by_the_family_that_is_wanted() {
         let server = NameServer::start("127.0.0.1");
         server.name("both.example", has(&["198.18.0.1", "fd00::1"]));
         server.name("six.example", has(&["fd00::2"]));
+        server.name("long.example", long(&["198.18.0.2"]));
         let names = [
             ("four", "both.example", V4),
             ("six", "both.example", V6),
@@ -34,6 +35,7 @@ fn a_name_is_asked_for_once_and_pinged_by_the_family_that_is_wanted() {
             ("alone", "six.example", None),
             ("none", "six.example", V4),
             ("home", "localhost", V6),
+            ("long", "long.example", V4),
         ];
         let watch = Watch::start(&names, RESOLVE_EVERY);
         // 198.18.0.0/15 is before fd00::/8: RFC 6724 ranks unique local addresses below IPv4.
@@ -43,6 +45,7 @@ fn a_name_is_asked_for_once_and_pinged_by_the_family_that_is_wanted() {
             ("any", "198.18.0.1"),
             ("alone", "fd00::2"),
             ("home", "::1"),
+            ("long", "198.18.0.2"),
         ];
         for (name, address) in expected {
             watch.until(name, |round| is_well(round, address));

@@ -3,6 +3,7 @@
 mod check;
 mod convert;
 mod doctor;
+mod family;
 mod graph;
 mod log;
 mod output;

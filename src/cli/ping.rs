@@ -9,18 +9,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args as ClapArgs};
-use latmon::probe::icmp::Family;
+use clap::Args as ClapArgs;
 use latmon::probe::{self, EchoSettings, LookSettings, LookTarget, Looked, Stop};
 use latmon::round::Target;
 use latmon::time::{Unit, parse_duration};
 
 pub(super) use self::fping::run as run_as_fping;
+use super::family::FamilyArgs;
 use super::run::stop_signals;
 use super::{Exit, Failure, output};
 
 #[derive(ClapArgs)]
-#[command(group(ArgGroup::new("family").args(["ipv4", "ipv6"])))]
 pub(super) struct Args {
     /// Host names or addresses
     #[arg(required = true, value_name = "TARGET")]
@@ -41,19 +40,15 @@ pub(super) struct Args {
     /// Hops that an echo may take [default: the system's]
     #[arg(short, long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
-    /// Ask IPv4 addresses only
-    #[arg(short = '4', long)]
-    ipv4: bool,
-    /// Ask IPv6 addresses only
-    #[arg(short = '6', long)]
-    ipv6: bool,
+    #[command(flatten)]
+    family: FamilyArgs,
     /// No line per reply, only the figures at the end
     #[arg(short, long)]
     quiet: bool,
     /// Print one JSON object a line for each target, and nothing else
     #[arg(long)]
     json: bool,
-    /// Take fping's options instead and print the lines of its -C COUNT -q, for SmokePing's FPing probe; must come
+    /// Take fping's options instead and print the lines of its -C COUNT, for SmokePing's FPing probe; must come
     /// first: latmon ping --fping --help
     #[arg(long)]
     fping: bool,
@@ -64,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::usage("--fping must come first: latmon ping --fping -C COUNT -q TARGET..."));
     }
     let stop = stop_on_signals()?;
-    let found = probe::addresses(&args.targets, args.family(), LOOKUP_PATIENCE);
+    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE);
     let echo = EchoSettings { payload: args.size, ttl: args.ttl, ..EchoSettings::default() };
     let mut reachable = Vec::new();
     for (host, found) in args.targets.iter().zip(&found) {
@@ -95,25 +90,21 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     .map_err(Failure::failed)?;
     let text = match args.json {
         true => summary::json(&args.targets, &found, &looked),
-        false => summary::table(&looked, live.is_shown()),
+        false => summary::table(&looked, columns(terminal), live.is_shown()),
     };
     let printed = output::print(&text);
     let all_answered = looked.len() == args.targets.len() && looked.iter().all(has_answered);
     Ok(if all_answered { printed } else { Exit::Failed })
 }
 
-fn has_answered(looked: &Looked) -> bool {
-    !looked.round.sorted().is_empty()
+/// How wide a line may be.
+fn columns(terminal: bool) -> usize {
+    let size = if terminal { terminal_size::terminal_size() } else { None };
+    size.map_or(80, |(width, _)| usize::from(width.0))
 }
 
-impl Args {
-    fn family(&self) -> Option<Family> {
-        match (self.ipv4, self.ipv6) {
-            (true, _) => Some(Family::V4),
-            (_, true) => Some(Family::V6),
-            (false, false) => None,
-        }
-    }
+fn has_answered(looked: &Looked) -> bool {
+    !looked.round.sorted().is_empty()
 }
 
 fn target(host: &str, address: SocketAddr, echo: EchoSettings) -> LookTarget {

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args as ClapArgs};
-use latmon::probe::icmp::Family;
+use clap::Args as ClapArgs;
 use latmon::probe::{self, Hop, Path, PathEnd, TraceSettings};
 use latmon::time::{Unit, parse_duration};
 use serde::Serialize;
 
+use super::family::FamilyArgs;
 use super::{Exit, Failure, output};
 
 #[derive(ClapArgs)]
-#[command(group(ArgGroup::new("family").args(["ipv4", "ipv6"])))]
 pub(super) struct Args {
     /// A host name or an address
     target: String,
@@ -31,25 +30,16 @@ pub(super) struct Args {
     /// Only addresses, without names of the routers
     #[arg(short, long)]
     numeric: bool,
-    /// Ask an IPv4 address
-    #[arg(short = '4', long)]
-    ipv4: bool,
-    /// Ask an IPv6 address
-    #[arg(short = '6', long)]
-    ipv6: bool,
+    #[command(flatten)]
+    family: FamilyArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let family = match (args.ipv4, args.ipv6) {
-        (true, _) => Some(Family::V4),
-        (_, true) => Some(Family::V6),
-        (false, false) => None,
-    };
     let host = &args.target;
-    let found = probe::addresses(std::slice::from_ref(host), family, LOOKUP_PATIENCE).remove(0);
+    let found = probe::addresses(std::slice::from_ref(host), args.family.wanted(), LOOKUP_PATIENCE).remove(0);
     let address = found.map_err(|why| Failure::failed(format!("{host}: {why}")))?;
     let settings = TraceSettings {
         hops: args.hops,
@@ -93,7 +83,10 @@ fn text(host: &str, path: &Path, names: &Names) -> String {
         address if address == host => address,
         address => format!("{host} ({address})"),
     };
-    let mut text = format!("path to {target}\nhop  loss    median  from\n");
+    let mut text = format!("path to {target}\n");
+    if !path.hops.is_empty() {
+        text.push_str("hop  loss    median  from\n");
+    }
     for hop in &path.hops {
         let mut from = hop.addresses().into_iter().map(|address| names.with(address));
         let (loss, median) = match (hop.loss_ratio(), hop.median()) {
@@ -209,6 +202,7 @@ const NAMES_PATIENCE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use latmon::probe::icmp::Family;
 
     #[test]
     fn the_end_is_told_in_words() {

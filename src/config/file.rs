@@ -24,7 +24,7 @@ use super::value;
 pub(super) struct File {
     pub(super) data_dir: Option<Setting<PathBuf>>,
     pub(super) user: Option<Setting<String>>,
-    pub(super) defaults: Preferences,
+    pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
     pub(super) mail: Option<MailSection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         let file = File {
             data_dir: None,
             user: None,
-            defaults: Preferences::default(),
+            defaults: Arc::default(),
             pace: ProbeConfig::default(),
             mail: None,
             alerts: BTreeMap::new(),
@@ -140,11 +140,11 @@ impl<'a> Reader<'a> {
         }
         self.alerts(&top)?;
         if let Some(entry) = top.get("targets") {
-            let defaults = self.file.defaults.clone();
+            let defaults = Arc::clone(&self.file.defaults);
             self.targets(&entry.open_table()?, "", &defaults)?;
         }
         if let Some(entry) = top.get("targets_file") {
-            let defaults = self.file.defaults.clone();
+            let defaults = Arc::clone(&self.file.defaults);
             self.lists(&entry, "", &defaults)?;
         }
         self.groups(&top)?;
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
         }
         if let Some(entry) = top.get("defaults") {
             let section = entry.table(&PREFERENCES, || "in [defaults]".to_owned())?;
-            self.file.defaults = self.preferences(&section)?;
+            self.file.defaults = Arc::new(self.preferences(&section)?);
         }
         if let Some(entry) = top.get("probe") {
             self.file.pace = ProbeConfig::read(&entry)?;
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The targets of a table, which say more than `shared`; their names begin with `prefix`.
-    fn targets(&mut self, table: &Section<'_>, prefix: &str, shared: &Preferences) -> Result<(), Error> {
+    fn targets(&mut self, table: &Section<'_>, prefix: &str, shared: &Arc<Preferences>) -> Result<(), Error> {
         for entry in table.entries() {
             let name = format!("{prefix}{}", entry.key);
             if let Some(fault) = value::name_fault(&name) {
@@ -213,9 +213,9 @@ impl<'a> Reader<'a> {
     }
 
     /// A target that is a table: a host, or all hosts of a network.
-    fn target(&mut self, entry: &Entry<'_>, name: &str, shared: &Preferences) -> Result<(), Error> {
+    fn target(&mut self, entry: &Entry<'_>, name: &str, shared: &Arc<Preferences>) -> Result<(), Error> {
         let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(name)))?;
-        let said = self.preferences(&section)?.over(shared);
+        let said = Arc::new(self.preferences(&section)?.over(shared));
         let (at, shown) = (entry.at.clone(), || one_line(name));
         match (section.get("host"), section.get("cidr")) {
             (Some(host), None) => self.targets.add(name, &host.parsed(value::host)?.value, &at, &said),
@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The targets of the lists that an entry names.
-    fn lists(&mut self, entry: &Entry<'_>, prefix: &str, said: &Preferences) -> Result<(), Error> {
+    fn lists(&mut self, entry: &Entry<'_>, prefix: &str, said: &Arc<Preferences>) -> Result<(), Error> {
         let named = entry.parsed(value::not_empty)?;
         for path in hosts::lists(entry.folder(), &named)? {
             let shown = path.strip_prefix(self.working_dir).unwrap_or(&path);
@@ -248,7 +248,7 @@ impl<'a> Reader<'a> {
                 return Err(Error::NamedTwice { at: entry.at, kind: "group", name: one_line(&name), first });
             }
             let section = entry.table(&GROUP_KEYS, || format!("in [group.{}]", one_line(&name)))?;
-            let preferences = self.preferences(&section)?.over(&self.file.defaults);
+            let preferences = Arc::new(self.preferences(&section)?.over(&self.file.defaults));
             if let Some(targets) = section.get("targets") {
                 self.targets(&targets.open_table()?, &format!("{name}/"), &preferences)?;
             }

@@ -21,7 +21,7 @@ pub(super) fn add_list(
     shown: &Path,
     named_by: &Origin,
     prefix: &str,
-    said: &Preferences,
+    said: &Arc<Preferences>,
 ) -> Result<(), Error> {
     let bytes = read(path, shown, named_by, MOST_BYTES)?.bytes;
     let shown: Arc<Path> = shown.into();

@@ -23,13 +23,13 @@ use super::{TargetConfig, value};
 pub(super) const MOST_TARGETS: usize = 100_000;
 
 /// A target that was named, and all that is said of it where it was named and in `[defaults]`.
-#[derive(Clone)]
 pub(super) struct Candidate {
     name: String,
     host: String,
     family: Option<Family>,
     origin: Origin,
-    said: Preferences,
+    /// Shared by all of a table or a list that say no more.
+    said: Arc<Preferences>,
 }
 
 /// The targets that were named so far, in their order.
@@ -43,7 +43,7 @@ impl Candidates {
         name: &str,
         host: &str,
         origin: &Origin,
-        said: &Preferences,
+        said: &Arc<Preferences>,
     ) -> Result<(), Error> {
         let targets = match &said.echo {
             Some(echo) => echo.targets_of(host, name, origin)?,
@@ -57,7 +57,7 @@ impl Candidates {
             if self.0.len() == MOST_TARGETS {
                 return Err(Error::TooManyTargets { at: origin.clone(), max: MOST_TARGETS });
             }
-            let (host, origin, said) = (host.to_owned(), origin.clone(), said.clone());
+            let (host, origin, said) = (host.to_owned(), origin.clone(), Arc::clone(said));
             self.0.push(Candidate { name, host, family: *family, origin, said });
         }
         Ok(())
@@ -152,9 +152,19 @@ impl Resolver<'_> {
         TargetConfig {
             target: Arc::new(Target { name, host }),
             origin,
-            step: self.overrides.step.clone().or(said.step).unwrap_or(Setting::default(DEFAULT_STEP)),
-            pings: self.overrides.pings.clone().or(said.pings).unwrap_or(Setting::default(DEFAULT_PINGS)),
-            timeout: said.timeout.unwrap_or(Setting::default(DEFAULT_TIMEOUT)),
+            step: self
+                .overrides
+                .step
+                .clone()
+                .or_else(|| said.step.clone())
+                .unwrap_or(Setting::default(DEFAULT_STEP)),
+            pings: self
+                .overrides
+                .pings
+                .clone()
+                .or_else(|| said.pings.clone())
+                .unwrap_or(Setting::default(DEFAULT_PINGS)),
+            timeout: said.timeout.clone().unwrap_or(Setting::default(DEFAULT_TIMEOUT)),
             family,
             echo,
             limit: limit(&alerts.value),

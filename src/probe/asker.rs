@@ -1,4 +1,4 @@
-//! Sends single echoes and tells what becomes of each: what [`super::look`] and [`super::trace`] have in common. Whose
+//! Sends single echoes and tells what becomes of each: what [`mod@super::look`] and [`mod@super::trace`] have in common. Whose
 //! packet it is, is decided here as in [`super::judge`]; what it means, by them.
 
 use std::collections::HashMap;

@@ -1,38 +1,32 @@
 //! `latmon ping --fping`: in fping's place. It takes the options that SmokePing's FPing probe passes, asks every target
-//! COUNT times, and prints fping's lines for `-C COUNT -q`, to standard error as fping does. It is no fping beyond that.
+//! COUNT times, and prints fping's lines for `-C COUNT`, where fping does: each reply to standard output, unless `-q` is
+//! there too, and the times to standard error. It is no fping beyond that.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{ArgGroup, Parser};
-use latmon::probe::icmp::Family;
-use latmon::probe::{self, EchoSettings, LookSettings, Looked, Stop};
-use latmon::round::Ping;
+use latmon::probe::{self, EchoSettings, LookEvent, LookSettings, Looked};
+use latmon::round::{Ping, Rtt};
 
+use super::super::family::FamilyArgs;
 use super::super::output;
 use super::{LOOKUP_PATIENCE, has_answered, stop_on_signals, target};
 
 /// fping's options, by its names. The help has the form in which SmokePing looks for them: ` -S `, ` -O `, ` -4 `.
 #[derive(Parser)]
-#[command(
-    name = "fping",
-    disable_help_flag = true,
-    disable_version_flag = true,
-    group(ArgGroup::new("family").args(["ipv4", "ipv6"]))
-)]
+#[command(name = "fping", disable_help_flag = true, disable_version_flag = true)]
 struct Args {
     #[arg(required = true)]
     targets: Vec<String>,
     #[arg(short = 'C', long = "vcount", value_parser = clap::value_parser!(u32).range(1..=i64::from(LookSettings::MOST_PINGS)))]
     count: u32,
-    #[arg(short = 'q', long = "quiet", required = true)]
-    _quiet: bool,
-    #[arg(short = '4', long)]
-    ipv4: bool,
-    #[arg(short = '6', long)]
-    ipv6: bool,
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    family: FamilyArgs,
     #[arg(short = 'b', long, default_value_t = 56, value_parser = clap::value_parser!(u16).range(..=i64::from(EchoSettings::MOST_PAYLOAD)))]
     size: u16,
     #[arg(short = 'H', long, value_parser = clap::value_parser!(u8).range(1..))]
@@ -45,11 +39,11 @@ struct Args {
     dontfrag: bool,
     #[arg(short = 'O', long, default_value = "0", value_parser = tos)]
     tos: u8,
-    #[arg(short = 'p', long, default_value = "1000", value_parser = millis)]
+    #[arg(short = 'p', long, default_value = "1000", value_parser = some_millis)]
     period: Duration,
     #[arg(short = 'S', long)]
     src: Option<std::net::IpAddr>,
-    #[arg(short = 't', long, value_parser = millis)]
+    #[arg(short = 't', long, value_parser = some_millis)]
     timeout: Option<Duration>,
     /// Of no meaning where every target is asked a fixed number of times
     #[arg(short = 'B', long = "backoff")]
@@ -99,11 +93,18 @@ fn look(args: &Args) -> Exit {
             return Exit::SystemFailure;
         }
     };
-    let found = probe::addresses(&args.targets, args.family(), LOOKUP_PATIENCE);
+    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE);
     let echo = args.echo();
     let targets = args.targets.iter().zip(&found);
     let reachable =
         targets.filter_map(|(host, found)| Some(target(host, *found.as_ref().ok()?, echo.clone())));
+    if !args.quiet {
+        for (host, why) in
+            args.targets.iter().zip(&found).filter_map(|(host, it)| Some((host, it.as_ref().err()?)))
+        {
+            output::error_text(&format!("{host}: {why}\n"));
+        }
+    }
     let settings = LookSettings {
         targets: reachable.collect(),
         count: args.count,
@@ -112,13 +113,16 @@ fn look(args: &Args) -> Exit {
         // As fping has it where it asks a number of times.
         timeout: args.timeout.unwrap_or(args.period.min(Duration::from_secs(2))),
     };
-    match looked(&settings, &stop) {
+    let mut replies = Replies::new(&settings, args.quiet);
+    match probe::look(&settings, &stop, &mut |target, event| replies.tell(target, &event)) {
         Err(error) => {
-            complain(&error);
+            complain(&error.to_string());
             Exit::SystemFailure
         }
         Ok(looked) => {
-            output::error_text(&lines(&looked));
+            // fping parts the times from the replies, on standard error too.
+            let parting = if args.quiet { "" } else { "\n" };
+            output::error_text(&format!("{parting}{}", lines(&looked, replies.width)));
             match () {
                 () if found.iter().any(Result::is_err) => Exit::SomeNotFound,
                 () if looked.iter().all(has_answered) => Exit::AllReachable,
@@ -128,25 +132,71 @@ fn look(args: &Args) -> Exit {
     }
 }
 
-fn looked(settings: &LookSettings, stop: &Stop) -> Result<Vec<Looked>, String> {
-    probe::look(settings, stop, &mut |_, _| {}).map_err(|error| error.to_string())
+/// A line for each reply and for each that did not come, to standard output.
+struct Replies {
+    hosts: Vec<String>,
+    /// That of the widest host.
+    width: usize,
+    quiet: bool,
+    /// For each target how many pings are over, how many of them were answered, and how long these took in all.
+    so_far: Vec<(u32, u32, Duration)>,
+}
+
+impl Replies {
+    fn new(settings: &LookSettings, quiet: bool) -> Self {
+        let hosts: Vec<String> = settings.targets.iter().map(|it| it.target.host.clone()).collect();
+        let width = hosts.iter().map(String::len).max().unwrap_or(0);
+        Self { width, quiet, so_far: vec![(0, 0, Duration::ZERO); hosts.len()], hosts }
+    }
+
+    fn tell(&mut self, target: usize, event: &LookEvent) {
+        if !self.quiet
+            && let Some(line) = self.line(target, event)
+        {
+            // Whoever closed it has no more use for the lines, and may still have one for the times.
+            let _ = output::print(&line);
+        }
+    }
+
+    fn line(&mut self, target: usize, event: &LookEvent) -> Option<String> {
+        let (over, answered, sum) = &mut self.so_far[target];
+        let (ping, what) = match event {
+            LookEvent::Answered { ping, rtt, bytes, .. } => {
+                *answered += 1;
+                *sum += rtt.duration();
+                (ping, format!("{bytes} bytes, {} ms", millis_of(*rtt)))
+            }
+            LookEvent::Lost { ping } => (ping, "timed out".to_owned()),
+            LookEvent::Unknown { .. } | LookEvent::Refused { .. } | LookEvent::Odd { .. } => return None,
+        };
+        *over += 1;
+        let average =
+            sum.checked_div(*answered).map_or_else(|| "NaN".to_owned(), |mean| millis_of(Rtt::new(mean)));
+        let loss = (*over - *answered) * 100 / *over;
+        let (host, width) = (&self.hosts[target], self.width);
+        Some(format!("{host:width$} : [{ping}], {what} ({average} avg, {loss}% loss)\n"))
+    }
 }
 
 /// `192.0.2.1   : 0.16 - 12.3`: the times in milliseconds, in the order the pings left.
-fn lines(looked: &[Looked]) -> String {
-    let host = |looked: &Looked| looked.round.target().host.clone();
-    let width = looked.iter().map(|it| host(it).len()).max().unwrap_or(0);
+fn lines(looked: &[Looked], width: usize) -> String {
     let mut lines = String::new();
     for it in looked {
         let times: Vec<String> = it.round.pings().iter().map(time).collect();
-        lines.push_str(&format!("{:width$} : {}\n", host(it), times.join(" ")));
+        lines.push_str(&format!("{:width$} : {}\n", it.round.target().host, times.join(" ")));
     }
     lines
 }
 
-/// Three significant digits, as fping has them, and at most three decimals.
 fn time(ping: &Ping) -> String {
-    let Ping::Answered(rtt) = ping else { return "-".to_owned() };
+    match ping {
+        Ping::Answered(rtt) => millis_of(*rtt),
+        Ping::Lost | Ping::Unknown(_) => "-".to_owned(),
+    }
+}
+
+/// Three significant digits, as fping has them, and at most three decimals.
+fn millis_of(rtt: Rtt) -> String {
     match rtt.as_millis_f64() {
         ms if ms < 1.0 => format!("{ms:.3}"),
         ms if ms < 10.0 => format!("{ms:.2}"),
@@ -156,14 +206,6 @@ fn time(ping: &Ping) -> String {
 }
 
 impl Args {
-    fn family(&self) -> Option<Family> {
-        match (self.ipv4, self.ipv6) {
-            (true, _) => Some(Family::V4),
-            (_, true) => Some(Family::V6),
-            (false, false) => None,
-        }
-    }
-
     fn echo(&self) -> EchoSettings {
         EchoSettings {
             // fping's least is smaller; what proves a reply to be ours needs some more.
@@ -180,13 +222,16 @@ impl Args {
 }
 
 fn millis(text: &str) -> Result<Duration, &'static str> {
-    const LEAST: f64 = 0.0;
-    const MOST: f64 = 3_600_000.0;
-    text.parse()
-        .ok()
-        .filter(|millis| (LEAST..=MOST).contains(millis))
-        .map(|millis: f64| Duration::from_nanos((millis * 1e6).round() as u64))
-        .ok_or("write milliseconds from 0 to 3600000")
+    millis_from(0.0, text).ok_or("write milliseconds from 0 to 3600000")
+}
+
+fn some_millis(text: &str) -> Result<Duration, &'static str> {
+    millis_from(1.0, text).ok_or("write milliseconds from 1 to 3600000")
+}
+
+fn millis_from(least: f64, text: &str) -> Option<Duration> {
+    let millis: f64 = text.parse().ok()?;
+    (least..=3_600_000.0).contains(&millis).then(|| Duration::from_nanos((millis * 1e6).round() as u64))
 }
 
 fn tos(text: &str) -> Result<u8, &'static str> {
@@ -214,9 +259,9 @@ fn complain(line: &str) {
 }
 
 const HELP: &str = "\
-Usage: fping -C COUNT -q [options] TARGET...
+Usage: fping -C COUNT [options] TARGET...
 
-This is latmon in fping's place: it prints the lines of fping -C COUNT -q to standard error.
+This is latmon in fping's place: it prints the lines of fping -C COUNT, the times to standard error.
 
    -4         only ping IPv4 addresses
    -6         only ping IPv6 addresses
@@ -229,7 +274,7 @@ This is latmon in fping's place: it prints the lines of fping -C COUNT -q to sta
    -M         set the Don't Fragment flag
    -O TOS     type of service, as 0x20 or 32
    -p MSEC    from one echo to a target to the next (default 1000)
-   -q         quiet: only the lines at the end; required
+   -q         quiet: only the times, no line per reply
    -r N       taken and of no effect, as in fping with -C
    -S ADDR    source address
    -t MSEC    how long a reply may take (default: the period, up to 2000)
@@ -239,17 +284,18 @@ This is latmon in fping's place: it prints the lines of fping -C COUNT -q to sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use latmon::round::Rtt;
+    use latmon::probe::icmp::Family;
 
     fn parsed(words: &str) -> Result<Args, String> {
         Args::try_parse_from(words.split(' ')).map_err(|error| explained(&error))
     }
 
-    /// Command lines that SmokePing is known to make.
+    /// Command lines that SmokePing is known to make, the first at its start, to see what unit the times have.
     #[test]
     fn the_options_of_smokeping_are_taken() {
+        assert!(parsed("fping -C 1 localhost").is_ok());
         let plain = parsed("fping -C 20 -q -B1 -r1 -4 -i10 192.0.2.1 example.org").unwrap();
-        assert_eq!((plain.count, plain.targets.len(), plain.family()), (20, 2, Some(Family::V4)));
+        assert_eq!((plain.count, plain.targets.len(), plain.family.wanted()), (20, 2, Some(Family::V4)));
         let all =
             "fping -C 30 -q -B1 -r1 -6 -b5000 -t1500 -i1.5 -p500 -S2001:db8::1 -O0x20 -I eth0 2001:db8::2";
         let all = parsed(all).unwrap();
@@ -269,10 +315,11 @@ mod tests {
     #[test]
     fn what_is_not_taken_is_told() {
         let error = |words| parsed(words).err().expect(words);
-        assert!(error("fping -C 20 192.0.2.1").contains("--quiet"), "{}", error("fping -C 20 192.0.2.1"));
+        assert!(error("fping -q 192.0.2.1").contains("--vcount"), "{}", error("fping -q 192.0.2.1"));
         assert!(error("fping -C 20 -q -l 192.0.2.1").contains("'-l'"));
         assert!(error("fping -C 20 -q -O 256 192.0.2.1").contains("0 to 255"));
         assert!(error("fping -C 20 -q -t x 192.0.2.1").contains("milliseconds"));
+        assert!(error("fping -C 20 -q -p 0 192.0.2.1").contains("milliseconds from 1"));
     }
 
     /// As `fping -C 1 -q` prints what a far end of these delays makes it measure.

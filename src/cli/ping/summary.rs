@@ -6,18 +6,19 @@ use latmon::probe::{Looked, NotFound, Odd};
 use latmon::round::{Fault, Ping, Round, Rtt};
 use serde::Serialize;
 
-/// A row for each target, and beneath it what was odd, for a terminal of 80 columns. `parted` sets it off from lines above.
-pub(super) fn table(looked: &[Looked], parted: bool) -> String {
+/// A row for each target, and beneath it what was odd, of at most `columns`. `parted` sets it off from lines above.
+pub(super) fn table(looked: &[Looked], columns: usize, parted: bool) -> String {
     if looked.is_empty() {
         return String::new();
     }
     let width = looked.iter().map(|it| label(it).chars().count()).max().unwrap_or(0);
     // A name that leaves no room for the figures has a line to itself.
-    let column = if width <= WIDEST_COLUMN { width.max("times in ms".len()) } else { "times in ms".len() };
+    let room = columns.saturating_sub(FIGURES);
+    let column = if width <= room { width.max(HEADING.len()) } else { room.min(LEAST_COLUMN) };
     let mut text = if parted { "\n".to_owned() } else { String::new() };
     text.push_str(&format!(
         "{:<column$} {:>4} {:>4} {:>5} {}\n",
-        "times in ms",
+        HEADING,
         "sent",
         "recv",
         "loss",
@@ -228,5 +229,8 @@ fn micros(rtt: Rtt) -> f64 {
     rtt.duration().as_nanos() as f64 / 1e3
 }
 
-/// With the figures beside it this leaves a line of 80 columns.
-const WIDEST_COLUMN: usize = 80 - 65;
+const HEADING: &str = "times in ms";
+/// Where no name fits beside the figures, they still stand where those of most addresses would be.
+const LEAST_COLUMN: usize = 15;
+/// What the figures take.
+const FIGURES: usize = 65;
