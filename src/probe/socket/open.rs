@@ -46,19 +46,15 @@ impl EchoSocket {
             SocketKind::Raw => (raw(family, dont_fragment, wanted.identity)?, wanted.identity.identifier),
         };
         let identity = Identity { identifier, ..wanted.identity };
-        socket.set_nonblocking(true)?;
         set_options(&socket, family, dont_fragment)?;
         let stamping = Stamping::choose(&socket, family)?;
-        let backlog = wanted.backlog;
-        let room = receive_room(backlog, stamping);
-        set_buffers(&socket, backlog, room)?;
-        let held = socket.recv_buffer_size()?;
-        if held < room {
+        let Backlog { echoes, payload } = wanted.backlog;
+        set_buffers(&socket, wanted.backlog, stamping)?;
+        let fit = socket.recv_buffer_size()? / echo_room(payload, stamping);
+        if fit < echoes as usize {
             info!(
-                "the receive buffer of the {kind} socket for {family} holds some {} echoes, not {}: \
-                 net.core.rmem_max limits it, cap_net_admin would lift that",
-                u64::from(backlog.echoes) * held as u64 / room as u64,
-                backlog.echoes
+                "the receive buffer of the {kind} socket for {family} has room for {fit} echoes of {echoes}: \
+                 net.core.rmem_max limits it, unless there is cap_net_admin"
             );
         }
         Ok(Self {
@@ -68,7 +64,7 @@ impl EchoSocket {
                 Stamping::Keyed | Stamping::Echoed => Stamps::Kernel,
                 Stamping::OnReceipt => Stamps::User,
             },
-            outbox: Outbox::new((stamping == Stamping::Keyed).then_some(backlog.echoes)),
+            outbox: Outbox::new((stamping == Stamping::Keyed).then_some(echoes)),
         })
     }
 }
@@ -183,9 +179,13 @@ fn takes_keys(socket: &Socket, family: Family) -> bool {
 }
 
 /// A buffer that is smaller than wished for costs replies when this program is held up, and is no reason to stop.
-fn set_buffers(socket: &Socket, backlog: Backlog, receive: usize) -> io::Result<()> {
+fn set_buffers(socket: &Socket, backlog: Backlog, stamping: Stamping) -> io::Result<()> {
+    let Backlog { echoes, payload } = backlog;
+    let receive =
+        (echoes as usize).saturating_mul(echo_room(payload, stamping)).clamp(LEAST_BUFFER, MOST_BUFFER);
+    let send = (echoes as usize).saturating_mul(packet_room(payload)).clamp(LEAST_BUFFER, MOST_SEND_BUFFER);
     // The kernel doubles what it is asked for.
-    let (receive, send) = (receive / 2, send_room(backlog) / 2);
+    let (receive, send) = (receive / 2, send / 2);
     if setsockopt(socket, sockopt::RcvBufForce, &receive).is_err() {
         socket.set_recv_buffer_size(receive)?;
     }
@@ -195,19 +195,15 @@ fn set_buffers(socket: &Socket, backlog: Backlog, receive: usize) -> io::Result<
     Ok(())
 }
 
-/// What the kernel may charge for replies and stamps together, which lie in one buffer until they are taken.
-fn receive_room(Backlog { echoes, payload }: Backlog, stamping: Stamping) -> usize {
+/// What the kernel may charge for a reply and the stamp of its echo, which lie in one buffer until they are taken.
+fn echo_room(payload: u16, stamping: Stamping) -> usize {
     let stamp = match stamping {
         Stamping::Keyed => STAMP_LEN,
         // A stamp that hands back the packet is charged for as much as that.
         Stamping::Echoed => STAMP_LEN + 2 * usize::from(payload),
         Stamping::OnReceipt => 0,
     };
-    (echoes as usize).saturating_mul(packet_room(payload) + stamp).clamp(LEAST_BUFFER, MOST_BUFFER)
-}
-
-fn send_room(Backlog { echoes, payload }: Backlog) -> usize {
-    (echoes as usize).saturating_mul(packet_room(payload)).clamp(LEAST_BUFFER, MOST_SEND_BUFFER)
+    packet_room(payload) + stamp
 }
 
 /// What the kernel charges for an echo at most: the pages that a card puts each fragment in, and a header.

@@ -123,6 +123,18 @@ impl Net {
         self.requests(address)
     }
 
+    /// Gives us one more address, which is the source of those packets only that ask for it.
+    pub fn add_address(&self, address: &str) {
+        match parse(address) {
+            IpAddr::V4(v4) => self.ip(&format!("addr add {v4}/32 dev {DEVICE}")),
+            IpAddr::V6(v6) => {
+                // A route to itself as to a neighbour would pass for the one that is waited for.
+                self.ip(&format!("addr add {v6}/128 dev {DEVICE} nodad noprefixroute preferred_lft 0"));
+                namespace::wait_for_ipv6(&[v6]);
+            }
+        }
+    }
+
     /// Takes the routes to the far end away: sending to it then fails with ENETUNREACH.
     pub fn cut(&self) {
         namespace::ip_batch(&format!(
