@@ -10,19 +10,25 @@ use std::time::Duration;
 
 use crate::alert::rule::Rule;
 use crate::archive::Wanted;
+use crate::probe::icmp::Family;
 use crate::round::{Rtt, Target};
 use crate::time::Step;
 use crate::{alert, archive, mail as post, probe};
 
+pub use self::echo::{EchoConfig, Families};
 pub use self::error::Error;
 pub use self::origin::{Origin, Setting};
+pub use self::pace::ProbeConfig;
 
 mod document;
 mod dotenv;
+mod echo;
 mod error;
 mod file;
+mod hosts;
 mod mail;
 mod origin;
+mod pace;
 mod read;
 mod said;
 mod targets;
@@ -32,7 +38,7 @@ use self::file::File;
 use self::said::{
     LATENCY_STEP, LATENCY_THRESHOLD, LATMON_CONFIG, LATMON_DATA_DIR, PING_HOST, STATE_DIRECTORY, Said,
 };
-use self::targets::{Candidate, MOST_TARGETS, Overrides, check_distinct};
+use self::targets::{Candidate, Candidates, Overrides};
 
 /// What was typed.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +90,8 @@ pub struct Config {
     pub data_dir: Setting<PathBuf>,
     /// Every target and where its settings come from; the rooms' own lists have the same order.
     pub targets: Vec<TargetConfig>,
+    /// How the prober goes about them all, and who said so.
+    pub pace: ProbeConfig,
     /// For the prober.
     pub probe: probe::Settings,
     /// For the archives.
@@ -113,6 +121,10 @@ pub struct TargetConfig {
     pub pings: Setting<u16>,
     /// How long a reply may take.
     pub timeout: Setting<Duration>,
+    /// The family of the address that is asked; `None` where that is left to the resolver.
+    pub family: Option<Family>,
+    /// What its echoes look like: targets of which the same is said share it.
+    pub echo: Arc<EchoConfig>,
     /// The rules that judge its rounds: who chose them, and where each is written.
     pub alerts: Setting<Vec<Setting<Arc<Rule>>>>,
     /// The limit to draw as a line: of the threshold, or of the first rule that watches for a median above one.
@@ -152,6 +164,11 @@ pub fn look(options: &Options, surroundings: &Surroundings) -> Result<Config, Er
     Loader::new(options, surroundings)?.config(None)
 }
 
+/// The name of a differentiated services code point, where it has one.
+pub fn dscp_name(number: u8) -> Option<String> {
+    value::dscp_names().find(|(_, known)| *known == number).map(|(name, _)| name)
+}
+
 /// Everything that was read.
 struct Loader<'a> {
     options: &'a Options,
@@ -183,11 +200,19 @@ impl<'a> Loader<'a> {
         mail::resolve(&self.said, section, &self.surroundings.working_dir)
     }
 
-    fn config(&self, mail: Option<mail::Mail>) -> Result<Config, Error> {
+    fn config(mut self, mail: Option<mail::Mail>) -> Result<Config, Error> {
         let data_dir = self.data_dir();
         let overrides = self.overrides()?;
-        let targets = targets::resolve(self.candidates(&data_dir)?, &overrides, self.content());
+        let candidates = match self.named(&data_dir)? {
+            Some(named) => named,
+            None => {
+                self.file.as_mut().map(|file| std::mem::take(&mut file.content.targets)).unwrap_or_default()
+            }
+        };
+        let targets = targets::resolve(candidates, &overrides, self.content());
+        let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
+        warnings.extend(too_fast(&targets, &pace));
         let (mail, mail_origins) = match mail {
             Some(mail) => {
                 warnings.extend(mail.warning);
@@ -199,9 +224,10 @@ impl<'a> Loader<'a> {
             file: self.file.as_ref().map(|found| found.shown.clone()),
             probe: probe::Settings {
                 targets: targets.iter().map(TargetConfig::probe).collect(),
-                pace: probe::Pace::default(),
-                resolve_every: probe::RESOLVE_EVERY,
+                pace: pace.pace(),
+                resolve_every: pace.resolve_every.value,
             },
+            pace,
             archive: archive::Settings {
                 data_dir: data_dir.value.clone(),
                 targets: targets.iter().map(TargetConfig::archive).collect(),
@@ -259,8 +285,8 @@ impl<'a> Loader<'a> {
         Ok(Overrides { step, pings, threshold })
     }
 
-    /// The words, or else PING_HOST, or else the file's targets.
-    fn candidates(&self, data_dir: &Setting<PathBuf>) -> Result<Vec<Candidate>, Error> {
+    /// What the words name, or else PING_HOST: it takes the place of the file's targets.
+    fn named(&self, data_dir: &Setting<PathBuf>) -> Result<Option<Vec<Candidate>>, Error> {
         let named = if !self.options.targets.is_empty() {
             let at = Origin::Option("TARGET");
             let host =
@@ -270,24 +296,18 @@ impl<'a> Loader<'a> {
         } else if let Some(hosts) = self.said.parsed(PING_HOST, value::hosts)? {
             hosts
         } else {
-            let file = self.content();
-            return Ok(file.map_or_else(Vec::new, |file| file.targets.clone()));
+            return Ok(None);
         };
         let from_words = matches!(named.origin, Origin::Option(_));
         // One host in the environment and nothing else: what the programs before this one wrote to `latency.rrd`.
         let as_script = !from_words && self.file.is_none() && data_dir.origin == Origin::Default;
-        let candidates: Vec<Candidate> = match named.value.as_slice() {
-            [host] if as_script => vec![Candidate::bare(SCRIPT_TARGET, host, &named.origin)?],
-            hosts if hosts.len() > MOST_TARGETS => {
-                return Err(Error::TooManyTargets { at: named.origin, max: MOST_TARGETS });
-            }
-            hosts => hosts
-                .iter()
-                .map(|host| Candidate::bare(host, host, &named.origin))
-                .collect::<Result<_, _>>()?,
-        };
-        check_distinct(&candidates)?;
-        Ok(candidates)
+        let defaults = self.content().map(|file| Arc::clone(&file.defaults)).unwrap_or_default();
+        let mut targets = Candidates::default();
+        for host in &named.value {
+            let name = if as_script && named.value.len() == 1 { SCRIPT_TARGET } else { host };
+            targets.add(name, host, &named.origin, &defaults)?;
+        }
+        targets.distinct().map(Some)
     }
 }
 
@@ -336,15 +356,39 @@ fn first_folder(folders: &OsStr) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(first))
 }
 
+/// A sentence where the targets ask for more than the prober may send: what is too much would be unknown.
+fn too_fast(targets: &[TargetConfig], pace: &ProbeConfig) -> Option<String> {
+    let asked: f64 = targets.iter().map(TargetConfig::packets_per_sec).sum();
+    let Setting { value: most, origin } = &pace.packets_per_sec;
+    (asked > f64::from(*most)).then(|| {
+        format!(
+            "the targets ask for {asked:.0} packets/s, and packets_per_sec = {most} ({origin}) allows fewer"
+        )
+    })
+}
+
 impl TargetConfig {
+    /// How many echoes a second it asks for.
+    pub fn packets_per_sec(&self) -> f64 {
+        f64::from(self.pings.value) / f64::from(self.step.value.secs())
+    }
+
+    /// Whether people mean it by `word`: its name, that of a group or a network it is of, or the one it has for both of its
+    /// families.
+    pub fn is_called(&self, word: &str) -> bool {
+        let of_both = |rest: &str| self.echo.family.value == Families::Both && matches!(rest, "-v4" | "-v6");
+        let rest = self.target.name.strip_prefix(word);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || of_both(rest))
+    }
+
     fn probe(&self) -> probe::TargetSettings {
         probe::TargetSettings {
             target: Arc::clone(&self.target),
             step: self.step.value,
             pings: self.pings.value,
             timeout: self.timeout.value,
-            family: None,
-            echo: probe::EchoSettings::default(),
+            family: self.family,
+            echo: self.echo.settings(),
         }
     }
 

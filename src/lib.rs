@@ -21,7 +21,7 @@
 //!
 //! Arrows go down only, and siblings on a floor never import each other; `tests/layers.rs` reads the sources and fails
 //! where that is broken. Only `archive` knows both [`round::Round`] and [`rrd`]; only `graph` names plotters, `mail`
-//! lettre, `rrd/map.rs` memmap2, `probe` socket2 and etherparse, `config` toml, `cli` clap.
+//! lettre, `rrd/map.rs` memmap2, `probe` socket2, etherparse and hickory_resolver, `config` toml, `cli` clap.
 //!
 //! # The way of one result
 //!

@@ -1,4 +1,4 @@
-//! Any bytes as `latmon.toml`, as a file that it includes and as `.env`: settings or an error of one line, and the
+//! Any bytes as `latmon.toml`, as a file that it includes, as a list of targets and as `.env`: settings or an error of one line, and the
 //! password that follows in `.env` never comes to light.
 #![no_main]
 
@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use latmon::config::{Config, Options, Surroundings, load};
+use latmon::probe::EchoSettings;
+use latmon::probe::icmp::Family;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
     static FOLDER: LazyCell<PathBuf> = const { LazyCell::new(|| {
-        // Memory, where there is some: each run writes three files.
+        // Memory, where there is some: each run writes four files.
         let memory = PathBuf::from("/dev/shm");
         let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let folder = base.join(format!("latmon-fuzz-settings-{}", std::process::id()));
@@ -24,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     // A line of its own divides the files, so that a corpus can be read.
     let mut files = split(data, b"\n-----\n").into_iter();
     let mut next = || files.next().unwrap_or_default();
-    let (toml, dotenv, included) = (next(), next(), next());
+    let (toml, dotenv, included, list) = (next(), next(), next(), next());
     // Devices and pipes are not what is tested, and reading one may take for ever.
     if toml.windows(4).chain(included.windows(4)).any(|bytes| bytes == b"/dev" || bytes == b"/pro") {
         return;
@@ -38,6 +40,7 @@ fuzz_target!(|data: &[u8]| {
             |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("room for a file");
         write("latmon.toml", toml);
         write("included.toml", included);
+        write("hosts.txt", list);
         write(
             ".env",
             &[dotenv, b"\nLATMON_CONFIG=latmon.toml\nEMAIL_PASSWORD=", SECRET.as_bytes(), b"\n"].concat(),
@@ -76,6 +79,10 @@ fn check(config: &Config) {
     }
     for target in &config.probe.targets {
         assert!((1..=86_400).contains(&target.step.secs()) && (1..=1000).contains(&target.pings));
+        let echo = &target.echo;
+        assert!((EchoSettings::LEAST_PAYLOAD..=EchoSettings::MOST_PAYLOAD).contains(&echo.payload));
+        assert!(echo.ttl != Some(0) && echo.dscp < 64);
+        assert!(echo.source.is_none_or(|source| Some(Family::of(source)) == target.family));
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{Config, Origin, Setting, TargetConfig};
+use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig};
 use latmon::mail::Tls;
 use latmon::time::Spelled;
 
@@ -41,6 +41,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     } else {
         config.targets.iter().for_each(|target| describe_target(&mut page, config, target));
     }
+    describe_pace(&mut page, &config.pace);
     describe_mail(&mut page, config);
     page.print(out)?;
     if table {
@@ -59,6 +60,7 @@ fn describe_target(page: &mut Page, config: &Config, target: &TargetConfig) {
     page.setting("  step", target.step.value, &target.step.origin);
     page.setting("  pings", target.pings.value, &target.pings.origin);
     page.setting("  timeout", Spelled(target.timeout.value), &target.timeout.origin);
+    describe_echo(page, &target.echo, config.targets.len() == 1);
     if target.alerts.value.is_empty() {
         page.setting("  alerts", "none", &target.alerts.origin);
     }
@@ -67,6 +69,45 @@ fn describe_target(page: &mut Page, config: &Config, target: &TargetConfig) {
     }
     let path = config.data_dir.value.join(archive::file_name(&target.target.name));
     page.line("  archive", path.display(), None);
+}
+
+/// The echoes of a target. What nobody said is shown only where `all` of it is wanted: of many targets it would hide what
+/// somebody did say.
+fn describe_echo(page: &mut Page, echo: &EchoConfig, all: bool) {
+    let EchoConfig { payload, ttl, dscp, dont_fragment, source, interface, any_source, family } = echo;
+    let or_systems = |said: Option<String>| said.unwrap_or_else(|| "the system's choice".to_owned());
+    let lines = [
+        ("  payload", payload.value.to_string(), &payload.origin),
+        ("  ttl", or_systems(ttl.value.map(|ttl| ttl.to_string())), &ttl.origin),
+        ("  dscp", code_point(dscp.value), &dscp.origin),
+        ("  dont_fragment", dont_fragment.value.to_string(), &dont_fragment.origin),
+        ("  source", or_systems(source.value.map(|source| source.to_string())), &source.origin),
+        ("  interface", or_systems(interface.value.clone()), &interface.origin),
+        ("  family", family.value.to_string(), &family.origin),
+        ("  any_source", any_source.value.to_string(), &any_source.origin),
+    ];
+    for (label, value, origin) in lines.into_iter().filter(|(_, _, origin)| all || origin.is_outright()) {
+        page.setting(label, value, origin);
+    }
+}
+
+/// `46 (EF)`.
+fn code_point(dscp: u8) -> String {
+    match config::dscp_name(dscp) {
+        Some(name) => format!("{dscp} ({name})"),
+        None => dscp.to_string(),
+    }
+}
+
+/// How the prober goes about all targets.
+fn describe_pace(page: &mut Page, pace: &ProbeConfig) {
+    page.gap();
+    let ProbeConfig { collect, packets_per_sec, in_flight, resolve_every } = pace;
+    page.line("probe", "how all echoes leave", None);
+    page.setting("  collect", Spelled(collect.value), &collect.origin);
+    page.setting("  packets_per_sec", packets_per_sec.value, &packets_per_sec.origin);
+    page.setting("  in_flight", in_flight.value, &in_flight.origin);
+    page.setting("  resolve_every", Spelled(resolve_every.value), &resolve_every.origin);
 }
 
 fn written(rule: &Rule) -> String {
@@ -186,14 +227,13 @@ fn print_columns<const N: usize>(rows: Vec<[String; N]>, out: &mut impl Write) -
 }
 
 fn sums(targets: &[TargetConfig]) -> String {
-    let rate = |target: &TargetConfig| f64::from(target.pings.value) / f64::from(target.step.value.secs());
-    let packets: f64 = targets.iter().map(rate).sum();
+    let packets: f64 = targets.iter().map(TargetConfig::packets_per_sec).sum();
     let noun = if targets.len() == 1 { "target" } else { "targets" };
     format!("{} {noun}, {packets:.2} packets/s", targets.len())
 }
 
 const MOST_BLOCKS: usize = 20;
-const LABEL: usize = 12;
+const LABEL: usize = 19;
 const WIDEST_VALUE: usize = 64;
 
 #[cfg(test)]
@@ -232,25 +272,39 @@ mod tests {
             ("EMAIL_PASSWORD", "hush-hush"),
         ];
         let expected = "\
-file        none
-data        /data                                                           LATMON_DATA_DIR
+file               none
+data               /data                                                           LATMON_DATA_DIR
 
-target      2001:db8::1                                                     PING_HOST
-  host      2001:db8::1
-  step      60s                                                             default
-  pings     20                                                              default
-  timeout   1500ms                                                          default
-  alerts    down: no ping answered, for 1 of 1, clear 3 of 3, repeat 1d     default
-            threshold: median > 100ms, for 1 of 1, clear 3 of 3, repeat 1d  LATENCY_THRESHOLD
-  archive   /data/2001_db8__1.rrd
+target             2001:db8::1                                                     PING_HOST
+  host             2001:db8::1
+  step             60s                                                             default
+  pings            20                                                              default
+  timeout          1500ms                                                          default
+  payload          56                                                              default
+  ttl              the system's choice                                             default
+  dscp             0 (CS0)                                                         default
+  dont_fragment    false                                                           default
+  source           the system's choice                                             default
+  interface        the system's choice                                             default
+  family           any                                                             default
+  any_source       false                                                           default
+  alerts           down: no ping answered, for 1 of 1, clear 3 of 3, repeat 1d     default
+                   threshold: median > 100ms, for 1 of 1, clear 3 of 3, repeat 1d  LATENCY_THRESHOLD
+  archive          /data/2001_db8__1.rrd
 
-mail from   me@gmail.com                                                    EMAIL_SENDER
-  to        me@gmail.com                                                    default
-  server    smtp.gmail.com                                                  default
-  port      465                                                             default
-  tls       implicit                                                        default
-  username  me@gmail.com                                                    EMAIL_SENDER
-  password  ***                                                             EMAIL_PASSWORD
+probe              how all echoes leave
+  collect          10ms                                                            default
+  packets_per_sec  100000                                                          default
+  in_flight        1000000                                                         default
+  resolve_every    5m                                                              default
+
+mail from          me@gmail.com                                                    EMAIL_SENDER
+  to               me@gmail.com                                                    default
+  server           smtp.gmail.com                                                  default
+  port             465                                                             default
+  tls              implicit                                                        default
+  username         me@gmail.com                                                    EMAIL_SENDER
+  password         ***                                                             EMAIL_PASSWORD
 
 1 target, 0.33 packets/s
 ";
@@ -265,7 +319,7 @@ mail from   me@gmail.com                                                    EMAI
         );
         let page = printed(&[], Some(&toml));
         let lines: Vec<&str> = page.lines().collect();
-        assert!(lines.contains(&"archives    /data/NAME.rrd"), "{page}");
+        assert!(lines.contains(&"archives           /data/NAME.rrd"), "{page}");
         assert!(lines.contains(&"target  host        step  pings  timeout  alerts     from"), "{page}");
         assert!(
             lines.contains(&"t21     192.0.2.21  60s   20     1500ms   down slow  latmon.toml:26"),
@@ -276,9 +330,25 @@ mail from   me@gmail.com                                                    EMAI
     }
 
     #[test]
+    fn of_several_targets_only_what_somebody_said_of_their_echoes_is_shown() {
+        let page = printed(
+            &[],
+            Some("[defaults]\ndscp = \"EF\"\n[targets]\na = { host = \"::1\", ttl = 9 }\nb = \"::1\"\n"),
+        );
+        let dscp =
+            |line: &&str| line.starts_with("  dscp             46 (EF) ") && line.ends_with(" latmon.toml:2");
+        assert_eq!(page.lines().filter(dscp).count(), 2, "{page}");
+        assert_eq!(page.matches("  ttl ").count(), 1, "{page}");
+        assert!(!page.contains("payload"), "{page}");
+    }
+
+    #[test]
     fn what_is_absent_is_said() {
         let page = printed(&[], Some("[targets]\na = { host = \"::1\", alerts = [] }\n"));
-        assert!(page.contains("\n  alerts    none    latmon.toml:2\n"), "{page}");
-        assert!(page.contains("\nmail        nobody is told: set EMAIL_SENDER, or write [mail]\n"), "{page}");
+        assert!(page.contains("\n  alerts           none                 latmon.toml:2\n"), "{page}");
+        assert!(
+            page.contains("\nmail               nobody is told: set EMAIL_SENDER, or write [mail]\n"),
+            "{page}"
+        );
     }
 }

@@ -35,16 +35,16 @@ impl SettingsArgs {
         self.load_with(&self.targets)
     }
 
-    /// The settings that hold for the targets of the file that are named here; words that are no names of targets are
-    /// hosts, as for [`SettingsArgs::load`].
+    /// The settings that hold for the targets of the file that are named here (a group, or what both families or a network
+    /// made several of, by its one name); words that are no names of targets are hosts, as for [`SettingsArgs::load`].
     pub(super) fn load_named(&self) -> Result<Config, Failure> {
         let known = config::look(&self.options(&[]), &Surroundings::of_process()).map_err(Failure::usage)?;
-        let is_known = |word: &String| known.targets.iter().any(|target| target.target.name == *word);
+        let is_known = |word: &String| known.targets.iter().any(|target| target.is_called(word));
         if self.targets.is_empty() || !self.targets.iter().all(is_known) {
             return self.load();
         }
         let mut config = self.load_with(&[])?;
-        config.targets.retain(|target| self.targets.contains(&target.target.name));
+        config.targets.retain(|target| self.targets.iter().any(|word| target.is_called(word)));
         Ok(config)
     }
 

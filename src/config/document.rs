@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Error, nearest, one_line};
 use super::origin::{Origin, Setting};
+use super::value;
 
 /// A TOML file's text, and where it lies.
 pub(super) struct Source {
@@ -158,6 +159,36 @@ impl<'s> Entry<'s> {
             _ => return Err(self.wrong_type(wanted)),
         };
         let value = parse(text).map_err(|wanted| Error::value(&self.at, self.key, text, wanted))?;
+        Ok(Setting { value, origin: self.at.clone() })
+    }
+
+    /// The value, a whole number from `least` to `most`.
+    pub(super) fn whole<T: Copy + Into<u32> + TryFrom<u32>>(
+        &self,
+        least: T,
+        most: T,
+    ) -> Result<Setting<T>, Error> {
+        let text = match self.value {
+            DeValue::String(text) => text.as_ref(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            _ => return Err(self.wrong_type("a whole number")),
+        };
+        let (least, most) = (least.into(), most.into());
+        let number = value::whole_number(text)
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| (least..=most).contains(number));
+        match number.and_then(|number| T::try_from(number).ok()) {
+            Some(value) => Ok(Setting { value, origin: self.at.clone() }),
+            None => {
+                let (at, key, text) = (self.at.clone(), one_line(self.key), one_line(text));
+                Err(Error::Range { at, key, text, least, most })
+            }
+        }
+    }
+
+    /// The value, true or false.
+    pub(super) fn flag(&self) -> Result<Setting<bool>, Error> {
+        let value = self.value.as_bool().ok_or_else(|| self.wrong_type("true or false"))?;
         Ok(Setting { value, origin: self.at.clone() })
     }
 

@@ -117,6 +117,34 @@ pub enum Error {
         /// What to do: `write whole seconds, ..`.
         wanted: &'static str,
     },
+    /// A number out of its bounds.
+    #[error("{at}: {key}: '{text}' will not do: write a whole number from {least} to {most}")]
+    Range {
+        /// Where.
+        at: Origin,
+        /// Of which key.
+        key: String,
+        /// The value.
+        text: String,
+        /// The lower bound.
+        least: u32,
+        /// The upper bound.
+        most: u32,
+    },
+    /// Settings of one target that contradict each other.
+    #[error("{at}: target '{name}': {what} does not fit {other} in {said}")]
+    Misfit {
+        /// Where the target is.
+        at: Origin,
+        /// Its name.
+        name: Box<str>,
+        /// One setting: `host 192.0.2.1`.
+        what: Box<str>,
+        /// The other: `family = ipv6`.
+        other: Box<str>,
+        /// Where the other is said.
+        said: Box<Origin>,
+    },
     /// A rule that cannot be read.
     #[error("{at}: {key}: {reason}")]
     Rule {
@@ -182,12 +210,56 @@ pub enum Error {
         fault: &'static str,
     },
     /// A target without a host.
-    #[error("{at}: target '{name}' has no 'host'")]
+    #[error("{at}: target '{name}' has neither 'host' nor 'cidr'")]
     NoHost {
         /// Where.
         at: Origin,
         /// Its name.
         name: String,
+    },
+    /// A target that is a host and a network.
+    #[error("{at}: target '{name}' has 'host' and also 'cidr': keep one of them")]
+    HostAndNetwork {
+        /// Where.
+        at: Origin,
+        /// Its name.
+        name: String,
+    },
+    /// A network with an address in it that is not its own.
+    #[error("{at}: cidr: '{text}' will not do: did you mean {meant}?")]
+    HostBits {
+        /// Where.
+        at: Origin,
+        /// What stands there.
+        text: Box<str>,
+        /// The network that this address is in.
+        meant: Box<str>,
+    },
+    /// A network that is too large to be pinged address by address.
+    #[error("{at}: cidr: {network} has more than {max} addresses")]
+    LargeNetwork {
+        /// Where.
+        at: Origin,
+        /// The network.
+        network: Box<str>,
+        /// The bound.
+        max: u32,
+    },
+    /// A line of a list of targets that is none.
+    #[error("{at}: '{text}' will not do: write NAME HOST or HOST, and # before a comment")]
+    ListLine {
+        /// Where.
+        at: Origin,
+        /// The line.
+        text: String,
+    },
+    /// Too many lists of targets in a folder.
+    #[error("{at}: targets_file: more than {max} lists")]
+    TooManyLists {
+        /// Who names the folder.
+        at: Origin,
+        /// The bound.
+        max: usize,
     },
     /// Mail settings that are half there.
     #[error("{}, but {missing} is missing", Present(at, present))]

@@ -10,17 +10,21 @@ use crate::alert::rule::{Judge, Rule};
 use crate::time::Step;
 
 use super::document::{Entry, Section, Source};
+use super::echo::EchoPreferences;
 use super::error::{Error, nearest, one_line, sentence};
+use super::hosts;
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
+use super::pace::ProbeConfig;
 use super::read::read;
-use super::targets::{Candidate, MOST_TARGETS, check_distinct};
+use super::targets::{Candidate, Candidates};
 use super::value;
 
 /// What a TOML file and those it includes say.
 pub(super) struct File {
     pub(super) data_dir: Option<Setting<PathBuf>>,
-    pub(super) defaults: Preferences,
+    pub(super) defaults: Arc<Preferences>,
+    pub(super) pace: ProbeConfig,
     pub(super) mail: Option<MailSection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
     pub(super) targets: Vec<Candidate>,
@@ -33,6 +37,8 @@ pub(super) struct Preferences {
     pub(super) pings: Option<Setting<u16>>,
     pub(super) timeout: Option<Setting<Duration>>,
     pub(super) alerts: Option<Setting<AlertNames>>,
+    /// Shared by all targets of which the same is said: there may be a hundred thousand.
+    pub(super) echo: Option<Arc<EchoPreferences>>,
 }
 
 /// The names in a list of alerts, each with its own line.
@@ -46,6 +52,7 @@ impl Preferences {
             pings: self.pings.or_else(|| lower.pings.clone()),
             timeout: self.timeout.or_else(|| lower.timeout.clone()),
             alerts: self.alerts.or_else(|| lower.alerts.clone()),
+            echo: EchoPreferences::over(self.echo, lower.echo.as_ref()),
         }
     }
 }
@@ -60,7 +67,7 @@ impl File {
     ) -> Result<Self, Error> {
         let mut reader = Reader::new(working_dir);
         reader.read(path, shown, named_by, 0)?;
-        check_distinct(&reader.file.targets)?;
+        reader.file.targets = reader.targets.distinct()?;
         for name in reader.alert_lists.iter().flat_map(|list| list.iter()) {
             reader.file.check_alert(name)?;
         }
@@ -84,6 +91,7 @@ impl File {
 struct Reader<'a> {
     working_dir: &'a Path,
     file: File,
+    targets: Candidates,
     groups: BTreeMap<String, Origin>,
     alert_lists: Vec<AlertNames>,
     /// The files that were read, by their paths without links: one that two patterns match is read once.
@@ -94,12 +102,21 @@ impl<'a> Reader<'a> {
     fn new(working_dir: &'a Path) -> Self {
         let file = File {
             data_dir: None,
-            defaults: Preferences::default(),
+            defaults: Arc::default(),
+            pace: ProbeConfig::default(),
             mail: None,
             alerts: BTreeMap::new(),
             targets: Vec::new(),
         };
-        Self { working_dir, file, groups: BTreeMap::new(), alert_lists: Vec::new(), seen: BTreeSet::new() }
+        let targets = Candidates::default();
+        Self {
+            working_dir,
+            file,
+            targets,
+            groups: BTreeMap::new(),
+            alert_lists: Vec::new(),
+            seen: BTreeSet::new(),
+        }
     }
 
     fn read(&mut self, path: &Path, shown: &Path, named_by: &Origin, level: usize) -> Result<(), Error> {
@@ -121,7 +138,12 @@ impl<'a> Reader<'a> {
         }
         self.alerts(&top)?;
         if let Some(entry) = top.get("targets") {
-            self.targets(&entry.open_table()?, "", &Preferences::default())?;
+            let defaults = Arc::clone(&self.file.defaults);
+            self.targets(&entry.open_table()?, "", &defaults)?;
+        }
+        if let Some(entry) = top.get("targets_file") {
+            let defaults = Arc::clone(&self.file.defaults);
+            self.lists(&entry, "", &defaults)?;
         }
         self.groups(&top)?;
         match top.get("include") {
@@ -137,7 +159,10 @@ impl<'a> Reader<'a> {
         }
         if let Some(entry) = top.get("defaults") {
             let section = entry.table(&PREFERENCES, || "in [defaults]".to_owned())?;
-            self.file.defaults = self.preferences(&section)?;
+            self.file.defaults = Arc::new(self.preferences(&section)?);
+        }
+        if let Some(entry) = top.get("probe") {
+            self.file.pace = ProbeConfig::read(&entry)?;
         }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
@@ -160,31 +185,52 @@ impl<'a> Reader<'a> {
             pings: pings.transpose()?,
             timeout: timeout.transpose()?,
             alerts,
+            echo: EchoPreferences::read(section)?,
         })
     }
 
-    /// The targets of a table; their names begin with `prefix`.
-    fn targets(&mut self, table: &Section<'_>, prefix: &str, group: &Preferences) -> Result<(), Error> {
+    /// The targets of a table, which say more than `shared`; their names begin with `prefix`.
+    fn targets(&mut self, table: &Section<'_>, prefix: &str, shared: &Arc<Preferences>) -> Result<(), Error> {
         for entry in table.entries() {
             let name = format!("{prefix}{}", entry.key);
             if let Some(fault) = value::name_fault(&name) {
                 return Err(Error::Name { at: entry.at, name: one_line(&name), fault });
             }
-            if self.file.targets.len() == MOST_TARGETS {
-                return Err(Error::TooManyTargets { at: entry.at, max: MOST_TARGETS });
-            }
-            let (host, own) = if entry.is_table() {
-                let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(&name)))?;
-                let Some(host) = section.get("host") else {
-                    return Err(Error::NoHost { at: entry.at, name });
-                };
-                (host.parsed(value::host)?.value, self.preferences(&section)?)
+            if entry.is_table() {
+                self.target(&entry, &name, shared)?;
             } else if entry.text().is_ok() {
-                (entry.parsed(value::host)?.value, Preferences::default())
+                self.targets.add(&name, &entry.parsed(value::host)?.value, &entry.at, shared)?;
             } else {
-                return Err(entry.wrong_type("a host in quotes, or a table with 'host'"));
-            };
-            self.file.targets.push(Candidate { name, host, origin: entry.at, own: own.over(group) });
+                return Err(entry.wrong_type("a host in quotes, or a table with 'host' or 'cidr'"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A target that is a table: a host, or all hosts of a network.
+    fn target(&mut self, entry: &Entry<'_>, name: &str, shared: &Arc<Preferences>) -> Result<(), Error> {
+        let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(name)))?;
+        let said = Arc::new(self.preferences(&section)?.over(shared));
+        let (at, shown) = (entry.at.clone(), || one_line(name));
+        match (section.get("host"), section.get("cidr")) {
+            (Some(host), None) => self.targets.add(name, &host.parsed(value::host)?.value, &at, &said),
+            (None, Some(cidr)) => {
+                for address in hosts::network(cidr.text()?, &cidr.at)? {
+                    self.targets.add(&format!("{name}/{address}"), &address.to_string(), &at, &said)?;
+                }
+                Ok(())
+            }
+            (None, None) => Err(Error::NoHost { at, name: shown() }),
+            (Some(_), Some(_)) => Err(Error::HostAndNetwork { at, name: shown() }),
+        }
+    }
+
+    /// The targets of the lists that an entry names.
+    fn lists(&mut self, entry: &Entry<'_>, prefix: &str, said: &Arc<Preferences>) -> Result<(), Error> {
+        let named = entry.parsed(value::not_empty)?;
+        for path in hosts::lists(entry.folder(), &named)? {
+            let shown = path.strip_prefix(self.working_dir).unwrap_or(&path);
+            hosts::add_list(&mut self.targets, &path, shown, &named.origin, prefix, said)?;
         }
         Ok(())
     }
@@ -197,9 +243,12 @@ impl<'a> Reader<'a> {
                 return Err(Error::NamedTwice { at: entry.at, kind: "group", name: one_line(&name), first });
             }
             let section = entry.table(&GROUP_KEYS, || format!("in [group.{}]", one_line(&name)))?;
-            let preferences = self.preferences(&section)?;
+            let preferences = Arc::new(self.preferences(&section)?.over(&self.file.defaults));
             if let Some(targets) = section.get("targets") {
                 self.targets(&targets.open_table()?, &format!("{name}/"), &preferences)?;
+            }
+            if let Some(entry) = section.get("targets_file") {
+                self.lists(&entry, &format!("{name}/"), &preferences)?;
             }
         }
         Ok(())
@@ -338,11 +387,32 @@ fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
     }
 }
 
-const TOP_KEYS: [&str; 7] = ["data_dir", "include", "defaults", "mail", "alert", "targets", "group"];
-const MAIN_ONLY: [&str; 3] = ["data_dir", "defaults", "mail"];
-const PREFERENCES: [&str; 4] = ["step", "pings", "timeout", "alerts"];
-const TARGET_KEYS: [&str; 5] = ["host", "step", "pings", "timeout", "alerts"];
-const GROUP_KEYS: [&str; 5] = ["step", "pings", "timeout", "alerts", "targets"];
+const TOP_KEYS: [&str; 9] =
+    ["data_dir", "include", "defaults", "probe", "mail", "alert", "targets", "targets_file", "group"];
+const MAIN_ONLY: [&str; 4] = ["data_dir", "defaults", "probe", "mail"];
+const PREFERENCES: [&str; 12] = with_preferences([]);
+const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
+const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);
+/// `own`, and behind them the keys that targets, groups and `[defaults]` share.
+const fn with_preferences<const OWN: usize, const ALL: usize>(
+    own: [&'static str; OWN],
+) -> [&'static str; ALL] {
+    let mut all = [""; ALL];
+    let (rounds, echoes) = (["step", "pings", "timeout", "alerts"], EchoPreferences::KEYS);
+    let mut n = 0;
+    while n < ALL {
+        all[n] = if n < OWN {
+            own[n]
+        } else if n < OWN + rounds.len() {
+            rounds[n - OWN]
+        } else {
+            echoes[n - OWN - rounds.len()]
+        };
+        n += 1;
+    }
+    all
+}
+
 const ALERT_KEYS: [&str; 6] = ["when", "for", "clear", "repeat", "type", "pattern"];
 const A_DURATION: &str = "a duration";
 

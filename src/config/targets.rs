@@ -9,9 +9,11 @@ use std::time::Duration;
 use crate::alert::pattern::Op;
 use crate::alert::rule::{Comparison, Judge, Measure, Rule};
 use crate::archive;
+use crate::probe::icmp::Family;
 use crate::round::{Rtt, Target};
 use crate::time::Step;
 
+use super::echo::{EchoConfig, EchoPreferences};
 use super::error::{Error, one_line};
 use super::file::{File, Preferences};
 use super::origin::{Origin, Setting};
@@ -20,23 +22,59 @@ use super::{TargetConfig, value};
 /// More would not fit into the day of a prober on one core.
 pub(super) const MOST_TARGETS: usize = 100_000;
 
-/// A target that was named, and what was said of it where it was named.
-#[derive(Clone)]
+/// A target that was named, and all that is said of it where it was named and in `[defaults]`.
 pub(super) struct Candidate {
-    pub(super) name: String,
-    pub(super) host: String,
-    pub(super) origin: Origin,
-    pub(super) own: Preferences,
+    name: String,
+    host: String,
+    family: Option<Family>,
+    origin: Origin,
+    /// Shared by all of a table or a list that say no more.
+    said: Arc<Preferences>,
 }
 
-impl Candidate {
-    /// A target that only its host is known of.
-    pub(super) fn bare(name: &str, host: &str, origin: &Origin) -> Result<Self, Error> {
-        let name = name.to_owned();
-        if let Some(fault) = value::name_fault(&name) {
-            return Err(Error::Name { at: origin.clone(), name: one_line(&name), fault });
+/// The targets that were named so far, in their order.
+#[derive(Default)]
+pub(super) struct Candidates(Vec<Candidate>);
+
+impl Candidates {
+    /// Adds the target called `name` of which `said` is said: two, where both families are asked.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        host: &str,
+        origin: &Origin,
+        said: &Arc<Preferences>,
+    ) -> Result<(), Error> {
+        let targets = match &said.echo {
+            Some(echo) => echo.targets_of(host, name, origin)?,
+            None => &[("", None)],
+        };
+        for (suffix, family) in targets {
+            let name = format!("{name}{suffix}");
+            if let Some(fault) = value::name_fault(&name) {
+                return Err(Error::Name { at: origin.clone(), name: one_line(&name), fault });
+            }
+            if self.0.len() == MOST_TARGETS {
+                return Err(Error::TooManyTargets { at: origin.clone(), max: MOST_TARGETS });
+            }
+            let (host, origin, said) = (host.to_owned(), origin.clone(), Arc::clone(said));
+            self.0.push(Candidate { name, host, family: *family, origin, said });
         }
-        Ok(Self { name, host: host.to_owned(), origin: origin.clone(), own: Preferences::default() })
+        Ok(())
+    }
+
+    /// All of them; two of one name, or of one archive, are refused.
+    pub(super) fn distinct(self) -> Result<Vec<Candidate>, Error> {
+        let mut by_file: HashMap<PathBuf, &Candidate> = HashMap::with_capacity(self.0.len());
+        for target in &self.0 {
+            match by_file.entry(archive::file_name(&target.name)) {
+                Entry::Vacant(free) => {
+                    free.insert(target);
+                }
+                Entry::Occupied(taken) => return Err(same(taken.get(), target)),
+            }
+        }
+        Ok(self.0)
     }
 }
 
@@ -45,20 +83,6 @@ pub(super) struct Overrides {
     pub(super) step: Option<Setting<Step>>,
     pub(super) pings: Option<Setting<u16>>,
     pub(super) threshold: Option<Setting<Rtt>>,
-}
-
-/// Refuses two targets of one name, or of one archive.
-pub(super) fn check_distinct(targets: &[Candidate]) -> Result<(), Error> {
-    let mut by_file: HashMap<PathBuf, &Candidate> = HashMap::with_capacity(targets.len());
-    for target in targets {
-        match by_file.entry(archive::file_name(&target.name)) {
-            Entry::Vacant(free) => {
-                free.insert(target);
-            }
-            Entry::Occupied(taken) => return Err(same(taken.get(), target)),
-        }
-    }
-    Ok(())
 }
 
 fn same(first: &Candidate, second: &Candidate) -> Error {
@@ -83,7 +107,35 @@ pub(super) fn resolve(
         down: Setting::default(Arc::new(Rule::down())),
         threshold: overrides.threshold.clone().map(|limit| limit.map(Rule::threshold).map(Arc::new)),
     };
-    candidates.into_iter().map(|candidate| resolver.target(candidate)).collect()
+    let mut echoes = Echoes::default();
+    let resolve = |candidate: Candidate| {
+        let echo = echoes.of(candidate.said.echo.as_ref());
+        resolver.target(candidate, echo)
+    };
+    candidates.into_iter().map(resolve).collect()
+}
+
+/// What echoes look like, made once for the targets in a row that share what is said.
+#[derive(Default)]
+struct Echoes {
+    unsaid: Option<Arc<EchoConfig>>,
+    last: Option<(Arc<EchoPreferences>, Arc<EchoConfig>)>,
+}
+
+impl Echoes {
+    fn of(&mut self, said: Option<&Arc<EchoPreferences>>) -> Arc<EchoConfig> {
+        let Some(said) = said else {
+            return Arc::clone(self.unsaid.get_or_insert_with(EchoConfig::said_by_nobody));
+        };
+        if let Some((known, echo)) = &self.last
+            && Arc::ptr_eq(known, said)
+        {
+            return Arc::clone(echo);
+        }
+        let echo = Arc::new(EchoConfig::new(said));
+        self.last = Some((Arc::clone(said), Arc::clone(&echo)));
+        echo
+    }
 }
 
 struct Resolver<'a> {
@@ -94,18 +146,27 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn target(&self, Candidate { name, host, origin, own }: Candidate) -> TargetConfig {
-        let said = match self.file {
-            Some(file) => own.over(&file.defaults),
-            None => own,
-        };
+    fn target(&self, candidate: Candidate, echo: Arc<EchoConfig>) -> TargetConfig {
+        let Candidate { name, host, family, origin, said } = candidate;
         let alerts = self.rules(&said);
         TargetConfig {
             target: Arc::new(Target { name, host }),
             origin,
-            step: self.overrides.step.clone().or(said.step).unwrap_or(Setting::default(DEFAULT_STEP)),
-            pings: self.overrides.pings.clone().or(said.pings).unwrap_or(Setting::default(DEFAULT_PINGS)),
-            timeout: said.timeout.unwrap_or(Setting::default(DEFAULT_TIMEOUT)),
+            step: self
+                .overrides
+                .step
+                .clone()
+                .or_else(|| said.step.clone())
+                .unwrap_or(Setting::default(DEFAULT_STEP)),
+            pings: self
+                .overrides
+                .pings
+                .clone()
+                .or_else(|| said.pings.clone())
+                .unwrap_or(Setting::default(DEFAULT_PINGS)),
+            timeout: said.timeout.clone().unwrap_or(Setting::default(DEFAULT_TIMEOUT)),
+            family,
+            echo,
             limit: limit(&alerts.value),
             alerts,
         }

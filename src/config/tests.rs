@@ -4,8 +4,10 @@ use super::*;
 
 use tempfile::TempDir;
 
+mod echoes;
 mod errors;
 mod files;
+mod lists;
 mod mails;
 mod precedence;
 

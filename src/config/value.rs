@@ -1,11 +1,13 @@
 //! Single values: from a text to what it means, or to the words that say how it must be written.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::mail::{Address, Tls};
 use crate::round::Rtt;
 use crate::time::{Step, Unit, parse_duration};
+
+use super::echo::Families;
 
 /// How a value must be written.
 pub(super) type Wanted = &'static str;
@@ -70,9 +72,16 @@ pub(super) fn host(text: &str) -> Result<String, Wanted> {
     };
     if good && text.len() <= LONGEST_HOST {
         Ok(text.to_owned())
+    } else if is_network(text) {
+        Err(NO_NETWORK)
     } else {
         Err("write a host name or an address, as 192.0.2.1")
     }
+}
+
+/// An address and a slash: nobody means a name by that.
+fn is_network(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, _)| address.trim().parse::<IpAddr>().is_ok())
 }
 
 pub(super) fn server(text: &str) -> Result<String, Wanted> {
@@ -82,10 +91,10 @@ pub(super) fn server(text: &str) -> Result<String, Wanted> {
 /// Hosts with commas between them.
 pub(super) fn hosts(text: &str) -> Result<Vec<String>, Wanted> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts
-        .map(host)
-        .collect::<Result<_, _>>()
-        .map_err(|_| "write host names or addresses with commas between them, as 192.0.2.1,2001:db8::1")
+    parts.map(host).collect::<Result<_, _>>().map_err(|wanted| match wanted {
+        NO_NETWORK => NO_NETWORK,
+        _ => "write host names or addresses with commas between them, as 192.0.2.1,2001:db8::1",
+    })
 }
 
 pub(super) fn address(text: &str) -> Result<Address, Wanted> {
@@ -119,6 +128,64 @@ pub(super) fn not_empty(text: &str) -> Result<String, Wanted> {
     if text.trim().is_empty() { Err("write a text that is not empty") } else { Ok(text.to_owned()) }
 }
 
+/// A code point of RFC 2474 and its successors, by its number or its name.
+pub(super) fn dscp(text: &str) -> Result<u8, Wanted> {
+    let text = text.trim();
+    let number = whole_number(text).and_then(|number| u8::try_from(number).ok());
+    number
+        .or_else(|| dscp_names().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| number))
+        .filter(|number| *number <= MOST_DSCP)
+        .ok_or("write a number from 0 to 63, or EF, CS0 to CS7, or AF11 to AF43")
+}
+
+/// The names of code points.
+pub(super) fn dscp_names() -> impl Iterator<Item = (String, u8)> {
+    let selectors = (0..8).map(|class| (format!("CS{class}"), class * 8));
+    let assured =
+        (1..5).flat_map(|class| (1..4).map(move |drop| (format!("AF{class}{drop}"), class * 8 + drop * 2)));
+    selectors.chain(assured).chain([("EF".to_owned(), 46)])
+}
+
+/// An address of this machine to send from.
+pub(super) fn source(text: &str) -> Result<IpAddr, Wanted> {
+    let address = text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    address
+        .filter(|address| !address.is_unspecified() && !address.is_multicast())
+        .ok_or("write an address of this machine, as 192.0.2.1")
+}
+
+/// What the kernel takes for a name of an interface.
+pub(super) fn interface(text: &str) -> Result<String, Wanted> {
+    let good = (1..=LONGEST_INTERFACE).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && !text.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
+    if good { Ok(text.to_owned()) } else { Err("write the name of an interface, as eth0") }
+}
+
+pub(super) fn family(text: &str) -> Result<Families, Wanted> {
+    match text {
+        "any" => Ok(Families::Any),
+        "ipv4" => Ok(Families::V4),
+        "ipv6" => Ok(Families::V6),
+        "both" => Ok(Families::Both),
+        _ => Err("write ipv4, ipv6, both or any"),
+    }
+}
+
+pub(super) fn collect(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Millis))
+        .ok()
+        .filter(|duration| *duration <= LONGEST_COLLECT)
+        .ok_or("write a duration from 0 to 1s, as 10ms")
+}
+
+pub(super) fn resolve_every(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Secs))
+        .ok()
+        .filter(|duration| (SHORTEST_RESOLVE..=LONGEST_RESOLVE).contains(duration))
+        .ok_or("write a duration from 10s to 1d, as 5m")
+}
+
 /// What keeps `name` from naming a target's archive below the data folder, if anything.
 pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     let parts = || name.split('/');
@@ -143,7 +210,7 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
 }
 
 /// Digits only: `u64::from_str` would let a plus sign pass.
-fn whole_number(text: &str) -> Option<u64> {
+pub(super) fn whole_number(text: &str) -> Option<u64> {
     let text = text.trim();
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -153,6 +220,14 @@ const MOST_PINGS: u16 = 1000;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
+const NO_NETWORK: Wanted =
+    "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";
+const LONGEST_COLLECT: Duration = Duration::from_secs(1);
+const SHORTEST_RESOLVE: Duration = Duration::from_secs(10);
+const LONGEST_RESOLVE: Duration = Duration::from_secs(86_400);
+const MOST_DSCP: u8 = 63;
+/// The kernel's IFNAMSIZ, without the zero at the end.
+const LONGEST_INTERFACE: usize = 15;
 const LONGEST_HOST: usize = 253;
 /// With `.rrd` and what temporary files add, a part stays within the 255 bytes of a file's name.
 const LONGEST_NAME: usize = 200;

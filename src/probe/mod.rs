@@ -5,7 +5,7 @@
 //! worker    the thread: waits, listens, sends
 //! post      echoes out, packets and reports in
 //! judge     whose packet is it
-//! resolve   names in the background
+//! resolve   names in the background; dns: the thread that asks
 //! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)

@@ -142,7 +142,8 @@ fn unknown_keys() {
             ),
             (
                 "[defaults]\ncolour = 20",
-                "latmon.toml:2: unknown key 'colour' in [defaults]: there are step, pings, timeout, alerts",
+                "latmon.toml:2: unknown key 'colour' in [defaults]: there are step, pings, timeout, alerts, payload, \
+                 ttl, dscp, dont_fragment, source, interface, family, any_source",
             ),
             ("[alert.x]\nwen = \"\"", "latmon.toml:2: unknown key 'wen' in [alert.x]: did you mean 'when'?"),
             ("[group.g]\nstpe = 1", "latmon.toml:2: unknown key 'stpe' in [group.g]: did you mean 'step'?"),
@@ -152,12 +153,13 @@ fn unknown_keys() {
             ),
             (
                 "[targets]\nfra.core1 = \"::1\"",
-                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, step, pings, timeout, alerts",
+                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, cidr, step, pings, timeout, alerts, \
+                 payload, ttl, dscp, dont_fragment, source, interface, family, any_source",
             ),
             (
                 "\"a\\nb\\u001b\" = 1",
-                "latmon.toml:1: unknown key 'a\\nb\\u{1b}' at the top: there are data_dir, include, defaults, mail, alert, \
-                 targets, group",
+                "latmon.toml:1: unknown key 'a\\nb\\u{1b}' at the top: there are data_dir, include, defaults, probe, \
+                 mail, alert, targets, targets_file, group",
             ),
         ],
         World::toml,
@@ -207,13 +209,13 @@ fn targets() {
         &[
             (
                 "[targets]\na = 5",
-                "latmon.toml:2: a: expected a host in quotes, or a table with 'host', found a whole number",
+                "latmon.toml:2: a: expected a host in quotes, or a table with 'host' or 'cidr', found a whole number",
             ),
             (
                 "[targets]\na = \"http://x\"",
                 "latmon.toml:2: a: 'http://x' will not do: write a host name or an address, as 192.0.2.1",
             ),
-            ("[targets.a]\nstep = 5", "latmon.toml:1: target 'a' has no 'host'"),
+            ("[targets.a]\nstep = 5", "latmon.toml:1: target 'a' has neither 'host' nor 'cidr'"),
             (
                 "[targets]\n\"../a\" = \"::1\"",
                 "latmon.toml:2: target name '../a': no part of it may be '.' or '..'",
@@ -310,7 +312,7 @@ fn includes() {
     for (world, expected) in [
         (
             included("[targets]\na = 5"),
-            "a.inc:2: a: expected a host in quotes, or a table with 'host', found a whole number",
+            "a.inc:2: a: expected a host in quotes, or a table with 'host' or 'cidr', found a whole number",
         ),
         (included("\n[mail]"), "a.inc:2: 'mail' belongs in the main file, not in one that it includes"),
         (
