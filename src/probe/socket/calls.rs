@@ -50,7 +50,7 @@ pub(super) fn send<'a>(
     // SAFETY: `iovec` and `mmsghdr` are integers and pointers, of which all zero (null) is a value.
     let (mut parts, mut headers) =
         unsafe { (mem::zeroed::<[[libc::iovec; 2]; BATCH]>(), mem::zeroed::<[libc::mmsghdr; BATCH]>()) };
-    let mut count = 0;
+    let mut count: libc::c_uint = 0;
     for ((message, parts), header) in messages.zip(&mut parts).zip(&mut headers) {
         for (part, bytes) in parts.iter_mut().zip(message.parts) {
             part.iov_base = bytes.as_ptr().cast_mut().cast();
@@ -65,10 +65,13 @@ pub(super) fn send<'a>(
         header.msg_controllen = message.control.len() as _;
         count += 1;
     }
+    let flags = libc::MSG_DONTWAIT;
     // SAFETY: the first `count` headers point to memory of the lengths they state: slices borrowed for 'a, which outlives
     // this call, and `parts`. The kernel only reads what they point to, writes to `headers` alone, and keeps no pointer.
+    // Called by its number: musl's function sends one after the other, since its headers may have garbage where the
+    // kernel wants longer numbers. These were zeroed.
     let sent =
-        unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _) };
+        unsafe { libc::syscall(libc::SYS_sendmmsg, socket.as_raw_fd(), headers.as_mut_ptr(), count, flags) };
     usize::try_from(sent).map_err(|_| errno())
 }
 

@@ -1,5 +1,5 @@
 //! Control messages and socket addresses as the kernel lays them out (`struct cmsghdr`, `struct sockaddr_in`, Linux).
-//! Pure: nothing in here can panic, whatever the bytes are.
+//! Pure: nothing that comes in can make it panic.
 //!
 //! The C library's own macros are not used: they need `unsafe`, and its `cmsghdr` is another one in musl. The kernel's is
 //! a word of length, then level and type of four bytes each, then the data, padded to a word.
@@ -24,12 +24,11 @@ impl<const N: usize> Messages<N> {
     /// None yet.
     pub(super) const EMPTY: Self = Self { bytes: [0; N], length: 0 };
 
-    /// Appends one. The types that are sent are few and short: `N` must have room for all of them.
+    /// Appends one. Which are sent is known beforehand: `N` has room for all of them.
     pub(super) fn push(&mut self, level: libc::c_int, kind: libc::c_int, data: &[u8]) {
-        let header = Header { length: HEADER_LEN + data.len(), level, kind };
-        self.append(&header.length.to_ne_bytes());
-        self.append(&header.level.to_ne_bytes());
-        self.append(&header.kind.to_ne_bytes());
+        self.append(&(HEADER_LEN + data.len()).to_ne_bytes());
+        self.append(&level.to_ne_bytes());
+        self.append(&kind.to_ne_bytes());
         self.append(data);
         self.length = padded(self.length).min(N);
     }
@@ -141,12 +140,6 @@ pub fn address_in(name: &[u8]) -> Option<IpAddr> {
         }
         _ => None,
     }
-}
-
-struct Header {
-    length: usize,
-    level: libc::c_int,
-    kind: libc::c_int,
 }
 
 /// Level, type and data of each message that is whole.

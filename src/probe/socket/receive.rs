@@ -131,7 +131,7 @@ impl Rooms {
 /// The longest IPv4 header and that of an echo. IPv6's are not delivered.
 const LONGEST_HEADERS: usize = 60 + 8;
 
-/// For the packets of one call; those of the usual length take a tenth of it.
+/// For the packets of one call; those of the usual length take a hundredth of it.
 const MOST_MEMORY: usize = 1 << 20;
 
 /// How many errors of others a receipt may meet.
