@@ -725,8 +725,9 @@ fn no_more_are_under_way_than_may_be() {
     world.run(secs(125));
     for (place, (_, at)) in world.sent.iter().enumerate() {
         let before = &world.sent[..place];
-        let until =
-            |nth: usize, sent: Monotonic| sent.plus(if nth % 2 == 0 { millis(100) } else { millis(1500) });
+        let until = |nth: usize, sent: Monotonic| {
+            sent.plus(if nth.is_multiple_of(2) { millis(100) } else { millis(1500) })
+        };
         let under_way =
             before.iter().enumerate().rev().take(200).filter(|(nth, (_, sent))| until(*nth, *sent) > *at);
         assert!(under_way.count() < 50, "at {place}");
