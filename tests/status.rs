@@ -211,11 +211,17 @@ fn a_monitor_that_is_held_up_is_no_well_one() {
     monitor.stop();
 }
 
-/// The name of a socket may have 107 bytes; a data folder's may have more.
+/// The name of a socket may have 107 bytes; a data folder's may have more, also for a user whom the kernel shows little of
+/// a process that was root.
 #[test]
 fn a_long_path_is_no_obstacle() {
     let port = Port::closed();
-    let (_net, desk) = started(&settings(&port));
+    let (_net, desk) = started(&format!(
+        "user = 'nobody'
+{}",
+        settings(&port)
+    ));
+    fs::set_permissions(desk.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let deep = format!("{}/{}", "a".repeat(120), "b".repeat(120));
     let mut monitor = desk.start(&mut desk.latmon(&format!("run --data-dir {deep}")));
     let (_, code) =

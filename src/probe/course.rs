@@ -48,6 +48,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) overflowed: Overflowed,
     /// Whether one more echo may leave.
     pub(super) room: bool,
+    /// How long a ping that is due may be left to be sent with others.
+    pub(super) collect: Duration,
 }
 
 /// What a course wants next.
@@ -239,7 +241,7 @@ impl Course {
             match self.take_due(due, it_is) {
                 Due::Send(request) => return Event::Send(request),
                 Due::Held => {
-                    let too_late = due.plus(self.patience()).plus(Duration::from_nanos(1));
+                    let too_late = due.plus(self.patience() + it_is.collect + Duration::from_nanos(1));
                     return Event::Held(deadline.min(end).min(too_late));
                 }
                 Due::Settled => {}
@@ -410,8 +412,9 @@ impl Course {
     /// Takes the ping that is due: opens its round where that is still to be done, and gives the echo to send unless its
     /// time is past, there is nowhere to send it, or no room.
     fn take_due(&mut self, due: Monotonic, it_is: Circumstances<'_>) -> Due {
-        let Circumstances { now, clocks, room, .. } = it_is;
-        let held_up = now.since(due) > if self.held { self.patience() } else { SHORT_STALL };
+        let Circumstances { now, clocks, room, collect, .. } = it_is;
+        let patience = if self.held { self.patience() } else { SHORT_STALL };
+        let held_up = now.since(due) > patience + collect;
         let index = self.index;
         let Some(round) = self.rounds.back_mut().filter(|round| round.due < round.slots.len()) else {
             // Rounds that were missed as a whole are not made up for.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+use super::TargetSettings;
 use super::clock::{Monotonic, Now};
 use super::course::{Number, Verdict};
 use super::icmp::{self, Family, Kind, Malformed, Message, Quote, Reason, Secret};
@@ -57,24 +58,19 @@ enum Stamping {
 }
 
 impl Judge {
-    /// A judge over pings to `targets`, each with so much payload, which `secret` proves. Where the kernel is to stamp
-    /// what leaves, people are told when it does not.
-    pub(super) fn new(
-        targets: Vec<Arc<Target>>,
-        payloads: Vec<u16>,
-        secret: Secret,
-        kernel_stamps: bool,
-    ) -> Self {
+    /// A judge over pings to `targets`, which `secret` proves. Where the kernel is to stamp what leaves, people are told
+    /// when it does not.
+    pub(super) fn new(targets: &[TargetSettings], secret: Secret, kernel_stamps: bool) -> Self {
         Self {
             secret,
             tally: Tally::new(targets.len()),
             troubles: vec![None; targets.len()],
             owners: HashMap::with_capacity(targets.len()),
             addresses: vec![None; targets.len()],
-            targets,
-            payloads,
+            payloads: targets.iter().map(|it| it.echo.payload).collect(),
+            targets: targets.iter().map(|it| Arc::clone(&it.target)).collect(),
             stamping: if kernel_stamps { Stamping::Awaited(0) } else { Stamping::NotExpected },
-            throttle: Throttle::frequent(),
+            throttle: Throttle::default(),
         }
     }
 
@@ -280,7 +276,7 @@ mod tests {
     use crate::probe::icmp::{Echo, Padding};
     use crate::probe::schedule::Action;
     use crate::probe::socket::Identity;
-    use crate::probe::{EchoSettings, Pace, TargetSettings};
+    use crate::probe::{EchoSettings, Pace};
     use crate::time::Step;
     use etherparse::checksum::Sum16BitWords;
     use etherparse::{IpNumber, Ipv4Header};
@@ -304,7 +300,7 @@ mod tests {
         fn new() -> Self {
             let target = Arc::new(Target { name: "them".to_owned(), host: "198.18.0.2".to_owned() });
             let settings = TargetSettings {
-                target: Arc::clone(&target),
+                target,
                 step: Step::new(1).unwrap(),
                 pings: 1,
                 timeout: Duration::from_millis(500),
@@ -312,8 +308,9 @@ mod tests {
                 echo: EchoSettings::default(),
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
-            let mut judge = Judge::new(vec![target], vec![settings.echo.payload], Secret::new([7; 16]), true);
-            let mut schedule = Schedule::new(&[settings], &Pace::default(), now);
+            let settings = [settings];
+            let mut judge = Judge::new(&settings, Secret::new([7; 16]), true);
+            let mut schedule = Schedule::new(&settings, &Pace::default(), now);
             let address = SocketAddr::new(THEM.into(), 0);
             schedule.set_address(0, address);
             judge.set_address(0, address);

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::clock::{self, Now};
+use super::clock::{self, Now, Wall};
 use super::course::{Number, Request};
 use super::icmp::Family;
 use super::judge::{Judge, Trouble};
@@ -18,14 +19,19 @@ use crate::round::Fault;
 /// The sockets and their buffers, and how each target's echoes leave.
 pub(super) struct Post {
     sockets: Sockets,
-    inbox: Inbox,
-    reports: Reports,
+    ears: Ears,
     /// Targets with the same settings, which most are, share one.
     ways: Vec<Way>,
     /// For each target the place of its way.
     places: Vec<u32>,
     /// For each socket how many packets it had dropped when that was last asked.
     drops: Vec<u32>,
+}
+
+/// What hearing takes.
+struct Ears {
+    inbox: Inbox,
+    reports: Reports,
     throttle: Throttle,
 }
 
@@ -59,13 +65,11 @@ impl Post {
         let places = places.collect();
         let longest = targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
         Self {
-            inbox: Inbox::new(longest),
-            reports: Reports::new(),
+            ears: Ears { inbox: Inbox::new(longest), reports: Reports::new(), throttle: Throttle::default() },
             drops: vec![0; sockets.iter().count()],
             sockets,
             ways,
             places,
-            throttle: Throttle::frequent(),
         }
     }
 
@@ -88,7 +92,7 @@ impl Post {
         };
         let tag = judge.tag(number, to.ip());
         if !socket.push(number.into(), tag, to, route) {
-            let refused = send_from(socket, &mut self.reports, judge, schedule);
+            let refused = send_from(socket, &mut self.ears, judge, schedule);
             let pushed = socket.push(number.into(), tag, to, route);
             debug_assert!(pushed, "it was just emptied");
             self.look_up_again(refused);
@@ -97,30 +101,26 @@ impl Post {
 
     /// Sends all that was pushed.
     pub(super) fn send(&mut self, judge: &mut Judge, schedule: &mut Schedule) {
-        let Self { sockets, reports, .. } = self;
-        let refused =
-            sockets.iter_mut().filter_map(|socket| send_from(socket, reports, judge, schedule)).last();
+        let Self { sockets, ears, .. } = self;
+        let refused = sockets.iter_mut().filter_map(|socket| send_from(socket, ears, judge, schedule)).last();
         self.look_up_again(refused);
     }
 
-    /// Hands in everything that waits in the sockets, which are asked whether they have any; returns whether they had.
+    /// Hands in everything that waits in the sockets and came in until `until`.
     pub(super) fn hear(
         &mut self,
         waiting: [Waiting; MOST_SOCKETS],
+        until: Wall,
         judge: &mut Judge,
         schedule: &mut Schedule,
-    ) -> bool {
-        let mut any = false;
-        let Self { sockets, inbox, reports, drops, throttle, .. } = self;
+    ) {
+        let Self { sockets, ears, drops, .. } = self;
         for ((socket, waiting), drops) in sockets.iter_mut().zip(waiting).zip(drops) {
             let swamped = match waiting {
-                Waiting { packets: true, .. } => {
-                    take_packets(socket, inbox, reports, judge, schedule, throttle)
-                }
-                Waiting { reports: true, .. } => take_reports(socket, reports, judge, schedule),
+                Waiting { packets: true, .. } => ears.take_packets(socket, until, judge, schedule),
+                Waiting { reports: true, .. } => ears.take_reports(socket, judge, schedule),
                 Waiting { .. } => continue,
             };
-            any = true;
             // Only where much has piled up can the buffer have been too small; it is shared by packets and stamps. IPv6
             // counts damaged packets the same way.
             let dropped = if swamped { new_drops(socket, drops) } else { 0 };
@@ -128,12 +128,11 @@ impl Post {
                 let (now, family) = (clock::now().monotonic, socket.origin().family);
                 schedule.overflowed(family, now);
                 judge.counts().count_dropped(dropped);
-                if throttle.allows(now).is_some() {
+                if ears.throttle.allows(now).is_some() {
                     warn!("the {family} receive buffer overflowed, {dropped} packets are gone");
                 }
             }
         }
-        any
     }
 
     /// An interface that went away and comes back has another index.
@@ -165,14 +164,14 @@ impl Way {
 /// Sends what was pushed to a socket; returns an echo whose interface is not there any more, if there was one.
 fn send_from(
     socket: &mut EchoSocket,
-    reports: &mut Reports,
+    ears: &mut Ears,
     judge: &mut Judge,
     schedule: &mut Schedule,
 ) -> Option<Number> {
     if socket.is_idle() {
         return None;
     }
-    take_reports(socket, reports, judge, schedule);
+    ears.take_reports(socket, judge, schedule);
     let mut gone = None;
     socket.send(|number, handed| {
         let number = Number::from(number);
@@ -195,65 +194,65 @@ fn fail(number: Number, errno: i32, judge: &mut Judge, schedule: &mut Schedule) 
     judge.tell(number.target, Trouble::Send(errno), now);
 }
 
-/// Takes the packets that wait in a socket, and the reports; true when there was much of it.
-fn take_packets(
-    socket: &mut EchoSocket,
-    inbox: &mut Inbox,
-    reports: &mut Reports,
-    judge: &mut Judge,
-    schedule: &mut Schedule,
-    throttle: &mut Throttle,
-) -> bool {
-    let origin = socket.origin();
-    let mut swamped = false;
-    for _ in 0..MOST_BATCHES {
-        let emptied = socket.receive(inbox);
-        // The stamp of an echo is there before its reply: taken after the packets, the reports have it.
-        swamped |= take_reports(socket, reports, judge, schedule);
-        // Read after the packets came, before they are judged: their stamps must be of this clock.
-        let now = look(schedule);
-        for packet in inbox.packets() {
-            judge.take(packet, origin, schedule, now);
-        }
-        match emptied {
-            Ok(true) => break,
-            Ok(false) => swamped = true,
-            Err(error) => {
-                if throttle.allows(now.monotonic).is_some() {
-                    warn!("cannot receive {} packets: {error}", origin.family);
+impl Ears {
+    /// Takes the packets that wait in a socket and came before `until`, with the reports; true when there was much of it.
+    fn take_packets(
+        &mut self,
+        socket: &mut EchoSocket,
+        until: Wall,
+        judge: &mut Judge,
+        schedule: &mut Schedule,
+    ) -> bool {
+        let origin = socket.origin();
+        let until = until.plus(UNORDERED);
+        let mut swamped = false;
+        loop {
+            let emptied = socket.receive(&mut self.inbox);
+            // The stamp of an echo is there before its reply: taken after the packets, the reports have it.
+            swamped |= self.take_reports(socket, judge, schedule);
+            // Read after the packets came, before they are judged: their stamps must be of this clock.
+            let now = look(schedule);
+            let mut newest = None;
+            for packet in self.inbox.packets() {
+                judge.take(packet, origin, schedule, now);
+                newest = packet.stamp;
+            }
+            match emptied {
+                // However many come in meanwhile, they end here: they lie in the order in which they came.
+                Ok(emptied) if emptied || newest.is_none_or(|newest| newest > until) => break,
+                Ok(_) => swamped = true,
+                Err(error) => {
+                    if self.throttle.allows(now.monotonic).is_some() {
+                        warn!("cannot receive {} packets: {error}", origin.family);
+                    }
+                    break;
                 }
-                break;
             }
         }
+        swamped
     }
-    swamped
-}
 
-/// Takes everything that the error queue of a socket tells; true when that is much.
-fn take_reports(
-    socket: &mut EchoSocket,
-    reports: &mut Reports,
-    judge: &mut Judge,
-    schedule: &mut Schedule,
-) -> bool {
-    for batch in 0..MOST_BATCHES {
-        let now = clock::now();
-        let emptied = socket.take_reports(reports, |report| match report {
-            Report::Sent { number, at } => schedule.stamped(number.into(), at),
-            Report::Icmp { reason, from, to, quote, .. } => {
-                judge.take_error(reason, from, to, quote, schedule, now);
-            }
-        });
-        match emptied {
-            Ok(false) => {}
-            Ok(true) => return batch > 0,
-            Err(error) => {
-                debug!("cannot read the error queue: {error}");
-                return false;
+    /// Takes everything that the error queue of a socket tells; true when that is much.
+    fn take_reports(&mut self, socket: &mut EchoSocket, judge: &mut Judge, schedule: &mut Schedule) -> bool {
+        for batch in 0..MOST_BATCHES {
+            let now = clock::now();
+            let emptied = socket.take_reports(&mut self.reports, |report| match report {
+                Report::Sent { number, at } => schedule.stamped(number.into(), at),
+                Report::Icmp { reason, from, to, quote, .. } => {
+                    judge.take_error(reason, from, to, quote, schedule, now);
+                }
+            });
+            match emptied {
+                Ok(false) => {}
+                Ok(true) => return batch > 0,
+                Err(error) => {
+                    debug!("cannot read the error queue: {error}");
+                    return false;
+                }
             }
         }
+        true
     }
-    true
 }
 
 /// Reads the clocks, sees to it that they still agree, and says so if one of them was set.
@@ -276,5 +275,8 @@ fn new_drops(socket: &EchoSocket, seen: &mut u32) -> u32 {
 /// Of both families, with and without fragments.
 pub(super) const MOST_SOCKETS: usize = 4;
 
-/// More packets than a receive buffer usually holds, and a bound on how long a flood can keep the thread from sending.
-const MOST_BATCHES: usize = 16_384 / BATCH;
+/// A bound on how long a flood of ICMP errors can keep the thread from all else; a million stamps are within it.
+const MOST_BATCHES: usize = (1 << 20) / BATCH;
+
+/// By how much packets that came in by several processors may lie out of order.
+const UNORDERED: Duration = Duration::from_millis(1);

@@ -150,7 +150,7 @@ impl Names {
         let mut lanes = MOST_UNDER_WAY.map(Lane::new);
         lanes[FRESH].agenda =
             names.iter().zip(0..).map(|(name, place)| Reverse((name.next, place))).collect();
-        Self { names, places, lanes, found, resolver: None, kinds, every, log: Log::new() }
+        Self { names, places, lanes, found, resolver: None, kinds, every, log: Log::default() }
     }
 
     /// Orders the lookups that are due, and tells when the next one is.
@@ -290,16 +290,13 @@ impl User {
 }
 
 /// Lines about names: a hundred thousand that fail together must not fill the log.
+#[derive(Default)]
 struct Log {
     good: Throttle,
     bad: Throttle,
 }
 
 impl Log {
-    fn new() -> Self {
-        Self { good: Throttle::frequent(), bad: Throttle::frequent() }
-    }
-
     fn good(&mut self, now: Monotonic, line: impl FnOnce() -> String) {
         if let Some(held_back) = self.good.allows(now) {
             info!("{}{}", line(), more(held_back));

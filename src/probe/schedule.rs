@@ -264,8 +264,14 @@ impl Schedule {
     }
 
     fn advance(&mut self, index: u32, now: Monotonic, room: bool) -> Event {
-        let it_is =
-            Circumstances { now, heard: self.heard, clocks: &self.clocks, overflowed: self.overflowed, room };
+        let it_is = Circumstances {
+            now,
+            heard: self.heard,
+            clocks: &self.clocks,
+            overflowed: self.overflowed,
+            room,
+            collect: self.collect,
+        };
         let course = &mut self.courses[index as usize];
         let others = self.in_flight - course.in_flight;
         let event = course.advance(it_is, &mut self.finished);

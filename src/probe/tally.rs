@@ -181,15 +181,17 @@ pub(super) struct Throttle {
     held_back: u64,
 }
 
-impl Throttle {
+impl Default for Throttle {
     /// For what tells of one target or one event each.
-    pub(super) fn frequent() -> Self {
+    fn default() -> Self {
         Self { lines: 10, span: Duration::from_secs(10), begun: None, passed: 0, held_back: 0 }
     }
+}
 
+impl Throttle {
     /// For what says the same again.
     pub(super) fn rare() -> Self {
-        Self { lines: 1, span: Duration::from_secs(600), ..Self::frequent() }
+        Self { lines: 1, span: Duration::from_secs(600), ..Self::default() }
     }
 
     /// Whether one more line may be logged now; if so, how many were held back since the last one.
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_log_gets_ten_lines_in_ten_seconds_and_the_number_held_back() {
-        let mut throttle = Throttle::frequent();
+        let mut throttle = Throttle::default();
         let at = |ms| Monotonic(0).plus(Duration::from_millis(ms));
         let passed = (0..100).filter(|i| throttle.allows(at(i * 10)).is_some()).count();
         assert_eq!(passed, 10);

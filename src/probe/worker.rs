@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tracing::warn;
 
-use super::clock::{self, Monotonic};
+use super::clock::{self, Monotonic, Now};
 use super::icmp::Secret;
 use super::judge::Judge;
 use super::post::{MOST_SOCKETS, Post, Waiting, look};
@@ -25,7 +25,7 @@ use super::schedule::{Action, Schedule};
 use super::socket::{Sockets, Stamps};
 use super::tally::{Counts, Throttle};
 use super::{Bell, Pace, Settings};
-use crate::round::{Round, Target};
+use crate::round::Round;
 
 /// What the thread owns.
 pub(super) struct Worker {
@@ -65,23 +65,21 @@ impl Worker {
         bell: Arc<Bell>,
     ) -> io::Result<Self> {
         let now = clock::now();
-        let targets: Vec<Arc<Target>> = settings.targets.iter().map(|it| Arc::clone(&it.target)).collect();
-        let payloads = settings.targets.iter().map(|it| it.echo.payload).collect();
+        let Settings { targets, pace, resolve_every } = settings;
         let (kinds, by_kernel) = (sockets.kinds(), sockets.stamps() == Stamps::Kernel);
         let ring = Arc::clone(&bell);
-        let names =
-            Names::new(&settings.targets, settings.resolve_every, kinds, now.monotonic, move || ring.ring())?;
+        let names = Names::new(targets, *resolve_every, kinds, now.monotonic, move || ring.ring())?;
         Ok(Self {
-            post: Post::new(&settings.targets, sockets),
-            judge: Judge::new(targets, payloads, secret, by_kernel),
-            schedule: Schedule::new(&settings.targets, &settings.pace, now),
+            post: Post::new(targets, sockets),
+            judge: Judge::new(targets, secret, by_kernel),
+            schedule: Schedule::new(targets, pace, now),
             names,
             rounds,
             bell,
-            pace: settings.pace,
+            pace: *pace,
             woken: Monotonic::LONG_AGO,
             busy: false,
-            throttle: Throttle::frequent(),
+            throttle: Throttle::default(),
             held_throttle: Throttle::rare(),
         })
     }
@@ -96,12 +94,13 @@ impl Worker {
         let mut until = clock::now().monotonic;
         while !self.bell.is_stopped() {
             self.sleep(until);
-            let now = look(&mut self.schedule).monotonic;
-            let late = now.since(until);
+            let now = look(&mut self.schedule);
+            let late = now.monotonic.since(until);
             if late > HELD_UP {
                 warn!("the prober was held up for {:.1} s", late.as_secs_f64());
             }
             self.listen(now);
+            let now = now.monotonic;
             while let Some((target, address)) = self.names.take_address(now) {
                 self.schedule.set_address(target, address);
                 self.judge.set_address(target, address);
@@ -173,10 +172,10 @@ impl Worker {
     }
 
     /// Hands in everything that came in until `now`, which was read before.
-    fn listen(&mut self, now: Monotonic) {
+    fn listen(&mut self, now: Now) {
         let waiting = self.waiting();
-        self.post.hear(waiting, &mut self.judge, &mut self.schedule);
-        self.schedule.heard(now);
+        self.post.hear(waiting, now.wall, &mut self.judge, &mut self.schedule);
+        self.schedule.heard(now.monotonic);
     }
 
     /// Does all that is due, and returns when the next thing is.
@@ -189,7 +188,7 @@ impl Worker {
                     sent = true;
                 }
                 Action::Listen => {
-                    let until = look(&mut self.schedule).monotonic;
+                    let until = look(&mut self.schedule);
                     self.listen(until);
                 }
                 Action::HandOver => self.hand_over(now)?,
@@ -201,7 +200,8 @@ impl Worker {
                     self.post.send(&mut self.judge, &mut self.schedule);
                     if until.since(now) > self.pace.collect {
                         // The stamps are there already, and would wake us at once.
-                        self.listen(now);
+                        let until = look(&mut self.schedule);
+                        self.listen(until);
                     }
                 }
             }

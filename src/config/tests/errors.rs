@@ -158,7 +158,7 @@ fn unknown_keys() {
             ),
             (
                 "\"a\\nb\\u001b\" = 1",
-                "latmon.toml:1: unknown key 'a\\nb\\u{1b}' at the top: there are data_dir, include, defaults, probe, \
+                "latmon.toml:1: unknown key 'a\\nb\\u{1b}' at the top: there are data_dir, user, include, defaults, probe, \
                  mail, alert, targets, targets_file, group",
             ),
         ],
@@ -197,6 +197,7 @@ fn types_and_values() {
                 "[defaults]\nalerts = \"slow\"",
                 "latmon.toml:2: alerts: expected a list of texts, found a text",
             ),
+            ("user = \"\"", "latmon.toml:1: user: '' will not do: write a text that is not empty"),
             ("data_dir = \"\"", "latmon.toml:1: data_dir: '' will not do: write a text that is not empty"),
         ],
         World::toml,
@@ -315,6 +316,7 @@ fn includes() {
             "a.inc:2: a: expected a host in quotes, or a table with 'host' or 'cidr', found a whole number",
         ),
         (included("\n[mail]"), "a.inc:2: 'mail' belongs in the main file, not in one that it includes"),
+        (included("user = \"x\""), "a.inc:1: 'user' belongs in the main file, not in one that it includes"),
         (
             included("data_dir = \"x\""),
             "a.inc:1: 'data_dir' belongs in the main file, not in one that it includes",
