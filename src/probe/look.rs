@@ -159,6 +159,9 @@ pub fn look(
     stop: &Stop,
     tell: &mut dyn FnMut(usize, LookEvent),
 ) -> Result<Vec<Looked>, Error> {
+    if settings.targets.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut asker =
         Asker::open(settings.targets.iter().map(|it| &it.echo), settings.in_flight(), settings.timeout)?;
     let addressees = settings.targets.iter().map(|it| asker.addressee(it.address, &it.echo));
