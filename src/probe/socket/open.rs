@@ -1,7 +1,7 @@
 //! Which sockets this machine allows, and how they are set up.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -18,10 +18,11 @@ use crate::probe::icmp::{Family, LEAST_PAYLOAD};
 impl EchoSocket {
     /// Opens the kind that is wanted, or the first that is allowed.
     pub(super) fn open(family: Family, wanted: &Wanted) -> Result<Self, Refused> {
+        let raw_first = family == Family::V6 && (wanted.v6_source || !datagrams_take_control());
         let kinds: &[SocketKind] = match wanted.kind {
             Some(SocketKind::Datagram) => &[SocketKind::Datagram],
             Some(SocketKind::Raw) => &[SocketKind::Raw],
-            None if family == Family::V6 && wanted.v6_source => &[SocketKind::Raw, SocketKind::Datagram],
+            None if raw_first => &[SocketKind::Raw, SocketKind::Datagram],
             None => &[SocketKind::Datagram, SocketKind::Raw],
         };
         let mut refused = Refused { datagram: None, raw: None };
@@ -47,7 +48,13 @@ impl EchoSocket {
         };
         let identity = Identity { identifier, ..wanted.identity };
         set_options(&socket, family, dont_fragment)?;
-        let stamping = Stamping::choose(&socket, family)?;
+        let takes_control = kind == SocketKind::Raw || family == Family::V4 || takes_control(&socket);
+        if !takes_control {
+            info!(
+                "{family} echoes leave with the system's hops, class and interface, unless there is cap_net_raw"
+            );
+        }
+        let stamping = Stamping::choose(&socket, family, takes_control)?;
         let Backlog { echoes, payload } = wanted.backlog;
         set_buffers(&socket, wanted.backlog, stamping)?;
         let fit = socket.recv_buffer_size()? / echo_room(payload, stamping);
@@ -144,11 +151,11 @@ enum Stamping {
 }
 
 impl Stamping {
-    fn choose(socket: &Socket, family: Family) -> io::Result<Self> {
+    fn choose(socket: &Socket, family: Family, takes_control: bool) -> io::Result<Self> {
         let stamps =
             |flags: u32| set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags as libc::c_int);
         let keyed = STAMPS | libc::SOF_TIMESTAMPING_OPT_ID | libc::SOF_TIMESTAMPING_OPT_TSONLY;
-        if stamps(keyed).is_ok() && takes_keys(socket, family) {
+        if takes_control && stamps(keyed).is_ok() && takes_keys(socket, family) {
             return Ok(Self::Keyed);
         }
         if stamps(STAMPS).is_ok() {
@@ -166,16 +173,37 @@ fn takes_keys(socket: &Socket, family: Family) -> bool {
         Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
         Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    let mut control: Messages<MESSAGES_LEN> = Messages::EMPTY;
+    let mut control = Messages::EMPTY;
     control.push(libc::SOL_SOCKET, SCM_TS_OPT_ID, &0u32.to_ne_bytes());
-    if push_origin(&mut control, family, None, i32::MAX as u32).is_err() {
-        return false;
-    }
-    let (name, name_len) = name_of(SocketAddr::new(nowhere, 0));
+    complaint(socket, SocketAddr::new(nowhere, 0), control, NO_INTERFACE) == Some(libc::ENODEV)
+}
+
+/// Whether a datagram socket of IPv6 reads control messages (from Linux 5.18 on; all others always did). One that does
+/// complains of two interfaces, which no machine has, that contradict each other; one that does not, of the first.
+fn takes_control(socket: &Socket) -> bool {
+    let nowhere = SocketAddrV6::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 0, 0, NO_INTERFACE - 1);
+    complaint(socket, nowhere.into(), Messages::EMPTY, NO_INTERFACE) == Some(libc::EINVAL)
+}
+
+/// The same of a socket for this question; true where there is none to be had.
+fn datagrams_take_control() -> bool {
+    datagram(Family::V6).map_or(true, |(socket, _)| takes_control(&socket))
+}
+
+/// What the kernel says to an echo with these control messages that is to leave by this interface.
+fn complaint(
+    socket: &Socket,
+    to: SocketAddr,
+    mut control: Messages<MESSAGES_LEN>,
+    interface: u32,
+) -> Option<i32> {
+    let family = Family::of(to.ip());
+    push_origin(&mut control, family, None, interface).ok()?;
+    let (name, name_len) = name_of(to);
     let mut echo = [0; 8 + LEAST_PAYLOAD as usize];
     echo[0] = family.echo_request();
     let message = Outgoing { name: &name[..name_len], parts: [&echo, &[]], control: control.as_bytes() };
-    calls::send(socket.as_fd(), std::iter::once(message)) == Err(libc::ENODEV)
+    calls::send(socket.as_fd(), std::iter::once(message)).err()
 }
 
 /// A buffer that is smaller than wished for costs replies when this program is held up, and is no reason to stop.
@@ -216,6 +244,9 @@ fn packet_room(payload: u16) -> usize {
 pub(super) const STAMPS: u32 =
     libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
 
+/// Interfaces are counted from 1.
+const NO_INTERFACE: u32 = i32::MAX as u32;
+
 /// linux/icmp.h; a bit that is set blocks its type.
 const ICMP_FILTER: libc::c_int = 1;
 /// linux/icmpv6.h; as above.
@@ -228,7 +259,7 @@ const FRAGMENT_LEN: usize = 2048 + 256;
 /// A header and the smallest buffer there is; 832 bytes were measured.
 const STAMP_LEN: usize = 1024;
 const LEAST_BUFFER: usize = 1 << 20;
-/// More than a minute at ten thousand echoes a second. It is no memory before packets lie in it.
+/// Half a minute at ten thousand echoes a second. It is no memory before packets lie in it.
 const MOST_BUFFER: usize = 1 << 30;
 /// Longer queues belong into a device's own.
 const MOST_SEND_BUFFER: usize = 16 << 20;

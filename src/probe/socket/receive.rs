@@ -112,6 +112,10 @@ impl Rooms {
         Ok(())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.filled == self.names.len()
     }

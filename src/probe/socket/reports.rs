@@ -60,12 +60,11 @@ impl EchoSocket {
         reports.0.fill(self.socket.as_fd(), Queue::Errors)?;
         let filled = reports.0.filled();
         filled.filter_map(|message| self.report(&message)).for_each(each);
-        let emptied = !reports.0.is_full();
-        if emptied {
+        if reports.0.is_empty() {
             // An error that nobody takes would wake us for ever. It is one that the queue told of, or no echo's.
             self.socket.take_error()?;
         }
-        Ok(emptied)
+        Ok(!reports.0.is_full())
     }
 
     fn report(&self, message: &Filled<'_>) -> Option<Report> {

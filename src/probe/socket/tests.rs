@@ -4,10 +4,11 @@
 mod net;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Once;
 
+use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
@@ -373,9 +374,20 @@ fn an_echo_that_never_leaves_has_no_stamp() {
 #[test]
 fn icmp_errors_are_told_once_with_what_they_quote_and_blamed_on_nobody_else() {
     in_each(|net, family, kind| {
-        let (refused, fine) = (host(family, 1), host(family, 2));
-        net.host(&refused, refuse(Refusal::Host));
+        let fine = host(family, 9);
         net.host(&fine, answer());
+        let refusals = [
+            (Refusal::Network, [3, 0], [1, 0]),
+            (Refusal::Host, [3, 1], [1, 3]),
+            (Refusal::Prohibited, [3, 13], [1, 1]),
+            (Refusal::Expired, [11, 0], [3, 0]),
+        ];
+        let refusals = refusals.map(|(refusal, v4, v6)| {
+            let to = host(family, 1 + refusal as u64);
+            net.host(&to, refuse(refusal));
+            let [kind, code] = if family == Family::V4 { v4 } else { v6 };
+            (to, Reason { family, kind, code })
+        });
         let settings = EchoSettings::default();
         // The one for unfragmented echoes is open too: RAW sockets hear each other's errors.
         let whole = EchoSettings { dont_fragment: true, ..settings.clone() };
@@ -383,9 +395,10 @@ fn icmp_errors_are_told_once_with_what_they_quote_and_blamed_on_nobody_else() {
         bench.dont_fragment = false;
         for round in 0..20u64 {
             let number = round * 1000;
+            let (refused, _) = &refusals[round as usize % 4];
             bench.send([(number, refused.as_str())], &settings);
             // The error is there, and nobody looks at it: it is pending, for a send as well as for a receipt.
-            net.wait_for(&refused, round as usize + 1, ms(10_000));
+            net.wait_for(refused, round as usize / 4 + 1, ms(10_000));
             if round % 2 == 0 {
                 bench.send((1..=50).map(|n| (number + n, fine.as_str())), &settings);
                 let replies = bench.replies.len() + 50;
@@ -400,19 +413,16 @@ fn icmp_errors_are_told_once_with_what_they_quote_and_blamed_on_nobody_else() {
         bench.take();
         // Those of the other socket come too, from wherever.
         bench.dont_fragment = true;
-        bench.send([(20_000, refused.as_str())], &whole);
+        bench.send([(20_000, refusals[0].0.as_str())], &whole);
         bench.hear(|bench| bench.errors.len() > 20);
         bench.take();
         assert!(bench.handed.values().all(Result::is_ok), "{:?}", bench.handed);
         assert_eq!((bench.errors.len(), bench.replies.len()), (21, 500));
-        let reason = match family {
-            Family::V4 => Reason { family, kind: 3, code: 1 },
-            Family::V6 => Reason { family, kind: 1, code: 3 },
-        };
-        for ((reason_told, from, to, quote, at), round) in bench.errors.iter().zip(0..) {
+        for ((reason, from, to, quote, at), round) in bench.errors.iter().zip(0..) {
             let number = round * 1000;
-            assert_eq!((*reason_told, *from), (reason, router(family)));
-            assert_eq!((to.to_string(), quote.sequence), (refused.clone(), number as u16));
+            let wanted = &refusals[round as usize % 4];
+            assert_eq!((&to.to_string(), reason, *from), (&wanted.0, &wanted.1, router(family)));
+            assert_eq!(quote.sequence, number as u16);
             // The far end quotes eight bytes of IPv4, as many routers do.
             let whole = (Some((number, tag(number))), Some(IDENTITY.mark));
             let quoted = if family == Family::V6 { whole } else { (None, None) };
@@ -476,6 +486,25 @@ fn hops_class_source_and_fragments_are_as_wanted() {
             let foreign = EchoSettings { source: Some(to.parse().unwrap()), ..plain };
             assert!(matches!(Route::new(&foreign, origin), Err(NoRoute::DatagramSource { .. })));
         }
+    });
+}
+
+#[test]
+fn a_link_local_address_is_reached_by_its_scope() {
+    in_each(|net, family, kind| {
+        if family == Family::V4 {
+            return;
+        }
+        let address = "fe80::7".parse().unwrap();
+        net.add_address("fe80::7");
+        let mut bench = Bench::new(family, kind);
+        let route = Route::new(&EchoSettings::default(), bench.socket().origin).unwrap();
+        let scope = if_nametoindex("far0").unwrap();
+        let to = SocketAddrV6::new(address, 0, 0, scope).into();
+        assert!(bench.socket().push(1, tag(1), to, &route));
+        bench.flush();
+        bench.hear(|bench| bench.stamps_and_replies(1));
+        assert_eq!((bench.replies[0].number(), bench.replies[0].from), (1, address.into()));
     });
 }
 
