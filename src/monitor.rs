@@ -219,10 +219,11 @@ fn answer_calls(
 fn greet(settings: &Settings, prober: &Prober) {
     let targets = settings.probe.targets.len();
     info!(
-        "latmon {} watches {targets} target{}, sockets: {}, data in {}",
+        "latmon {} watches {targets} target{}, sockets: {}, {}, data in {}",
         env!("CARGO_PKG_VERSION"),
         if targets == 1 { "" } else { "s" },
         prober.sockets(),
+        prober.stamps(),
         settings.archive.data_dir.display()
     );
     match &settings.mail {

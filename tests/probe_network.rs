@@ -263,7 +263,7 @@ fn what_does_not_count_is_counted_in_the_column_that_its_socket_can_see() {
             let spoiled = |form| fine().spoil(some(), form);
             [
                 (fine().duplicate(some()), Some(Ignored::Duplicate)),
-                (fine().late(some(), ms(450)), Some(Ignored::Late)),
+                (fine().late(some(), ms(950)), Some(Ignored::Late)),
                 (spoiled(Form::Checksum), (raw && ipv4).then_some(Ignored::Damaged)),
                 (spoiled(Form::Source(other.parse().expect("an address"))), Some(Ignored::WrongSource)),
                 (spoiled(Form::Identifier), raw.then_some(Ignored::Identifier)),

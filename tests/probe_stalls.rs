@@ -64,6 +64,53 @@ fn a_monitor_that_was_stopped_for_five_seconds_blames_nobody() {
     }
 }
 
+/// By the time they are read, the replies are long past their timeout; the kernel's stamps prove that they were not.
+#[test]
+fn a_stall_of_two_seconds_at_a_thousand_packets_a_second_loses_nothing() {
+    let net = Net::new();
+    // Fifty hosts with 20 pings a second each; half of those are under way at any time.
+    let hosts: Vec<String> = (1..=50).map(|n| format!("198.18.1.{n}")).collect();
+    let desk = Desk::new();
+    let mut targets = "[defaults]\nstep = \"1s\"\npings = 20\ntimeout = \"1s\"\n[targets]\n".to_owned();
+    for host in &hosts {
+        net.host(host, answer().delay(ms(500)));
+        targets.push_str(&format!("\"{host}\" = \"{host}\"\n"));
+        // Short ones: it is not the disk that is tested.
+        let sources: Vec<String> = ["uptime".to_owned(), "loss".to_owned(), "median".to_owned()]
+            .into_iter()
+            .chain((1..=20).map(|n| format!("ping{n}")))
+            .map(|name| format!("DS:{name}:GAUGE:2:0:U"))
+            .collect();
+        let made =
+            desk.done(&format!("rrd create {host}.rrd --step 1 {} RRA:AVERAGE:0.5:1:200", sources.join(" ")));
+        assert!(made.status.success(), "{made:?}");
+    }
+    desk.write("latmon.toml", &targets);
+    let mut monitor = desk.start(&mut desk.latmon("run"));
+    let rows = |desk: &Desk| hosts.iter().map(|host| desk.rows(&format!("{host}.rrd"))).collect::<Vec<_>>();
+    let whole = |desk: &Desk, count: usize| {
+        let last = desk.rows(&format!("{}.rrd", hosts[49]));
+        (last.iter().filter(|(_, values)| !values[3..].iter().any(|ping| ping.is_nan())).count() >= count)
+            .then_some(())
+    };
+    monitor.until(LIMIT, "a whole row", |desk| whole(desk, 1));
+    monitor.signal(Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(2));
+    monitor.signal(Signal::SIGCONT);
+    monitor.until(LIMIT, "whole rows after the stall", |desk| whole(desk, 3));
+    monitor.stop();
+
+    let stalled: Vec<_> = rows(&desk);
+    for (host, rows) in hosts.iter().zip(&stalled) {
+        assert!(rows.len() >= 3, "{host}: {rows:?}");
+        for (end, values) in rows {
+            assert_eq!(values[1], 0.0, "{host}: loss in the row of {end}: {values:?}");
+        }
+    }
+    // Of those that were under way, none was dropped by us; whatever had been would be unknown, and said.
+    assert!(!monitor.log().contains("overflowed"), "{}", monitor.log());
+}
+
 /// In containers both are process 1: whoever makes identifiers of that takes the other's replies for its own.
 #[test]
 fn two_monitors_with_the_same_process_id_do_not_take_each_others_replies() {
