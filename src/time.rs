@@ -84,7 +84,7 @@ pub struct LocalTime {
 impl LocalTime {
     #[allow(unsafe_code)]
     fn new(time: UnixTime) -> Self {
-        let secs: libc::time_t = time.secs();
+        let secs = time.secs();
         // SAFETY: an all-zero `tm` is a valid value (integers and a pointer that may be null).
         let mut tm: libc::tm = unsafe { std::mem::zeroed() };
         // SAFETY: both pointers are to live locals; `localtime_r` keeps neither.
