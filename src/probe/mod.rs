@@ -17,6 +17,7 @@ mod course;
 pub mod icmp;
 mod judge;
 mod meter;
+mod open_round;
 mod post;
 mod resolve;
 mod schedule;

@@ -715,18 +715,15 @@ fn no_more_are_under_way_than_may_be() {
     let pace = Pace { in_flight: 50, collect: millis(10), ..EXACT };
     let targets: Vec<_> = (0..200).map(|i| target(&format!("{i}"), 60, 20, 1500)).collect();
     // Every second one is answered, after 100 ms; the others take their timeout to get out of the way.
-    let mut world =
-        World::at_pace(
-            pace,
-            &targets,
-            secs(0),
-            |_, nth| if nth % 2 == 0 { vec![millis(100)] } else { vec![] },
-        );
+    let mut world = World::at_pace(pace, &targets, secs(0), |_, nth| {
+        if nth.is_multiple_of(2) { vec![millis(100)] } else { vec![] }
+    });
     world.run(secs(125));
     for (place, (_, at)) in world.sent.iter().enumerate() {
         let before = &world.sent[..place];
-        let until =
-            |nth: usize, sent: Monotonic| sent.plus(if nth % 2 == 0 { millis(100) } else { millis(1500) });
+        let until = |nth: usize, sent: Monotonic| {
+            sent.plus(if nth.is_multiple_of(2) { millis(100) } else { millis(1500) })
+        };
         let under_way =
             before.iter().enumerate().rev().take(200).filter(|(nth, (_, sent))| until(*nth, *sent) > *at);
         assert!(under_way.count() < 50, "at {place}");
