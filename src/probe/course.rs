@@ -10,7 +10,8 @@ use siphasher::sip::SipHasher24;
 use super::TargetSettings;
 use super::clock::{Clocks, Monotonic, Now, Wall};
 use super::icmp::{Family, Reason};
-use crate::round::{Fault, Ping, Round, Rtt, Says, Target};
+use super::open_round::{OpenRound, Slot};
+use crate::round::{Fault, Ping, Round, Rtt, Target};
 use crate::time::{Step, UnixTime};
 
 /// One target's course.
@@ -138,48 +139,6 @@ impl Overflowed {
         match family {
             Family::V4 => sent <= self.v4,
             Family::V6 => sent <= self.v6,
-        }
-    }
-}
-
-/// A round that is not handed over yet.
-struct OpenRound {
-    start: UnixTime,
-    end: UnixTime,
-    /// Both boundaries on the monotonic clock.
-    began: Monotonic,
-    ends: Monotonic,
-    address: Option<SocketAddr>,
-    /// The count of its first ping; the others follow, and may wrap.
-    first: u32,
-    slots: Vec<Slot>,
-    /// How many of its pings have been due.
-    due: usize,
-    /// All before this one are settled.
-    settled: usize,
-    unsettled: usize,
-    /// What somebody on the way said of its pings last.
-    says: Option<(Reason, IpAddr)>,
-}
-
-/// What became of a ping so far. There are millions of these: a test holds it to 16 bytes. That a ping under way has one
-/// stamp only is enough, since the wall clock and the monotonic one go together until [`Course::give_up`].
-#[derive(Clone, Copy)]
-enum Slot {
-    NotDue,
-    /// It was handed to the kernel right after.
-    Sent(Wall),
-    /// It left, says the kernel.
-    Left(Wall),
-    Settled(Ping),
-}
-
-impl Slot {
-    /// When it went out, while it is under way.
-    fn stamp(self) -> Option<Wall> {
-        match self {
-            Self::Sent(at) | Self::Left(at) => Some(at),
-            Self::NotDue | Self::Settled(_) => None,
         }
     }
 }
@@ -509,51 +468,6 @@ impl Course {
     }
 }
 
-impl OpenRound {
-    fn place(&self, ping: u32) -> Option<usize> {
-        let place = ping.wrapping_sub(self.first) as usize;
-        (place < self.slots.len()).then_some(place)
-    }
-
-    fn settle(&mut self, place: usize, ping: Ping) {
-        self.slots[place] = Slot::Settled(ping);
-        self.unsettled -= 1;
-    }
-
-    fn first_waiting(&mut self) -> Option<(usize, Wall)> {
-        while self.settled < self.due {
-            if let Some(stamp) = self.slots[self.settled].stamp() {
-                return Some((self.settled, stamp));
-            }
-            self.settled += 1;
-        }
-        None
-    }
-
-    /// Ends it before its time.
-    fn cut(&mut self, now: Monotonic, fault: Fault) {
-        self.ends = now;
-        for place in self.due..self.slots.len() {
-            self.settle(place, Ping::Unknown(fault));
-        }
-        self.due = self.slots.len();
-    }
-
-    fn close(self, target: Arc<Target>) -> Round {
-        let pings = self
-            .slots
-            .into_iter()
-            .filter_map(|slot| match slot {
-                Slot::Settled(ping) => Some(ping),
-                Slot::NotDue | Slot::Sent(_) | Slot::Left(_) => None,
-            })
-            .collect();
-        let says = self.says.map(|(reason, from)| Says { reason: reason.to_string(), from });
-        Round::new(target, self.address.map(|address| address.ip()), self.start, self.end, pings)
-            .with_says(says)
-    }
-}
-
 /// What became of a ping that is due.
 enum Due {
     /// It is to be sent.
@@ -583,14 +497,3 @@ const SHORT_STALL: Duration = Duration::from_secs(1);
 
 /// By how much a stamp may lie ahead of another that was read before it: what the clocks may move unnoticed.
 const SLACK: Duration = Duration::from_millis(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of 100,000 targets with 20 pings each there are two million.
-    #[test]
-    fn a_ping_takes_sixteen_bytes() {
-        assert_eq!((size_of::<Slot>(), size_of::<Ping>()), (16, 16));
-    }
-}

@@ -23,6 +23,7 @@ pub mod icmp;
 mod judge;
 mod look;
 mod meter;
+mod open_round;
 mod post;
 mod resolve;
 mod schedule;

@@ -33,6 +33,8 @@ struct Ears {
     inbox: Inbox,
     reports: Reports,
     throttle: Throttle,
+    /// Whether everything was heard and nothing sent since: then no error queue has to be emptied before a send.
+    fresh: bool,
 }
 
 /// The routes of the same settings in both families, where they are known.
@@ -65,7 +67,12 @@ impl Post {
         let places = places.collect();
         let longest = targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
         Self {
-            ears: Ears { inbox: Inbox::new(longest), reports: Reports::new(), throttle: Throttle::default() },
+            ears: Ears {
+                inbox: Inbox::new(longest),
+                reports: Reports::new(),
+                throttle: Throttle::default(),
+                fresh: false,
+            },
             drops: vec![0; sockets.iter().count()],
             sockets,
             ways,
@@ -115,6 +122,7 @@ impl Post {
         schedule: &mut Schedule,
     ) {
         let Self { sockets, ears, drops, .. } = self;
+        ears.fresh = true;
         for ((socket, waiting), drops) in sockets.iter_mut().zip(waiting).zip(drops) {
             let swamped = match waiting {
                 Waiting { packets: true, .. } => ears.take_packets(socket, until, judge, schedule),
@@ -171,7 +179,9 @@ fn send_from(
     if socket.is_idle() {
         return None;
     }
-    ears.take_reports(socket, judge, schedule);
+    if !std::mem::take(&mut ears.fresh) {
+        ears.take_reports(socket, judge, schedule);
+    }
     let mut gone = None;
     socket.send(|number, handed| {
         let number = Number::from(number);
