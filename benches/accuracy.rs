@@ -8,7 +8,7 @@
 //! Needs root and fping. The second table is the same with eight busy loops on the machine.
 
 #[path = "../tests/support/net/namespace.rs"]
-#[allow(dead_code, reason = "a part of the tests' network")]
+#[allow(dead_code, unreachable_pub, reason = "a part of the tests' network")]
 mod namespace;
 
 use std::collections::HashMap;
