@@ -78,6 +78,17 @@ pub struct Pace {
     pub in_flight: u32,
 }
 
+impl Pace {
+    /// The same for these targets. Where so many echoes are due that they would make long bunches, each shorter: the
+    /// last of a bunch waits in the device's queue behind the others, and by its stamps that is the network's time.
+    fn in_bunches(self, targets: &[TargetSettings]) -> Self {
+        let per_sec: f64 =
+            targets.iter().map(|it| f64::from(it.pings) / it.step.duration().as_secs_f64()).sum();
+        let bunch = Duration::try_from_secs_f64(f64::from(BUNCH) / per_sec).unwrap_or(Duration::MAX);
+        Self { collect: self.collect.min(bunch), ..self }
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self { collect: Duration::from_millis(10), packets_per_sec: 100_000, in_flight: 1_000_000 }
@@ -405,6 +416,9 @@ impl Bell {
     }
 }
 
+/// Enough echoes to share a system call and a wake-up.
+const BUNCH: u32 = 50;
+
 /// How long the address of a name is believed, unless the settings say otherwise.
 pub const RESOLVE_EVERY: Duration = Duration::from_secs(300);
 
@@ -413,3 +427,27 @@ const HELD_UP: Duration = Duration::from_secs(2);
 
 /// The longest timeout, in steps: it bounds how many rounds of a target are open at once.
 const MOST_OPEN_STEPS: u32 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_echoes_leave_in_short_bunches() {
+        let targets = |count, step, pings| {
+            let target = |index| TargetSettings {
+                target: Arc::new(Target { name: format!("t{index}"), host: "192.0.2.1".to_owned() }),
+                step: Step::new(step).unwrap(),
+                pings,
+                timeout: Duration::from_secs(1),
+                family: None,
+                echo: EchoSettings::default(),
+            };
+            (0..count).map(target).collect::<Vec<_>>()
+        };
+        let collected = |targets: &[TargetSettings]| Pace::default().in_bunches(targets).collect;
+        assert_eq!(collected(&targets(1000, 20, 20)), Duration::from_millis(10), "10 of 1,000 a second");
+        assert_eq!(collected(&targets(1000, 1, 20)), Duration::from_micros(2500), "50 of 20,000 a second");
+        assert_eq!(collected(&[]), Duration::from_millis(10));
+    }
+}

@@ -66,17 +66,18 @@ impl Worker {
     ) -> io::Result<Self> {
         let now = clock::now();
         let Settings { targets, pace, resolve_every } = settings;
+        let pace = pace.in_bunches(targets);
         let (kinds, by_kernel) = (sockets.kinds(), sockets.stamps() == Stamps::Kernel);
         let ring = Arc::clone(&bell);
         let names = Names::new(targets, *resolve_every, kinds, now.monotonic, move || ring.ring())?;
         Ok(Self {
             post: Post::new(targets, sockets),
             judge: Judge::new(targets, secret, by_kernel),
-            schedule: Schedule::new(targets, pace, now),
+            schedule: Schedule::new(targets, &pace, now),
             names,
             rounds,
             bell,
-            pace: *pace,
+            pace,
             woken: Monotonic::LONG_AGO,
             busy: false,
             throttle: Throttle::default(),
