@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::latmon::Desk;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs `latmon WORDS` on a terminal until `found` sees what it wants in all that was shown, then types Ctrl-C; returns
 /// all that was shown, and the exit code.
