@@ -3,6 +3,7 @@
 
 mod support {
     pub(crate) mod net;
+    pub(crate) mod sockets;
 }
 
 use std::collections::{HashMap, HashSet};
@@ -21,15 +22,7 @@ use support::net::{
     All, At, Behaviour, Entry, Every, Form, Net, ROUTER_IPV4, ROUTER_IPV6, Refusal, Share, What, answer, ms,
     refuse, silence,
 };
-
-/// Which sockets the kernel lets the prober have.
-#[derive(Clone, Copy, Debug)]
-enum Sockets {
-    Raw,
-    Datagram,
-}
-
-const BOTH: [Sockets; 2] = [Sockets::Raw, Sockets::Datagram];
+use support::sockets::{Sockets, in_both, net};
 
 #[test]
 fn round_trips_are_those_of_the_network() {
@@ -527,29 +520,6 @@ impl Drop for Load {
         self.wanted.store(false, Ordering::Relaxed);
         self.threads.drain(..).for_each(|thread| thread.join().expect("a loop does not panic"));
     }
-}
-
-/// Runs a test in two threads, once with each kind of sockets.
-fn in_both(test: impl Fn(Sockets) + Sync) {
-    let test = &test;
-    std::thread::scope(|scope| {
-        for sockets in BOTH {
-            let thread = std::thread::Builder::new().name(format!("{sockets:?}"));
-            thread.spawn_scoped(scope, move || test(sockets)).expect("a thread");
-        }
-    });
-}
-
-fn net(sockets: Sockets) -> Net {
-    let mut net = Net::new();
-    match sockets {
-        Sockets::Raw => net.forbid_ping_sockets(),
-        Sockets::Datagram => {
-            net.allow_ping_sockets();
-            net.forbid_raw_sockets();
-        }
-    }
-    net
 }
 
 /// A host for each way in which a reply can be not ours, of both families.

@@ -11,7 +11,7 @@ pub enum Sockets {
     Datagram,
 }
 
-const BOTH: [Sockets; 2] = [Sockets::Raw, Sockets::Datagram];
+pub const BOTH: [Sockets; 2] = [Sockets::Raw, Sockets::Datagram];
 
 /// A network in which there are only these.
 pub fn net(sockets: Sockets) -> Net {
@@ -26,10 +26,13 @@ pub fn net(sockets: Sockets) -> Net {
     net
 }
 
-/// Runs a test with each kind of socket, each in a thread and a network of its own.
-pub fn in_both(test: impl Fn(Sockets) + Copy + Send + 'static) {
-    let running = BOTH.map(|sockets| std::thread::spawn(move || test(sockets)));
-    for (sockets, thread) in BOTH.iter().zip(running) {
-        assert!(thread.join().is_ok(), "failed with {sockets:?} sockets, see above");
-    }
+/// Runs a test in two threads, once with each kind of sockets, each in a network of its own.
+pub fn in_both(test: impl Fn(Sockets) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for sockets in BOTH {
+            let thread = std::thread::Builder::new().name(format!("{sockets:?}"));
+            thread.spawn_scoped(scope, move || test(sockets)).expect("a thread");
+        }
+    });
 }
