@@ -58,6 +58,7 @@ pub(super) fn alert(event: &Event, address: Option<IpAddr>, past: Option<&Histor
     Message {
         key: key(event, kind_word(event)),
         in_reply_to: (event.kind != EventKind::Raised).then(|| key(event, "raised")),
+        to: Vec::new(),
         subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
         text,
         attachments: Vec::new(),
@@ -89,6 +90,7 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
     Message {
         key: format!("monitor-exit-{}", now.micros()),
         in_reply_to: None,
+        to: Vec::new(),
         subject: format!(
             "[latmon] STOPPED: the monitor on {} has {subject}, please restart it",
             settings.host
