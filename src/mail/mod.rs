@@ -14,6 +14,7 @@ use crate::time::UnixTime;
 
 mod compose;
 mod fault;
+mod listing;
 mod mailer;
 mod outbox;
 mod retry;
@@ -22,10 +23,13 @@ mod stored;
 mod stream;
 
 pub use compose::{NOT_HELD_UP, compose};
-pub use mailer::Mailer;
+pub use listing::{Listed, find, list};
+pub use mailer::{Mailer, Reasons, Summary, send_waiting};
 pub use outbox::{Claim, Kept, Kind, MAX_MAIL_BYTES, Outbox, Waiting};
 
-use smtp::{Limits, Session};
+pub use smtp::Limits;
+
+use smtp::Session;
 use stored::Stored;
 
 /// What a mail says, before it is one.
@@ -103,9 +107,10 @@ pub enum Error {
 pub fn try_out(settings: &Settings, message: Option<&Message>, host: &str) -> Result<(), Error> {
     let told = |error: fault::SendError| Error::Server(error.to_string());
     let mail = message.map(|message| compose(message, None, host)).transpose()?;
-    let mut session = Session::open(&settings.server, Limits::USUAL).map_err(told)?;
+    let mut session = Session::open(&settings.server, settings.limits).map_err(told)?;
     let sent = mail.as_deref().and_then(Stored::parse).map_or(Ok(()), |mail| {
-        session.send(&settings.from, &mail.to(settings), &mail.going_out(settings, None))
+        let handed = session.send(&settings.from, &mail.to(settings), &mail.going_out(settings, None))?;
+        handed.left.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     });
     session.quit();
     sent.map_err(told)
@@ -120,6 +125,10 @@ pub struct Settings {
     pub to: Vec<Address>,
     /// The server that takes it.
     pub server: Server,
+    /// The server that takes it while the first gives no session.
+    pub fallback: Option<Server>,
+    /// How long each part of a conversation with them may take.
+    pub limits: Limits,
 }
 
 /// A server that takes mail.
@@ -178,7 +187,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A mail address that was checked: `noc@example.org`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(lettre::Address);
 
 impl std::str::FromStr for Address {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{End, Settings};
 use crate::alert::{Event, EventKind, Notice, Story, Trouble};
 use crate::history::{History, Row};
-use crate::mail::Message;
+use crate::mail::{Message, NOT_HELD_UP};
 use crate::round::{Rtt, Target};
 use crate::time::{Lasted, UnixTime};
 
@@ -226,7 +226,7 @@ fn fact(text: &mut String, name: &str, value: &str) {
 }
 
 fn sign(text: &mut String, host: &str) {
-    let _ = write!(text, "\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
+    let _ = write!(text, "\n{NOT_HELD_UP}\n\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
 }
 
 #[cfg(test)]
