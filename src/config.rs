@@ -150,6 +150,8 @@ pub struct MailOrigins {
     pub username: Option<Origin>,
     /// The password, or the file it is in.
     pub password: Option<Origin>,
+    /// The fallback server.
+    pub fallback: Option<Origin>,
 }
 
 /// Finds out which settings hold.
@@ -217,7 +219,7 @@ impl<'a> Loader<'a> {
         warnings.extend(too_fast(&targets, &pace));
         let (mail, mail_origins) = match mail {
             Some(mail) => {
-                warnings.extend(mail.warning);
+                warnings.extend(mail.warnings);
                 (Some(mail.settings), Some(mail.origins))
             }
             None => (None, None),
