@@ -28,7 +28,7 @@ use crate::probe::{self, OpenSockets, Prober};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
-use control::Control;
+use control::{Answer, Ask, Control};
 use panics::Panics;
 use state::{RunState, State, Store};
 use status::Board;
@@ -224,8 +224,16 @@ fn answer_calls(
     mailer: &Arc<Mailer>,
 ) -> Option<Control> {
     let (board, outbox, mailer) = (Arc::clone(board), outbox.clone(), Arc::clone(mailer));
-    let status = move || board.status(&outbox, &mailer, Instant::now());
-    Control::start(&settings.archive.data_dir, status)
+    let mail = settings.mail.clone();
+    let done = |done: Result<usize, String>| done.map_or_else(Answer::Failed, Answer::Done);
+    let does = move |ask| match ask {
+        Ask::Status => Answer::Status(Box::new(board.status(&outbox, &mailer, Instant::now()))),
+        Ask::Outbox => control::outbox::list(&outbox, mail.as_ref(), Some(&mailer))
+            .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
+        Ask::Retry(words) => done(control::outbox::retry(&outbox, &mailer, &words)),
+        Ask::Drop(words) => done(control::outbox::discard(&outbox, &words, true)),
+    };
+    Control::start(&settings.archive.data_dir, does)
         .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
         .ok()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tracing::{error, warn};
 
 use super::{Settings, letter};
@@ -16,7 +16,7 @@ use crate::alert::{Event, Notice, Story};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
-use crate::mail::{self, Attachment, Mailer, Message, Outbox};
+use crate::mail::{self, Attachment, Kept, Mailer, Message, Outbox};
 use crate::round::{Rtt, Target};
 
 /// How far back the picture of a mail reaches.
@@ -24,6 +24,9 @@ const PICTURE_SPAN: Duration = Duration::from_secs(24 * 3600);
 
 /// How many notices may wait to be composed; the loop waits beyond that, for a notice that was dropped is a mail lost.
 const QUEUE: usize = 1024;
+
+/// How often it is looked whether the disk has taken what it did not take at first.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The composer's handle.
 pub(super) struct Composer {
@@ -80,17 +83,32 @@ impl Composer {
         if self.thread.join().is_err() {
             error!("the composer of mails panicked; its last mail may be missing");
         }
-        self.desk.post(last)
+        self.desk.post(last).map(drop)
     }
 }
 
 impl Desk {
     fn work(&self, orders: &Receiver<Notice>, kept: &Sender<String>) {
-        for notice in orders {
+        // What the disk did not take: it is sent, but a crash would lose it, so the state keeps its notice.
+        let mut held: Vec<(String, PathBuf)> = Vec::new();
+        loop {
+            let patience = if held.is_empty() { Duration::MAX } else { LOOK_AGAIN };
+            let notice = orders.recv_timeout(patience);
+            held.retain(|(key, path)| {
+                let is_safe = self.outbox.is_safe(path);
+                // The loop may be gone already, which ends all.
+                let _ = is_safe && kept.send(key.clone()).is_ok();
+                !is_safe
+            });
+            let notice = match notice {
+                Ok(notice) => notice,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let message = self.compose(&notice);
             match self.post(&message) {
-                // The loop may be gone already, which ends all.
-                Ok(()) => _ = kept.send(notice.key),
+                Ok(Kept { on_disk: true, .. }) => _ = kept.send(notice.key),
+                Ok(Kept { path, .. }) => held.push((notice.key, path)),
                 Err(error) => error!("the mail '{}' could not be written: {error}", message.subject),
             }
         }
@@ -142,10 +160,10 @@ impl Desk {
         }
     }
 
-    fn post(&self, message: &Message) -> Result<(), mail::Error> {
+    fn post(&self, message: &Message) -> Result<Kept, mail::Error> {
         let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
-        self.outbox.put(message, &bytes)?;
+        let kept = self.outbox.put(message, &bytes)?;
         self.mailer.wake();
-        Ok(())
+        Ok(kept)
     }
 }

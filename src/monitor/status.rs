@@ -233,7 +233,11 @@ impl Board {
             Ok(waiting) => Mails {
                 waiting: waiting.len(),
                 since: waiting.first().map(|first| first.since.secs()),
-                why: if self.is_mailed { mailer.trouble() } else { Some("no mail settings".to_owned()) },
+                why: match outbox.trouble() {
+                    Some(trouble) => Some(trouble),
+                    None if self.is_mailed => mailer.trouble(),
+                    None => Some("no mail settings".to_owned()),
+                },
             },
             Err(error) => Mails { why: Some(error.to_string()), ..Mails::default() },
         }
