@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::mail::{Address, Login, Secret, Server, Settings, Tls};
+use crate::mail::{Address, Limits, Login, Secret, Server, Settings, Tls};
 
 use super::MailOrigins;
 use super::document::Entry;
@@ -141,7 +141,17 @@ pub(super) fn resolve(
         _ => (None, None),
     };
     let server = Server { host: server.value, port: port.value, tls: tls.value, login };
-    Ok(Some(Mail { settings: Settings { from: sender.value, to: to.value, server }, origins, warning }))
+    Ok(Some(Mail {
+        settings: Settings {
+            from: sender.value,
+            to: to.value,
+            server,
+            fallback: None,
+            limits: Limits::USUAL,
+        },
+        origins,
+        warning,
+    }))
 }
 
 /// A mail setting that is there, if any is: its place and its key.
