@@ -19,6 +19,7 @@ pub use self::echo::{EchoConfig, Families};
 pub use self::error::Error;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
+pub use self::ways::WayConfig;
 
 mod document;
 mod dotenv;
@@ -33,6 +34,7 @@ mod read;
 mod said;
 mod targets;
 mod value;
+mod ways;
 
 use self::file::File;
 use self::said::{
@@ -104,6 +106,8 @@ pub struct Config {
     pub mail: Option<post::Settings>,
     /// Where the mail settings come from; there whenever `mail` is.
     pub mail_origins: Option<MailOrigins>,
+    /// The webhooks and commands that are told, in the order of the file.
+    pub ways: Vec<WayConfig>,
     /// The limits to draw as lines, of the targets that have one.
     pub limits: HashMap<Arc<Target>, Rtt>,
     /// What is no error and still should be said once, a sentence each.
@@ -156,12 +160,16 @@ pub struct MailOrigins {
 pub fn load(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     let loader = Loader::new(options, surroundings)?;
     let mail = loader.mail()?;
-    let config = loader.config(mail)?;
+    let (ways, warnings) = loader.ways()?;
+    let mut config = loader.config(mail)?;
+    ways::check_options(&ways, &config.targets)?;
+    config.ways = ways;
+    config.warnings.extend(warnings);
     if config.targets.is_empty() { Err(Error::NoTargets) } else { Ok(config) }
 }
 
-/// As [`load`], for commands that only look: there may be no target at all, and the mail settings are left out, because
-/// a password file may be readable for the monitor alone.
+/// As [`load`], for commands that only look: there may be no target at all, and the settings of mail, webhooks and
+/// commands are left out, because a password file may be readable for the monitor alone.
 pub fn look(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     Loader::new(options, surroundings)?.config(None)
 }
@@ -200,6 +208,10 @@ impl<'a> Loader<'a> {
     fn mail(&self) -> Result<Option<mail::Mail>, Error> {
         let section = self.content().and_then(|file| file.mail.as_ref());
         mail::resolve(&self.said, section, &self.surroundings.working_dir)
+    }
+
+    fn ways(&self) -> Result<(Vec<WayConfig>, Vec<String>), Error> {
+        ways::resolve(self.content().map_or(&[][..], |file| &file.ways))
     }
 
     fn config(mut self, mail: Option<mail::Mail>) -> Result<Config, Error> {
@@ -241,6 +253,7 @@ impl<'a> Loader<'a> {
             targets,
             mail,
             mail_origins,
+            ways: Vec::new(),
             warnings,
         })
     }

@@ -1,5 +1,6 @@
 //! `latmon check`: the settings that hold, each with where it comes from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig};
+use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, WayConfig};
 use latmon::mail::Tls;
 use latmon::time::Spelled;
 
@@ -46,6 +47,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     describe_pace(&mut page, &config.pace);
     describe_mail(&mut page, config);
+    config.ways.iter().for_each(|way| describe_way(&mut page, way));
     page.print(out)?;
     if table {
         print_table(&config.targets, out)?;
@@ -157,16 +159,25 @@ fn describe_mail(page: &mut Page, config: &Config) {
     }
 }
 
+fn describe_way(page: &mut Page, way: &WayConfig) {
+    page.gap();
+    let (kind, name) = way.way.name.split_once(':').unwrap_or(("", &way.way.name));
+    page.setting(kind.to_owned(), name, &way.origin);
+    for (key, said) in &way.said {
+        page.setting(format!("  {key}"), &said.value, &said.origin);
+    }
+}
+
 /// Labels, values and origins in three columns.
 #[derive(Default)]
-struct Page(Vec<(&'static str, String, String)>);
+struct Page(Vec<(Cow<'static, str>, String, String)>);
 
 impl Page {
-    fn line(&mut self, label: &'static str, value: impl Display, origin: Option<&Origin>) {
-        self.0.push((label, value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
+    fn line(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: Option<&Origin>) {
+        self.0.push((label.into(), value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
     }
 
-    fn setting(&mut self, label: &'static str, value: impl Display, origin: &Origin) {
+    fn setting(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: &Origin) {
         self.line(label, value, Some(origin));
     }
 

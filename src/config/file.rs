@@ -19,6 +19,7 @@ use super::pace::ProbeConfig;
 use super::read::read;
 use super::targets::{Candidate, Candidates};
 use super::value;
+use super::ways::WaySection;
 
 /// What a TOML file and those it includes say.
 pub(super) struct File {
@@ -27,6 +28,7 @@ pub(super) struct File {
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
     pub(super) mail: Option<MailSection>,
+    pub(super) ways: Vec<WaySection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
     pub(super) targets: Vec<Candidate>,
 }
@@ -107,6 +109,7 @@ impl<'a> Reader<'a> {
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
             mail: None,
+            ways: Vec::new(),
             alerts: BTreeMap::new(),
             targets: Vec::new(),
         };
@@ -171,6 +174,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
+        }
+        for entry in ["webhook", "command"].into_iter().filter_map(|key| top.get(key)) {
+            self.file.ways.extend(WaySection::read_all(&entry, world_readable)?);
         }
         Ok(())
     }
@@ -400,9 +406,21 @@ fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
     }
 }
 
-const TOP_KEYS: [&str; 10] =
-    ["data_dir", "user", "include", "defaults", "probe", "mail", "alert", "targets", "targets_file", "group"];
-const MAIN_ONLY: [&str; 5] = ["data_dir", "user", "defaults", "probe", "mail"];
+const TOP_KEYS: [&str; 12] = [
+    "data_dir",
+    "user",
+    "include",
+    "defaults",
+    "probe",
+    "mail",
+    "webhook",
+    "command",
+    "alert",
+    "targets",
+    "targets_file",
+    "group",
+];
+const MAIN_ONLY: [&str; 7] = ["data_dir", "user", "defaults", "probe", "mail", "webhook", "command"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
 const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
 const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);

@@ -124,6 +124,13 @@ pub(super) fn tls(text: &str) -> Result<Tls, Wanted> {
     }
 }
 
+pub(super) fn command_timeout(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Secs))
+        .ok()
+        .filter(|duration| (SHORTEST_COMMAND..=LONGEST_COMMAND).contains(duration))
+        .ok_or("write a duration from 1s to 10m, as 30s")
+}
+
 pub(super) fn not_empty(text: &str) -> Result<String, Wanted> {
     if text.trim().is_empty() { Err("write a text that is not empty") } else { Ok(text.to_owned()) }
 }
@@ -219,6 +226,8 @@ const LONGEST_STEP: Duration = Duration::from_secs(86_400);
 const MOST_PINGS: u16 = 1000;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+const SHORTEST_COMMAND: Duration = Duration::from_secs(1);
+const LONGEST_COMMAND: Duration = Duration::from_secs(600);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
 const NO_NETWORK: Wanted =
     "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";
