@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock or a file: the time is what the rounds' own stamps say.
 
+pub mod hours;
 pub mod pattern;
 pub mod rule;
 mod tally;
