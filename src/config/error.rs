@@ -185,6 +185,16 @@ pub enum Error {
         /// What may have been meant.
         hint: String,
     },
+    /// A rule tells a webhook or a command that nobody defined.
+    #[error("{at}: unknown recipient '{name}': {hint}")]
+    UnknownRecipient {
+        /// Where it is named.
+        at: Origin,
+        /// The name.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// Something defined twice: a group or an alert in two files, a target by two ways.
     #[error("{at}: {kind} '{name}' is named twice, first in {first}")]
     NamedTwice {
