@@ -10,7 +10,7 @@
 //! 4  monitor      the loop: Round in -> archive -> alert -> picture -> message
 //! 3  archive/     Round -> rrd update; rrd fetch -> History; names, layout of data sources, journal, convert
 //!    probe/       ICMP: schedule, sockets, wire format, names -> Round
-//!    alert/       Round -> Event
+//!    alert/       Round -> Event -> Notice: what is told
 //!    graph/       History -> PNG or SVG
 //! 2  round        Target, Rtt, Ping, Round: loss, median, percentiles
 //!    history      what was consolidated, ready to draw
@@ -29,8 +29,9 @@
 //!
 //! ```text
 //! kernel -> probe::socket -> probe::icmp -> probe::schedule -> Round -> bounded channel
-//! monitor:   archive.record(&rounds); for event in alerts.observe(&round) { composer.send(event) }
-//! composer:  event -> archive history -> graph::smoke -> mail::Message -> outbox (on disk)
+//! monitor:   archive.record(&rounds); for event in alerts.observe(&round) { desk.take(event) }
+//!            for notice in desk.due(now) { state.json, and then composer.send(notice) }
+//! composer:  notice -> archive history -> graph::smoke -> mail::Message -> outbox (on disk), and then off state.json
 //! mailer:    outbox -> SMTP, again and again until the server has it
 //! ```
 //! A `Round` is made once, moved once, then only lent.

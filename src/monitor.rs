@@ -8,27 +8,31 @@ mod composer;
 pub mod control;
 mod letter;
 mod panics;
+pub mod state;
 pub mod status;
+mod teller;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, after, bounded, never, select};
 use tracing::{error, info, warn};
 
-use crate::alert::{self, Alerts, Event, EventKind, TargetState};
+use crate::alert::{self, Alerts, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Mailer, Outbox};
 use crate::probe::{self, OpenSockets, Prober};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
-use composer::{Composer, News};
+use composer::Composer;
 use control::Control;
 use panics::Panics;
+use state::{RunState, State, Store};
 use status::Board;
+use teller::Teller;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug)]
@@ -98,6 +102,7 @@ pub fn run(
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
     let control = answer_calls(&settings, &board, &outbox, &mailer);
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
+    let mut teller = begin_telling(&settings, composer, started);
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
@@ -106,7 +111,7 @@ pub fn run(
         show(round, state);
     };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &composer, &panics, stop, &mut show)
+        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, stop, &mut show)
     }));
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
@@ -122,7 +127,7 @@ pub fn run(
         Ok(Some(what)) => End::Told(what),
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, composer, &mailer, &end, started);
+    farewell(&settings, teller, &mailer, &end, started);
     Ok(end)
 }
 
@@ -131,14 +136,24 @@ fn watch(
     archives: &mut Archives,
     alerts: &mut Alerts,
     rounds: &Receiver<Round>,
-    composer: &Composer,
+    teller: &mut Teller,
     panics: &Panics,
     stop: &Receiver<String>,
     show: &mut dyn FnMut(&Round, &TargetState),
 ) -> Option<String> {
     loop {
+        let now = UnixTime::from(SystemTime::now());
+        if !teller.tell_due(now) {
+            return None;
+        }
+        let due = teller.next_due().map_or_else(never, |due| after(due.since(now).unwrap_or_default()));
         let round = select! {
             recv(rounds) -> round => round.ok()?,
+            recv(due) -> _ => continue,
+            recv(teller.kept()) -> key => {
+                teller.is_kept(key.ok()?);
+                continue;
+            }
             recv(panics.some()) -> _ => return None,
             recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
         };
@@ -148,10 +163,7 @@ fn watch(
         record(archives, &group);
         for round in &group {
             for event in alerts.observe(round) {
-                announce(&event);
-                if !composer.send(News { event, address: round.address() }) {
-                    return None;
-                }
+                teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
                 show(round, &state);
@@ -176,13 +188,15 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
     }
 }
 
-/// Tells the log.
-fn announce(event: &Event) {
-    let line = letter::log_line(event);
-    match event.kind {
-        EventKind::Raised | EventKind::Repeated => warn!("{line}"),
-        EventKind::Cleared { .. } => info!("{line}"),
-    }
+/// What the last run left is told first. A state that cannot be read is lost, and that is no reason not to watch.
+fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> Teller {
+    let store = Store::new(&settings.archive.data_dir);
+    let mut state = store.load().unwrap_or_else(|error| {
+        error!("{error}");
+        State::default()
+    });
+    state.run = RunState { started: Some(started), ended: None };
+    Teller::start(state, store, composer)
 }
 
 impl Settings {
@@ -239,7 +253,7 @@ fn greet(settings: &Settings, prober: &Prober) {
 }
 
 /// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
-fn farewell(settings: &Settings, composer: Composer, mailer: &Mailer, end: &End, started: UnixTime) {
+fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, started: UnixTime) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
@@ -247,7 +261,7 @@ fn farewell(settings: &Settings, composer: Composer, mailer: &Mailer, end: &End,
     }
     let now = UnixTime::from(SystemTime::now());
     let message = letter::exit(settings, end, started, now);
-    if let Err(error) = composer.finish(&message) {
+    if let Err(error) = teller.finish(&message) {
         error!("the exit mail could not be written: {error}");
     }
     let waiting = mailer.stop(FAREWELL.saturating_sub(began.elapsed()));

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::UnixTime;
 
 /// What is pinged: the name people know it by, and the host name or address that is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Target {
     /// Its unique name, `fra/core1`; also the path of its archive under the data folder.
     pub name: String,
@@ -16,7 +18,8 @@ pub struct Target {
 }
 
 /// A round trip time, in whole nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Rtt(Duration);
 
 impl Rtt {

@@ -5,11 +5,13 @@ use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, FixedOffset, Local, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use serde::{Deserialize, Serialize};
 
 const MICROS: i64 = 1_000_000;
 
 /// A point in time: microseconds since 1970-01-01 00:00 UTC, the precision that an archive keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UnixTime(i64);
 
 impl UnixTime {

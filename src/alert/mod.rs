@@ -2,16 +2,23 @@
 //!
 //! Nothing here reads a clock or a file: the time is what the rounds' own stamps say.
 
+pub mod desk;
+pub mod notice;
 pub mod pattern;
 pub mod rule;
 mod tally;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+pub use self::desk::Desk;
+pub use self::notice::{Notice, Story};
 use self::pattern::Past;
-pub use self::rule::Trouble;
+pub use self::rule::{Severity, Trouble};
 
 use self::rule::{Judge, Rule};
 use self::tally::{Stretch, Tally};
@@ -101,16 +108,22 @@ pub struct OpenAlert {
 }
 
 /// Something a person must be told about a target.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Which target.
     pub target: Arc<Target>,
+    /// The address that was asked in the round that decided it, where there was one.
+    pub address: Option<IpAddr>,
     /// The name of the rule that speaks: `down`, `threshold`, or a name of the settings.
     pub rule: String,
     /// The rule as it was written, for people: `median > 100ms`, `no ping answered`.
     pub condition: String,
     /// What the line suffers, or suffered, from.
     pub trouble: Trouble,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Who is told, as the rule says it; empty for everybody.
+    pub to: Vec<String>,
     /// What happened.
     pub kind: EventKind,
     /// The end of the first round of the trouble: the first bad one in the window that raised it.
@@ -127,10 +140,13 @@ pub struct Event {
     pub loss_ratio: f64,
     /// The greatest share of lost pings of the bad rounds so far.
     pub worst_loss_ratio: f64,
+    /// Why pings of that round were not answered, by somebody on the way: `host unreachable, says 192.0.2.1`.
+    pub says: Option<String>,
 }
 
 /// What happened to an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// It began.
     Raised,
@@ -255,9 +271,12 @@ impl Watch {
         };
         Some(Event {
             target: Arc::clone(round.target()),
+            address: round.address(),
             rule: self.rule.name.clone(),
             condition: self.rule.judge.to_string(),
             trouble: self.rule.judge.trouble(),
+            severity: self.rule.severity,
+            to: self.rule.to.clone(),
             kind,
             since: trouble.since,
             at: round.end(),
@@ -266,6 +285,7 @@ impl Watch {
             worst_median: trouble.worst_median,
             loss_ratio: here.worst_loss_ratio,
             worst_loss_ratio: trouble.worst_loss_ratio,
+            says: round.says().map(ToString::to_string),
         })
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use super::pattern::Op;
 use super::pattern::{Pattern, PatternKind, loss_percent};
 use crate::round::{Round, Rtt};
@@ -22,6 +24,22 @@ pub struct Rule {
     pub clear: Window,
     /// While it goes on it is told again this often; `None` for once.
     pub repeat: Option<Duration>,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Who is told, as the settings write it; empty for everybody.
+    pub to: Vec<String>,
+}
+
+/// How much an alert matters, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// To be looked at.
+    Warning,
+    /// To be looked at now.
+    Critical,
 }
 
 impl Rule {
@@ -40,7 +58,7 @@ impl Rule {
 
     /// The built-in rule: no ping of a round was answered.
     pub fn down() -> Self {
-        Self::built_in(Self::DOWN, Judge::Down)
+        Self::built_in(Self::DOWN, Judge::Down, Severity::Critical)
     }
 
     /// The rule that one number makes: a round's median is over `limit`.
@@ -49,16 +67,19 @@ impl Rule {
         Self::built_in(
             Self::THRESHOLD,
             Judge::Compare(Comparison::Latency { measure, op: Op::Greater, limit }),
+            Severity::Warning,
         )
     }
 
-    fn built_in(name: &str, judge: Judge) -> Self {
+    fn built_in(name: &str, judge: Judge, severity: Severity) -> Self {
         Self {
             name: name.to_owned(),
             judge,
             raise: Self::AT_ONCE,
             clear: Self::DEFAULT_CLEAR,
             repeat: Some(Self::DEFAULT_REPEAT),
+            severity,
+            to: Vec::new(),
         }
     }
 }
@@ -90,7 +111,8 @@ impl Judge {
 }
 
 /// What a line may suffer from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Trouble {
     /// It does not answer.
     Down,

@@ -49,6 +49,8 @@ fn rule(when: &str, raise: &str, clear: &str) -> Rule {
         raise: raise.parse().unwrap(),
         clear: clear.parse().unwrap(),
         repeat: None,
+        severity: Severity::Warning,
+        to: Vec::new(),
     }
 }
 

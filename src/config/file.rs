@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alert::pattern::{Pattern, PatternKind};
-use crate::alert::rule::{Judge, Rule};
+use crate::alert::rule::{Judge, Rule, Severity};
 use crate::time::Step;
 
 use super::document::{Entry, Section, Source};
@@ -369,7 +369,15 @@ fn rule(entry: &Entry<'_>) -> Result<Rule, Error> {
         (None, None, Some(_)) => return Err(fault("has a 'pattern' but no 'type': write loss or rtt")),
         (None, None, None) => return Err(fault("has neither 'when' nor 'type' and 'pattern'")),
     };
-    Ok(Rule { name: entry.key.to_owned(), judge, raise, clear, repeat })
+    Ok(Rule {
+        name: entry.key.to_owned(),
+        judge,
+        raise,
+        clear,
+        repeat,
+        severity: Severity::Warning,
+        to: Vec::new(),
+    })
 }
 
 fn read_rule<T, E: ToString>(

@@ -1,19 +1,18 @@
-//! The thread that turns events into mails: it reads the archive, draws, writes and puts the mail into the outbox.
+//! The thread that turns notices into mails: it reads the archive, draws, writes and puts the mail into the outbox.
 //! Thirty milliseconds a picture must not hold up a round.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{error, warn};
 
 use super::{Settings, letter};
-use crate::alert::Event;
+use crate::alert::{Event, Notice, Story};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
@@ -23,18 +22,13 @@ use crate::round::{Rtt, Target};
 /// How far back the picture of a mail reaches.
 const PICTURE_SPAN: Duration = Duration::from_secs(24 * 3600);
 
-/// How many events may wait to be composed; the loop waits beyond that, for an event that was dropped is a mail lost.
+/// How many notices may wait to be composed; the loop waits beyond that, for a notice that was dropped is a mail lost.
 const QUEUE: usize = 1024;
-
-/// An event, and what only the round knew.
-pub(super) struct News {
-    pub(super) event: Event,
-    pub(super) address: Option<IpAddr>,
-}
 
 /// The composer's handle.
 pub(super) struct Composer {
-    news: Sender<News>,
+    notices: Sender<Notice>,
+    kept: Receiver<String>,
     thread: JoinHandle<()>,
     desk: Desk,
 }
@@ -60,21 +54,29 @@ impl Composer {
             outbox,
             mailer,
         };
-        let (news, orders) = bounded(QUEUE);
+        let (notices, orders) = bounded(QUEUE);
+        // Unbounded: the composer waits for the loop nowhere, or the two could wait for each other.
+        let (keep, kept) = unbounded();
         let worker = desk.clone();
-        let thread = thread::Builder::new().name("composer".into()).spawn(move || worker.work(&orders))?;
-        Ok(Self { news, thread, desk })
+        let work = move || worker.work(&orders, &keep);
+        let thread = thread::Builder::new().name("composer".into()).spawn(work)?;
+        Ok(Self { notices, kept, thread, desk })
     }
 
-    /// Takes an event; false when the composer is gone.
+    /// Takes a notice; false when the composer is gone.
     #[must_use]
-    pub(super) fn send(&self, news: News) -> bool {
-        self.news.send(news).is_ok()
+    pub(super) fn send(&self, notice: Notice) -> bool {
+        self.notices.send(notice).is_ok()
+    }
+
+    /// Tells the key of each notice once its message lies in the outbox.
+    pub(super) fn kept(&self) -> &Receiver<String> {
+        &self.kept
     }
 
     /// Composes what still waits, and then `last`.
     pub(super) fn finish(self, last: &Message) -> Result<(), mail::Error> {
-        drop(self.news);
+        drop(self.notices);
         if self.thread.join().is_err() {
             error!("the composer of mails panicked; its last mail may be missing");
         }
@@ -83,17 +85,26 @@ impl Composer {
 }
 
 impl Desk {
-    fn work(&self, orders: &Receiver<News>) {
-        for News { event, address } in orders {
-            let message = self.compose(&event, address);
-            if let Err(error) = self.post(&message) {
-                error!("{}: the mail '{}' could not be written: {error}", event.target.name, message.subject);
+    fn work(&self, orders: &Receiver<Notice>, kept: &Sender<String>) {
+        for notice in orders {
+            let message = self.compose(&notice);
+            match self.post(&message) {
+                // The loop may be gone already, which ends all.
+                Ok(()) => _ = kept.send(notice.key),
+                Err(error) => error!("the mail '{}' could not be written: {error}", message.subject),
             }
         }
     }
 
+    fn compose(&self, notice: &Notice) -> Message {
+        match &notice.story {
+            Story::Alert(event) => self.compose_alert(notice, event),
+            _ => letter::summary(notice, &self.host),
+        }
+    }
+
     /// The mail about an event; a picture or a past that cannot be had leaves the mail without it.
-    fn compose(&self, event: &Event, address: Option<IpAddr>) -> Message {
+    fn compose_alert(&self, notice: &Notice, event: &Event) -> Message {
         let target = &event.target.name;
         let past = archive::history(
             &archive::path(&self.data_dir, target),
@@ -102,7 +113,7 @@ impl Desk {
             event.at,
         );
         let past = past.inspect_err(|error| warn!("{target}: no picture for the mail: {error}")).ok();
-        let mut message = letter::alert(event, address, past.as_ref(), &self.host);
+        let mut message = letter::alert(notice, event, past.as_ref(), &self.host);
         if let Some(picture) = past.and_then(|past| self.draw(event, &past)) {
             message.attachments.push(picture);
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{End, Settings};
-use crate::alert::{Event, EventKind, Trouble};
+use crate::alert::{Event, EventKind, Notice, Story, Trouble};
 use crate::history::{History, Row};
 use crate::mail::Message;
 use crate::round::{Rtt, Target};
@@ -28,9 +28,9 @@ pub(super) fn log_line(event: &Event) -> String {
     format!("{}: {} [{}: {}]", title(&event.target), headline(event), event.rule, event.condition)
 }
 
-/// The mail about an event, without its picture.
-pub(super) fn alert(event: &Event, address: Option<IpAddr>, past: Option<&History>, host: &str) -> Message {
-    let mut text = format!("{} {}.\n\n", asked(&event.target, address), headline(event));
+/// The mail about a notice that tells one event, without its picture.
+pub(super) fn alert(notice: &Notice, event: &Event, past: Option<&History>, host: &str) -> Message {
+    let mut text = format!("{} {}.\n\n", asked(&event.target, event.address), headline(event));
     fact(&mut text, "since", &stamp(event.since));
     if let EventKind::Cleared { lasted } = event.kind {
         fact(&mut text, "lasted", &Lasted(lasted).to_string());
@@ -56,12 +56,45 @@ pub(super) fn alert(event: &Event, address: Option<IpAddr>, past: Option<&Histor
     }
     sign(&mut text, host);
     Message {
-        key: key(event, kind_word(event)),
-        in_reply_to: (event.kind != EventKind::Raised).then(|| key(event, "raised")),
+        key: notice.key.clone(),
+        in_reply_to: notice.answers.clone(),
         subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
         text,
         attachments: Vec::new(),
         date: event.at,
+    }
+}
+
+/// The mail about a notice that tells more than one event, or of none.
+pub(super) fn summary(notice: &Notice, host: &str) -> Message {
+    let (headline, events) = match &notice.story {
+        Story::Alert(event) => (headline(event), std::slice::from_ref(event)),
+        Story::Together { events, of, behind } => {
+            let behind = behind.as_ref().map(|name| format!(" behind {name}")).unwrap_or_default();
+            (format!("{} of {of} targets{behind}", events.len()), &events[..])
+        }
+        Story::Flapping { event, changes, .. } => {
+            (format!("comes and goes: {changes} changes"), std::slice::from_ref(event))
+        }
+        Story::Steady { event, changes, .. } => {
+            (format!("is steady again after {changes} changes"), std::slice::from_ref(event))
+        }
+        Story::Digest { events, more, .. } => (format!("{} more alerts", events.len() + more), &events[..]),
+        Story::Offline { since, why } => (format!("offline since {}: {why}", stamp(*since)), &[][..]),
+        Story::Online { lasted, .. } => (format!("online again after {}", Lasted(*lasted)), &[][..]),
+    };
+    let mut text = format!("{headline}\n\n");
+    for event in events {
+        let _ = writeln!(text, "{}", log_line(event));
+    }
+    sign(&mut text, host);
+    Message {
+        key: notice.key.clone(),
+        in_reply_to: notice.answers.clone(),
+        subject: format!("[latmon] {headline}"),
+        text,
+        attachments: Vec::new(),
+        date: notice.at,
     }
 }
 
@@ -125,20 +158,6 @@ fn status_word(event: &Event) -> &'static str {
         (_, Trouble::Slow) => "SLOW",
         (_, Trouble::Lossy) => "LOSSY",
     }
-}
-
-fn kind_word(event: &Event) -> &'static str {
-    match event.kind {
-        EventKind::Raised => "raised",
-        EventKind::Repeated => "repeated",
-        EventKind::Cleared { .. } => "cleared",
-    }
-}
-
-/// The same event has the same key, whenever it is written: its mail is the same file under the same Message-ID.
-fn key(event: &Event, kind: &str) -> String {
-    let base = format!("{}-{}-{}-{kind}", event.target.name, event.rule, event.since.secs());
-    if kind == "repeated" { format!("{base}-{}", event.at.secs()) } else { base }
 }
 
 /// `core1 (fra1.example.net, 192.0.2.2)`, each part once.
@@ -210,15 +229,19 @@ fn sign(text: &mut String, host: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Severity;
     use crate::time::Step;
     use std::sync::Arc;
 
     fn event(kind: EventKind, trouble: Trouble, median: Option<u64>) -> Event {
         Event {
             target: Arc::new(Target { name: "fra/core1".into(), host: "core1.example.net".into() }),
+            address: Some([192, 0, 2, 2].into()),
             rule: "lossy".into(),
             condition: "loss >= 20%".into(),
             trouble,
+            severity: Severity::Warning,
+            to: Vec::new(),
             kind,
             since: UnixTime::from_secs(1_700_000_040),
             at: UnixTime::from_secs(1_700_000_340),
@@ -227,12 +250,17 @@ mod tests {
             worst_median: Some(Rtt::new(Duration::from_millis(80))),
             loss_ratio: 0.25,
             worst_loss_ratio: 0.5,
+            says: None,
         }
+    }
+
+    fn mail(event: &Event, past: Option<&History>) -> Message {
+        alert(&Notice::of_event(event.clone()), event, past, "mon")
     }
 
     #[test]
     fn subjects_say_what_happened() {
-        let subject = |kind, trouble, median| alert(&event(kind, trouble, median), None, None, "mon").subject;
+        let subject = |kind, trouble, median| mail(&event(kind, trouble, median), None).subject;
         let cleared = EventKind::Cleared { lasted: Duration::from_secs(1380) };
         assert_eq!(
             [
@@ -257,10 +285,10 @@ mod tests {
     /// A recovery and a reminder answer the first mail, and two reminders are two mails.
     #[test]
     fn mails_of_one_alert_are_one_conversation() {
-        let first = alert(&event(EventKind::Raised, Trouble::Slow, Some(182)), None, None, "mon");
+        let first = mail(&event(EventKind::Raised, Trouble::Slow, Some(182)), None);
         let reminder = event(EventKind::Repeated, Trouble::Slow, Some(190));
         let later = Event { at: UnixTime::from_secs(1_700_086_740), ..reminder.clone() };
-        let reminders = [alert(&reminder, None, None, "mon"), alert(&later, None, None, "mon")];
+        let reminders = [mail(&reminder, None), mail(&later, None)];
         assert_eq!(first.in_reply_to, None);
         assert!(reminders.iter().all(|mail| mail.in_reply_to.as_ref() == Some(&first.key)));
         assert_ne!(reminders[0].key, reminders[1].key);
@@ -285,7 +313,7 @@ mod tests {
             end: event.at,
             rows: vec![row(3, 58), row(2, 58), row(1, 60), row(0, 182)],
         };
-        let text = alert(&event, Some([192, 0, 2, 2].into()), Some(&past), "mon").text;
+        let text = mail(&event, Some(&past)).text;
         assert!(
             text.starts_with("fra/core1 (core1.example.net, 192.0.2.2) is slow: median 182 ms.\n"),
             "{text}"

@@ -1,0 +1,118 @@
+//! `DATA_DIR/state.json`: what a monitor must still know when it starts again.
+//!
+//! It appears whole, by a rename, and is on the disk before [`Store::save`] returns. The way of a notice: it stands in
+//! here as pending before the composer gets it, the composer puts its message into the outbox, and only then it goes from
+//! here. A crash at any point in between makes the same message again, under the same key.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::Notice;
+use crate::time::UnixTime;
+
+/// What is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// The version of this file's form.
+    pub latmon: u32,
+    /// The run that wrote it.
+    pub run: RunState,
+    /// Notices that were decided on and are not known to lie in the outbox, oldest first.
+    pub pending: Vec<Notice>,
+}
+
+/// A run, as the next one finds it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunState {
+    /// When it began; `None` before the first.
+    pub started: Option<UnixTime>,
+    /// When it ended as it should, with its exit mail in the outbox; `None` while it runs, and after it died.
+    pub ended: Option<UnixTime>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { latmon: VERSION, run: RunState::default(), pending: Vec::new() }
+    }
+}
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk refused.
+    #[error("{}: cannot {operation}: {error}", path.display())]
+    Disk {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is not what a monitor writes.
+    #[error("{}: cannot be read as a state ({why}): it is kept as {}", path.display(), kept.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+        /// Where it lies now.
+        kept: PathBuf,
+    },
+}
+
+/// The file.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    /// The state of the data folder `data_dir`, whose lock the caller holds.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { path: data_dir.join(FILE) }
+    }
+
+    /// What was kept; the state of a first run where there is none.
+    ///
+    /// # Errors
+    /// A file that is no state is moved aside before that is told.
+    pub fn load(&self) -> Result<State, Error> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
+            Err(error) => return Err(disk("read", &self.path)(error)),
+        };
+        let why = match serde_json::from_slice::<State>(&bytes) {
+            Ok(state) if state.latmon == VERSION => return Ok(state),
+            Ok(state) => format!("it has version {}, this program writes {VERSION}", state.latmon),
+            Err(error) => error.to_string(),
+        };
+        let kept = self.path.with_extension("json.damaged");
+        fs::rename(&self.path, &kept).map_err(disk("move aside", &self.path))?;
+        Err(Error::Damaged { path: self.path.clone(), why, kept })
+    }
+
+    /// Keeps `state`, for good once this returns.
+    pub fn save(&self, state: &State) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(state).expect("a state is numbers, words and lists, which JSON has");
+        let temporary = self.path.with_extension("json.tmp");
+        let mut file = File::create(&temporary).map_err(disk("make", &temporary))?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(disk("write", &temporary))?;
+        fs::rename(&temporary, &self.path).map_err(disk("rename a file to", &self.path))?;
+        let folder = self.path.parent().unwrap_or(&self.path);
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("write", folder))
+    }
+}
+
+fn disk<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |error| Error::Disk { operation, path: path.to_owned(), error }
+}
+
+const FILE: &str = "state.json";
+const VERSION: u32 = 1;
