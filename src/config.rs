@@ -241,6 +241,7 @@ impl<'a> Loader<'a> {
                 targets: targets.iter().map(TargetConfig::probe).collect(),
                 pace: pace.pace(),
                 resolve_every: pace.resolve_every.value,
+                anchors: probe::Anchors::default(),
             },
             pace,
             archive: archive::Settings {

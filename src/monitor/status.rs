@@ -508,6 +508,7 @@ mod tests {
                 }],
                 pace: probe::Pace::default(),
                 resolve_every: probe::RESOLVE_EVERY,
+                anchors: probe::Anchors::default(),
             },
             alert: alert::Settings { targets: Vec::new() },
             mail: None,
