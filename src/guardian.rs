@@ -33,6 +33,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -70,7 +71,9 @@ impl Program {
     /// The same program as another process of the run. It is the file that runs now, also where another one has taken its
     /// place on the disk.
     pub fn again_as(&self, charge: &Charge) -> Command {
-        let mut command = Command::new("/proc/self/exe");
+        // Where there is no /proc, the file of its name has to do.
+        let file = Path::new("/proc/self/exe");
+        let mut command = Command::new(if file.exists() { file.as_os_str() } else { &self.name });
         command.arg0(&self.name).arg("run").arg(charge.to_string()).args(&self.words);
         command
     }
@@ -210,7 +213,6 @@ impl Guardian<'_> {
         let memory = Memory::now();
         let charge = Charge { role: Role::Monitor, started, ..self.charge.clone() };
         let pid = self.spawn(charge, Some(&theirs), Stdio::null(), true)?.0;
-        self.charge.before_is_told = false;
         Ok(Running {
             pid,
             line,
@@ -427,6 +429,7 @@ impl Guardian<'_> {
         self.manager.status(&what);
         let death = Death {
             key: monitor::exit_key(running.started),
+            run: running.started,
             started: running.started,
             at: UnixTime::from(SystemTime::now()),
             reason,
@@ -465,6 +468,7 @@ impl Guardian<'_> {
                 let now = UnixTime::from(SystemTime::now());
                 let death = Death {
                     key: monitor::exit_key(now),
+                    run: now,
                     started: now,
                     at: now,
                     reason: format!("was told to stop while it waited to be started again: {}", stop.what),
@@ -517,9 +521,8 @@ impl Guardian<'_> {
     /// What came of the last words.
     fn heed(&mut self, status: WaitStatus) {
         match status {
-            WaitStatus::Exited(_, 0) => self.charge.before_is_told = true,
+            WaitStatus::Exited(_, 0) => {}
             WaitStatus::Exited(_, LastWords::LATER) => {
-                self.charge.before_is_told = true;
                 self.tell_later.get_or_insert_with(|| Instant::now() + LATER);
             }
             status => warn!(

@@ -218,14 +218,16 @@ fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> 
         error!("{error}");
         State::default()
     });
-    if let Some(last) = state.run.died().filter(|_| !settings.exit.before_is_told) {
+    let data_dir = &settings.archive.data_dir;
+    let is_known = state.run.started.is_some_and(|run| ends::is_known(data_dir, run, started));
+    if let Some(last) = state.run.died().filter(|_| !is_known) {
         let message = letter::gap(settings, last, started);
         warn!("{}", message.subject);
         if let Err(error) = composer.post(&message) {
             error!("the mail about that could not be written: {error}");
         }
     }
-    state.run = RunState::beginning(started);
+    state.run = RunState::beginning(settings.exit.run.unwrap_or(started), started);
     Teller::start(state, store, composer)
 }
 

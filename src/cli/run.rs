@@ -64,7 +64,6 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<Exit, Failure> {
         // As the kernel sees it, which looks at what this process was before.
         private: !prctl::get_dumpable().unwrap_or(true),
         managed: false,
-        before_is_told: false,
         started,
         guardian: started,
     };
@@ -163,7 +162,6 @@ impl Part<'_> {
                 told: config.mail_every_end,
                 // The guardian tells, and knows what becomes of it.
                 panicked: false,
-                before_is_told: self.charge.before_is_told,
             },
         };
         let tell = |life| match life {
@@ -223,6 +221,7 @@ impl Part<'_> {
         let now = UnixTime::from(SystemTime::now());
         let death = Death {
             key: format!("guardian-exit-{}", guardian.micros()),
+            run: self.charge.started,
             started: guardian,
             at: now,
             reason: "lost its guardian: that process was killed".to_owned(),
@@ -232,7 +231,7 @@ impl Part<'_> {
         };
         let is_left = next == Next::Never;
         let told = tell_end(config, Some(death), if is_left { FAREWELL } else { Duration::ZERO });
-        if let Err(failure) = &told {
+        if let Err(failure) = told {
             tracing::error!("no mail tells that the guardian is gone: {failure}");
         }
         if next != Next::Repaired {
@@ -242,7 +241,6 @@ impl Part<'_> {
         let charge = Charge {
             role: Role::Guardian,
             lifeline: None,
-            before_is_told: told.is_ok(),
             started: now,
             guardian: now,
             ..self.charge.clone()

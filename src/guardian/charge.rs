@@ -34,8 +34,6 @@ pub struct Charge {
     pub private: bool,
     /// Whether a service manager waits for word.
     pub managed: bool,
-    /// Whether the end of the monitor before this one is told.
-    pub before_is_told: bool,
     /// When the process was started, which names it.
     pub started: UnixTime,
     /// When its guardian was.
@@ -57,12 +55,8 @@ impl fmt::Display for Charge {
         if let Some(lifeline) = self.lifeline {
             write!(f, ",lifeline={lifeline}")?;
         }
-        for (is_so, word) in [
-            (self.restart, "restart"),
-            (self.private, "private"),
-            (self.managed, "managed"),
-            (self.before_is_told, "told"),
-        ] {
+        for (is_so, word) in [(self.restart, "restart"), (self.private, "private"), (self.managed, "managed")]
+        {
             if is_so {
                 write!(f, ",{word}")?;
             }
@@ -92,7 +86,6 @@ impl FromStr for Charge {
             restart: false,
             private: false,
             managed: false,
-            before_is_told: false,
             started: nothing,
             guardian: nothing,
         };
@@ -107,7 +100,6 @@ impl FromStr for Charge {
                 "restart" => charge.restart = true,
                 "private" => charge.private = true,
                 "managed" => charge.managed = true,
-                "told" => charge.before_is_told = true,
                 "started" => charge.started = time()?,
                 "guardian" => charge.guardian = time()?,
                 _ => return Err(NoCharge),
@@ -135,7 +127,6 @@ mod tests {
             restart: true,
             private: false,
             managed: true,
-            before_is_told: true,
             started: UnixTime::from_micros(1_700_000_000_123_456),
             guardian: UnixTime::from_micros(7),
         };

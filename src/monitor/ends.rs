@@ -17,6 +17,8 @@ use crate::time::{Lasted, UnixTime};
 pub struct Death {
     /// What names its mail, whoever writes that.
     pub key: String,
+    /// The run that ended with it, by its beginning.
+    pub run: UnixTime,
     /// When it was started.
     pub started: UnixTime,
     /// When it was found dead.
@@ -88,11 +90,18 @@ pub struct Teller<'a> {
     pub outbox: &'a Outbox,
 }
 
+/// Whether the end of a run needs no other mail, now that the next one begins: one tells it, or will, and what that says
+/// of a new start came true.
+pub(super) fn is_known(data_dir: &Path, run: UnixTime, now: UnixTime) -> bool {
+    let last = load(data_dir).last.filter(|last| last.run == run);
+    last.is_some_and(|last| last.next_by.is_none_or(|by| now <= by))
+}
+
 impl Teller<'_> {
     /// Tells a death, or keeps it for later, when the last mail about one is less than an hour old and it goes on; `None`
     /// tells those that were kept.
     pub fn tell(&self, death: Option<Death>, now: UnixTime) -> Result<Told, Error> {
-        let mut kept = self.load();
+        let mut kept = load(self.data_dir);
         let is_urgent = death.as_ref().is_none_or(|death| death.next == Next::Never);
         if let Some(death) = death {
             kept.take(death);
@@ -107,7 +116,7 @@ impl Teller<'_> {
         let message = self.message(newest, &kept);
         let mail = mail::compose(&message, self.mail, self.host)?;
         self.outbox.put(&message, &mail)?;
-        self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0 })?;
+        self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last })?;
         Ok(Told::Now)
     }
 
@@ -169,14 +178,6 @@ impl Teller<'_> {
         }
     }
 
-    /// What is kept; nothing where that cannot be read, for this file must not keep an end from being told.
-    fn load(&self) -> Kept {
-        fs::read(self.data_dir.join(FILE))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
-    }
-
     fn save(&self, kept: &Kept) -> Result<(), Error> {
         let path = self.data_dir.join(FILE);
         let temporary = path.with_extension("json.tmp");
@@ -189,6 +190,14 @@ impl Teller<'_> {
     }
 }
 
+/// What is kept; nothing where that cannot be read, for this file must not keep an end from being told.
+fn load(data_dir: &Path) -> Kept {
+    fs::read(data_dir.join(FILE))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}
+
 /// What `ends.json` holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -199,6 +208,17 @@ struct Kept {
     untold: Vec<Death>,
     /// How many more there were before these.
     more: u64,
+    /// The newest end of all.
+    last: Option<Last>,
+}
+
+/// An end that is told, or will be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Last {
+    /// Whose.
+    run: UnixTime,
+    /// Until when the next run was to begin, by what is told; `None` where that is left to somebody else.
+    next_by: Option<UnixTime>,
 }
 
 impl Kept {
@@ -206,6 +226,12 @@ impl Kept {
         // The same end may be told by more than one.
         self.untold.retain(|other| other.key != death.key);
         // One log is enough.
+        let next_in = match death.next {
+            Next::Again { secs } => Some(Duration::from_secs(secs)),
+            Next::Repaired | Next::Managed => Some(Duration::ZERO),
+            Next::Never => None,
+        };
+        self.last = Some(Last { run: death.run, next_by: next_in.map(|wait| death.at.plus(wait + GRACE)) });
         self.untold.iter_mut().for_each(|other| other.log.clear());
         self.untold.push(death);
         let over = self.untold.len().saturating_sub(MOST_LISTED);
@@ -217,6 +243,8 @@ impl Kept {
 const FILE: &str = "ends.json";
 const ONE_MAIL_IN: Duration = Duration::from_secs(3600);
 const MOST_LISTED: usize = 50;
+/// So much longer than it was told a new start may take.
+const GRACE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +253,7 @@ mod tests {
     fn death(number: i64) -> Death {
         Death {
             key: format!("monitor-exit-{number}"),
+            run: UnixTime::from_secs(number),
             started: UnixTime::from_secs(1_700_000_000 + number - 5),
             at: UnixTime::from_secs(1_700_000_000 + number),
             reason: "was killed by SIGKILL: by somebody".into(),
@@ -298,6 +327,20 @@ mod tests {
         fs::remove_file(desk.dir.path().join(FILE)).unwrap();
         desk.tell(Some(death(0)), 1);
         assert_eq!(desk.mails().len(), 1);
+    }
+
+    #[test]
+    fn an_end_is_known_as_long_as_what_it_says_of_the_next_start_is_true() {
+        let desk = Desk::new();
+        let is_known = |run, secs| {
+            is_known(desk.dir.path(), UnixTime::from_secs(run), UnixTime::from_secs(1_700_000_000 + secs))
+        };
+        assert!(!is_known(7, 8));
+        desk.tell(Some(death(7)), 7);
+        assert!(is_known(7, 8) && !is_known(6, 8));
+        assert!(!is_known(7, 3600), "it was to start again in a second");
+        desk.tell(Some(Death { next: Next::Never, ..death(9) }), 9);
+        assert!(is_known(9, 3600), "it was not to start again by itself");
     }
 
     #[test]

@@ -18,13 +18,11 @@ pub struct Exit {
     pub told: bool,
     /// Whether one by a fault of its own is; somebody who watches over the run may do that in its place.
     pub panicked: bool,
-    /// Whether the end of the run before this one is told: it is not this one's to say that nobody was watching.
-    pub before_is_told: bool,
 }
 
 impl Default for Exit {
     fn default() -> Self {
-        Self { run: None, told: true, panicked: true, before_is_told: false }
+        Self { run: None, told: true, panicked: true }
     }
 }
 

@@ -38,9 +38,9 @@ pub struct RunState {
 }
 
 impl RunState {
-    /// A run that begins.
-    pub fn beginning(now: UnixTime) -> Self {
-        Self { started: Some(now), alive: Some(now), ended: None }
+    /// The run of this name, that begins.
+    pub fn beginning(run: UnixTime, now: UnixTime) -> Self {
+        Self { started: Some(run), alive: Some(now), ended: None }
     }
 
     /// The last sign of life of a run that died without a word; `None` where it ended as it should, or there was none.
