@@ -37,7 +37,7 @@ for _ in $(seq 100); do
 done
 monitor=$(tr -d ' ' <"/proc/$guardian/task/$guardian/children")
 memory=$(awk '/^VmHWM/ { print $2 }' "/proc/$monitor/status")
-parent=$(awk '/^VmHWM/ { print $2 }' "/proc/$guardian/status")
+parent=$(awk '/^VmRSS/ { print $2 }' "/proc/$guardian/status")
 kill -TERM "$guardian"
 wait "$guardian" || fail "run did not end with 0: $(cat "$root/log")"
 rrdtool lastupdate "$root/data/127.0.0.1.rrd" | tail -n 1 | grep -q ' 0 ' || fail "no round was recorded: $(cat "$root/log")"

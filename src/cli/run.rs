@@ -82,6 +82,8 @@ fn become_guardian(
         charge.sockets = sockets.iter().map(descriptors::lend).collect::<io::Result<_>>()?;
         Ok(charge)
     };
+    // It is small, and stays so on a machine that gives memory away by two megabytes at a time.
+    let _ = prctl::set_thp_disable(true);
     let error = match lent() {
         Ok(charge) => program.again_as(&charge).exec(),
         Err(error) => error,
@@ -99,6 +101,7 @@ pub(super) fn guard(charge: &Charge, program: &Program) -> Result<Exit, Failure>
 
 /// The monitor, or the last words of one.
 pub(super) fn take_part(args: &Args, charge: &Charge, program: &Program) -> Result<Exit, Failure> {
+    let _ = prctl::set_thp_disable(false);
     give_back(charge)?;
     let handed = |error| Failure::failed(format!("cannot take over what the guardian hands over: {error}"));
     let settings = descriptors::take(charge.settings).map_err(handed)?;
