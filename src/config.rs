@@ -17,6 +17,7 @@ use crate::{alert, archive, mail as post, probe};
 
 pub use self::echo::{EchoConfig, Families};
 pub use self::error::Error;
+pub use self::kept::Kept;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
 pub use self::ways::WayConfig;
@@ -27,6 +28,7 @@ mod echo;
 mod error;
 mod file;
 mod hosts;
+mod kept;
 mod mail;
 mod origin;
 mod pace;
@@ -38,6 +40,7 @@ mod value;
 mod ways;
 
 use self::file::File;
+use self::kept::Question;
 use self::said::{
     LATENCY_STEP, LATENCY_THRESHOLD, LATMON_CONFIG, LATMON_DATA_DIR, PING_HOST, STATE_DIRECTORY, Said,
 };
@@ -105,6 +108,8 @@ pub struct Config {
     pub alert: alert::Settings,
     /// For the mailer; `None` where nobody is mailed.
     pub mail: Option<post::Settings>,
+    /// Whether a stop that was asked for is mailed too, and not only the ends that nobody wanted.
+    pub mail_every_end: bool,
     /// Where the mail settings come from; there whenever `mail` is.
     pub mail_origins: Option<MailOrigins>,
     /// The webhooks and commands that are told, in the order of the file.
@@ -169,6 +174,16 @@ pub fn load(options: &Options, surroundings: &Surroundings) -> Result<Config, Er
     if config.targets.is_empty() { Err(Error::NoTargets) } else { Ok(config) }
 }
 
+/// As [`load`], with all that was read to get there.
+pub fn load_and_keep(options: &Options, surroundings: &Surroundings) -> (Result<Config, Error>, Kept) {
+    Kept::keeping(|| load(options, surroundings))
+}
+
+/// As [`load`], from what was read by [`load_and_keep`] in another process, with the same options and surroundings.
+pub fn load_kept(options: &Options, surroundings: &Surroundings, kept: Kept) -> Result<Config, Error> {
+    kept.answering(|| load(options, surroundings))
+}
+
 /// As [`load`], for commands that only look: there may be no target at all, and the settings of mail, webhooks and
 /// commands are left out, because a password file may be readable for the monitor alone.
 pub fn look(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
@@ -228,6 +243,7 @@ impl<'a> Loader<'a> {
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
+        let mail_every_end = mail.as_ref().is_none_or(|mail| mail.every_end);
         let (mail, mail_origins) = match mail {
             Some(mail) => {
                 warnings.extend(mail.warning);
@@ -254,6 +270,7 @@ impl<'a> Loader<'a> {
             user: self.content().and_then(|file| file.user.clone()),
             targets,
             mail,
+            mail_every_end,
             mail_origins,
             ways: Vec::new(),
             warnings,
@@ -348,7 +365,9 @@ fn find_file(
     for shown in [Path::new(LOCAL_FILE), &surroundings.system_file] {
         // A file that cannot be looked at is there: reading it tells why.
         let path = working_dir.join(shown);
-        if path.try_exists().unwrap_or(true) && !path.is_dir() {
+        let is_there =
+            kept::asked(Question::IsThere, &path, || path.try_exists().unwrap_or(true) && !path.is_dir());
+        if is_there {
             return read(shown, &Origin::Default);
         }
     }

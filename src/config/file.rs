@@ -12,6 +12,7 @@ use super::document::{Entry, Section, Source};
 use super::echo::EchoPreferences;
 use super::error::{Error, nearest, one_line};
 use super::hosts;
+use super::kept::{self, Bytes, Question};
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
 use super::pace::ProbeConfig;
@@ -134,7 +135,8 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, path: &Path, shown: &Path, named_by: &Origin, level: usize) -> Result<(), Error> {
-        if !self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
+        let canonical = kept::asked(Question::Canonical, path, || path.canonicalize().ok().map(Bytes::from));
+        if !self.seen.insert(canonical.map_or_else(|| path.to_owned(), PathBuf::from)) {
             return Ok(());
         }
         if self.seen.len() > MOST_FILES {
@@ -324,8 +326,17 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     } else {
         format!("{}/{}", glob::Pattern::escape(&folder.to_string_lossy()), pattern.value)
     };
+    kept::listed(Path::new(&whole), || found(&whole, pattern))
+}
+
+fn found(whole: &str, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error> {
+    let bad = |reason| Error::IncludePattern {
+        at: pattern.origin.clone(),
+        pattern: one_line(pattern.value),
+        reason,
+    };
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let found = glob::glob_with(&whole, options).map_err(|error| bad(error.msg))?;
+    let found = glob::glob_with(whole, options).map_err(|error| bad(error.msg))?;
     let mut files = Vec::new();
     for path in found {
         let path = path.map_err(|error| Error::Read {

@@ -141,6 +141,15 @@ pub(super) fn command_timeout(text: &str) -> Result<Duration, Wanted> {
         .ok_or("write a duration from 1s to 10m, as 30s")
 }
 
+/// Whether every end of a monitor is mailed, or only what was not planned.
+pub(super) fn exit(text: &str) -> Result<bool, Wanted> {
+    match text {
+        "always" => Ok(true),
+        "unplanned" => Ok(false),
+        _ => Err("write always or unplanned"),
+    }
+}
+
 pub(super) fn not_empty(text: &str) -> Result<String, Wanted> {
     if text.trim().is_empty() { Err("write a text that is not empty") } else { Ok(text.to_owned()) }
 }

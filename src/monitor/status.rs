@@ -513,6 +513,7 @@ mod tests {
             alert: alert::Settings { targets: Vec::new() },
             mail: None,
             limits: HashMap::new(),
+            exit: super::super::Exit::default(),
         };
         let (rounds_in, _rounds) = crossbeam_channel::bounded(1);
         let prober = Prober::start(settings.probe.clone(), rounds_in).expect("lib tests run as root");
