@@ -26,6 +26,7 @@ pub(super) struct MailSection {
     tls: Option<Setting<Tls>>,
     username: Option<Setting<String>>,
     password: Option<Password>,
+    every_end: Option<bool>,
     fallback: Option<FallbackSection>,
 }
 
@@ -60,6 +61,8 @@ pub(super) struct Mail {
     pub(super) settings: Settings,
     pub(super) origins: MailOrigins,
     pub(super) warnings: Vec<String>,
+    /// Whether a planned stop is mailed too.
+    pub(super) every_end: bool,
 }
 
 impl MailSection {
@@ -78,6 +81,11 @@ impl MailSection {
             username: parsed("username", value::not_empty)?,
             password: Password::read(&section, world_readable)?,
             fallback: fallback.transpose()?,
+            every_end: section
+                .get("exit")
+                .map(|entry| entry.parsed(value::exit))
+                .transpose()?
+                .map(|exit| exit.value),
         })
     }
 }
@@ -170,8 +178,9 @@ pub(super) fn resolve(
     let (fallback, other_warning) = fallback.transpose()?.unzip();
     let warnings = [warning, other_warning.flatten()].into_iter().flatten().collect();
     let server = Server { host: server.value, port: port.value, tls: tls.value, login };
+    let every_end = section.and_then(|section| section.every_end).unwrap_or(true);
     let settings = Settings { from: sender.value, to: to.value, server, fallback, limits: Limits::USUAL };
-    Ok(Some(Mail { settings, origins, warnings }))
+    Ok(Some(Mail { settings, origins, warnings, every_end }))
 }
 
 /// A mail setting that is there, if any is: its place and its key.
@@ -362,8 +371,8 @@ fn is_gmail(address: &Address) -> bool {
     ["gmail.com", "googlemail.com"].iter().any(|gmail| domain.eq_ignore_ascii_case(gmail))
 }
 
-const KEYS: [&str; 9] =
-    ["from", "to", "server", "port", "tls", "username", PASSWORD, PASSWORD_FILE, FALLBACK];
+const KEYS: [&str; 10] =
+    ["from", "to", "server", "port", "tls", "username", PASSWORD, PASSWORD_FILE, FALLBACK, "exit"];
 const FALLBACK_KEYS: [&str; 6] = ["server", "port", "tls", "username", PASSWORD, PASSWORD_FILE];
 const FALLBACK: &str = "fallback";
 const PASSWORD: &str = "password";

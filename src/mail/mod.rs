@@ -12,20 +12,34 @@ use std::path::PathBuf;
 
 use crate::time::UnixTime;
 
+mod command;
 mod compose;
+mod courier;
 mod fault;
 mod listing;
 mod mailer;
 mod outbox;
+mod patience;
+mod payload;
+mod posting;
 mod retry;
 mod smtp;
 mod stored;
 mod stream;
+mod template;
+mod way;
+mod webhook;
 
+pub use command::{Command, CommandError};
 pub use compose::{NOT_HELD_UP, compose};
+pub use courier::Courier;
 pub use listing::{Listed, find, list};
 pub use mailer::{Mailer, Reasons, Summary, send_waiting};
 pub use outbox::{Claim, Kept, Kind, MAX_MAIL_BYTES, Outbox, Waiting};
+pub use posting::{Alerted, Posting};
+pub use template::{TemplateError, placeholders};
+pub use way::{How, Way};
+pub use webhook::{Form, Webhook, WebhookError, WebhookSettings};
 
 pub use smtp::Limits;
 
@@ -84,6 +98,9 @@ pub enum Error {
     /// A file in the outbox that has no header.
     #[error("{}: is no mail and is left where it is", .0.display())]
     NotAMail(PathBuf),
+    /// A file in the outbox that no webhook or command can be told.
+    #[error("it is no posting: {0}")]
+    NotAPosting(String),
     /// The disk refused.
     #[error("{}: cannot {operation}: {error}", path.display())]
     Disk {
