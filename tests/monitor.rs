@@ -60,6 +60,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],
         },
         mail: None,
+        ways: Vec::new(),
         limits: HashMap::new(),
     };
     let (_hold, stop) = crossbeam_channel::bounded(1);

@@ -45,6 +45,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         probe: config.probe,
         alert: config.alert,
         mail: config.mail,
+        ways: config.ways.into_iter().map(|way| way.way).collect(),
         limits: config.limits,
     };
     match monitor::run(settings, sockets, &stop, &mut |round, state| screen.show(round, state)) {

@@ -11,12 +11,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tracing::{error, warn};
 
-use super::{Settings, letter};
+use super::{Settings, letter, posting};
 use crate::alert::{Event, Notice, Story};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
-use crate::mail::{self, Attachment, Mailer, Message, Outbox};
+use crate::mail::{self, Attachment, Courier, Mailer, Message, Outbox, Posting};
 use crate::round::{Rtt, Target};
 
 /// How far back the picture of a mail reaches.
@@ -42,10 +42,18 @@ struct Desk {
     limits: HashMap<Arc<Target>, Rtt>,
     outbox: Outbox,
     mailer: Arc<Mailer>,
+    courier: Arc<Courier>,
+    /// The names of the webhooks and commands.
+    ways: Vec<String>,
 }
 
 impl Composer {
-    pub(super) fn start(settings: &Settings, outbox: Outbox, mailer: Arc<Mailer>) -> io::Result<Self> {
+    pub(super) fn start(
+        settings: &Settings,
+        outbox: Outbox,
+        mailer: Arc<Mailer>,
+        courier: Arc<Courier>,
+    ) -> io::Result<Self> {
         let desk = Desk {
             host: settings.host.clone(),
             data_dir: settings.archive.data_dir.clone(),
@@ -53,6 +61,8 @@ impl Composer {
             limits: settings.limits.clone(),
             outbox,
             mailer,
+            courier,
+            ways: settings.ways.iter().map(|way| way.name.clone()).collect(),
         };
         let (notices, orders) = bounded(QUEUE);
         // Unbounded: the composer waits for the loop nowhere, or the two could wait for each other.
@@ -80,18 +90,24 @@ impl Composer {
         if self.thread.join().is_err() {
             error!("the composer of mails panicked; its last mail may be missing");
         }
-        self.desk.post(last)
+        let postings = posting::of_mail("stopped", last, &self.desk.ways, &self.desk.host);
+        self.desk.keep(Some(last), &postings)
     }
 }
 
 impl Desk {
     fn work(&self, orders: &Receiver<Notice>, kept: &Sender<String>) {
         for notice in orders {
-            let message = self.compose(&notice);
-            match self.post(&message) {
+            let mut message = self.compose(&notice);
+            let usual =
+                |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
+            let postings = posting::of_notice(&notice, &message, usual, &self.ways, &self.host);
+            let mailed = posting::mailed(&notice);
+            message.to = mailed.clone().unwrap_or_default();
+            match self.keep(mailed.map(|_| &message), &postings) {
                 // The loop may be gone already, which ends all.
                 Ok(()) => _ = kept.send(notice.key),
-                Err(error) => error!("the mail '{}' could not be written: {error}", message.subject),
+                Err(error) => error!("the message '{}' could not be written: {error}", message.subject),
             }
         }
     }
@@ -106,18 +122,20 @@ impl Desk {
     /// The mail about an event; a picture or a past that cannot be had leaves the mail without it.
     fn compose_alert(&self, notice: &Notice, event: &Event) -> Message {
         let target = &event.target.name;
-        let past = archive::history(
-            &archive::path(&self.data_dir, target),
-            target,
-            event.at.minus(PICTURE_SPAN),
-            event.at,
-        );
-        let past = past.inspect_err(|error| warn!("{target}: no picture for the mail: {error}")).ok();
+        let past =
+            self.past(event).inspect_err(|error| warn!("{target}: no picture for the mail: {error}")).ok();
         let mut message = letter::alert(notice, event, past.as_ref(), &self.host);
         if let Some(picture) = past.and_then(|past| self.draw(event, &past)) {
             message.attachments.push(picture);
         }
         message
+    }
+
+    /// What the archive knows of the target, up to the event.
+    fn past(&self, event: &Event) -> Result<History, archive::Error> {
+        let target = &event.target.name;
+        let path = archive::path(&self.data_dir, target);
+        archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
     }
 
     fn draw(&self, event: &Event, past: &History) -> Option<Attachment> {
@@ -142,10 +160,14 @@ impl Desk {
         }
     }
 
-    fn post(&self, message: &Message) -> Result<(), mail::Error> {
-        let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
-        self.outbox.put(message, &bytes)?;
-        self.mailer.wake();
-        Ok(())
+    /// Puts the message into the outbox for all that it is for. Where mail is not set up and other ways are, nobody waits
+    /// for mails.
+    fn keep(&self, mail: Option<&Message>, postings: &[Posting]) -> Result<(), mail::Error> {
+        if let Some(message) = mail.filter(|_| self.mail.is_some() || self.ways.is_empty()) {
+            let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
+            self.outbox.put(message, &bytes)?;
+            self.mailer.wake();
+        }
+        postings.iter().try_for_each(|posting| self.courier.put(posting))
     }
 }
