@@ -8,6 +8,7 @@ mod composer;
 pub mod control;
 mod letter;
 mod panics;
+mod past;
 pub mod state;
 pub mod status;
 mod teller;
@@ -30,6 +31,7 @@ use crate::time::UnixTime;
 use composer::Composer;
 use control::Control;
 use panics::Panics;
+use past::Pasts;
 use state::{RunState, State, Store};
 use status::Board;
 use teller::Teller;
@@ -106,12 +108,13 @@ pub fn run(
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
+    let mut judging = Judging { alerts: &mut alerts, pasts: Pasts::new(&settings) };
     let mut show = |round: &Round, state: &TargetState| {
         board.enter(round, state, Instant::now());
         show(round, state);
     };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, stop, &mut show)
+        watch(&mut archives, &mut judging, &rounds, &mut teller, &panics, stop, &mut show)
     }));
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
@@ -131,10 +134,16 @@ pub fn run(
     Ok(end)
 }
 
+/// Who judges the rounds, and what they need to know for it.
+struct Judging<'a> {
+    alerts: &'a mut Alerts,
+    pasts: Pasts,
+}
+
 /// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
 fn watch(
     archives: &mut Archives,
-    alerts: &mut Alerts,
+    Judging { alerts, pasts }: &mut Judging<'_>,
     rounds: &Receiver<Round>,
     teller: &mut Teller,
     panics: &Panics,
@@ -161,8 +170,9 @@ fn watch(
         let group: Vec<Round> =
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
+        pasts.begin_turn();
         for round in &group {
-            for event in alerts.observe(round, alert::Past::default()) {
+            for event in alerts.observe(round, pasts.of(round)) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {

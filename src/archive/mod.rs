@@ -12,6 +12,7 @@ pub mod journal;
 mod layout;
 mod lock;
 mod turn;
+mod usual;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::time::{Step, UnixTime};
 pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
 pub use folder::{file_name, holder, names, path, picture_name};
 pub use history::history;
+pub use usual::usual;
 
 use folder::Lock;
 use journal::{GROUP_BYTES, Journal, Recovered};
