@@ -108,7 +108,8 @@ pub fn run(
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
-    let mut judging = Judging { alerts: &mut alerts, pasts: Pasts::new(&settings) };
+    let mut judging =
+        Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
     let mut show = |round: &Round, state: &TargetState| {
         board.enter(round, state, Instant::now());
         show(round, state);

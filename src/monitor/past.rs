@@ -1,13 +1,12 @@
 //! What is known of targets' pasts when their rounds are judged: asked of the archives, kept for an hour.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::Settings;
-use crate::alert::Past;
+use crate::alert::{self, Past};
 use crate::archive;
 use crate::round::{Round, Rtt};
 use crate::time::UnixTime;
@@ -38,14 +37,13 @@ struct Usual {
 }
 
 impl Pasts {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &alert::Settings, data_dir: &Path) -> Self {
         let asking = settings
-            .alert
             .targets
             .iter()
             .filter(|target| target.rules.iter().any(|rule| rule.asks_for_the_usual()));
         Self {
-            data_dir: settings.archive.data_dir.clone(),
+            data_dir: data_dir.to_owned(),
             targets: asking.map(|target| (target.target.name.clone(), Usual::default())).collect(),
             read: Duration::ZERO,
             said_unknown: false,
@@ -87,5 +85,64 @@ impl Pasts {
             );
         }
         kept.median
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::alert::TargetRules;
+    use crate::alert::rule::{Judge, Rule};
+    use crate::archive::{Archives, TargetSettings, Wanted};
+    use crate::round::{Ping, Target};
+    use crate::time::Step;
+
+    const STEP: Step = Step::new(300).expect("300 is not 0");
+    /// The 25th of November 2026, 12:34 UTC.
+    const NOW: UnixTime = UnixTime::from_secs(1_795_610_040);
+
+    fn round(target: &Arc<Target>, start: UnixTime) -> Round {
+        let answered = Ping::Answered(Rtt::new(Duration::from_millis(40)));
+        Round::new(Arc::clone(target), None, start, start.plus(STEP.duration()), vec![answered])
+    }
+
+    #[test]
+    fn the_archive_is_asked_once_an_hour_and_only_for_who_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let [asks, other] =
+            ["asks", "other"].map(|name| Arc::new(Target { name: name.into(), host: "::1".into() }));
+        let (step, pings) = (Wanted::Default(STEP), Wanted::Default(1));
+        let archive = archive::Settings {
+            data_dir: dir.path().to_owned(),
+            targets: vec![TargetSettings { target: Arc::clone(&asks), step, pings }],
+        };
+        let start = STEP.boundary_before(NOW.minus(Duration::from_secs(3 * 86_400)));
+        let mut archives = Archives::open(&archive, start).unwrap();
+        let rounds: Vec<Round> =
+            (0..3 * 288).map(|number| round(&asks, start.plus(STEP.duration() * number))).collect();
+        archives.record(&rounds);
+        archives.close().unwrap();
+
+        let against = Judge::when("median > 3 x usual").unwrap();
+        let rules = |target: &Arc<Target>, judge| TargetRules {
+            target: Arc::clone(target),
+            step: STEP,
+            rules: vec![Arc::new(Rule { judge, ..Rule::down() })],
+        };
+        let settings = alert::Settings { targets: vec![rules(&asks, against), rules(&other, Judge::Down)] };
+        let mut pasts = Pasts::new(&settings, dir.path());
+        let mut usual_at = |target, minutes: u64| {
+            pasts.begin_turn();
+            let usual = pasts.of(&round(target, NOW.plus(Duration::from_secs(60 * minutes)))).usual;
+            usual.map(|usual| usual.as_millis_f64().round())
+        };
+        assert_eq!(usual_at(&other, 0), None);
+        assert_eq!(usual_at(&asks, 0), Some(40.0));
+        // What was kept for the hour needs no file; the next hour, which begins within sixty minutes, does.
+        std::fs::remove_file(archive::path(dir.path(), "asks")).unwrap();
+        assert_eq!(usual_at(&asks, 5), Some(40.0));
+        assert_eq!(usual_at(&asks, 60), None);
     }
 }
