@@ -173,7 +173,7 @@ fn watch(
         record(archives, &group);
         pasts.begin_turn();
         for round in &group {
-            for event in alerts.observe(round, pasts.of(round)) {
+            for event in alerts.observe(round, pasts.of(round, archives)) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {

@@ -168,7 +168,12 @@ mod tests {
         let (wanted, pings) = (Wanted::Default(step), Wanted::Default(1));
         let settings = Settings {
             data_dir: dir.path().to_owned(),
-            targets: vec![TargetSettings { target: Arc::clone(&target), step: wanted, pings }],
+            targets: vec![TargetSettings {
+                target: Arc::clone(&target),
+                step: wanted,
+                pings,
+                forecast: false,
+            }],
         };
         let start = step.boundary_before(NOW.minus(Duration::from_secs(25 * 24 * HOUR)));
         let mut archives = Archives::open(&settings, start).unwrap();

@@ -1,13 +1,14 @@
-//! What is known of targets' pasts when their rounds are judged: asked of the archives, kept for an hour.
+//! What is known of targets' pasts when their rounds are judged, asked of the archives. What is usual is kept for an hour.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::alert::rule::Rule;
 use crate::alert::{self, Past};
-use crate::archive;
+use crate::archive::{self, Archives};
 use crate::round::{Round, Rtt};
 use crate::time::UnixTime;
 
@@ -19,8 +20,10 @@ const READING: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Pasts {
     data_dir: PathBuf,
-    /// The targets with a rule that asks.
-    targets: HashMap<String, Usual>,
+    /// The targets with a rule that asks what is usual.
+    usual: HashMap<String, Usual>,
+    /// Those with a rule that asks for a forecast.
+    forecast: HashSet<String>,
     /// How long archives were read in this turn.
     read: Duration,
     said_unknown: bool,
@@ -38,13 +41,15 @@ struct Usual {
 
 impl Pasts {
     pub(super) fn new(settings: &alert::Settings, data_dir: &Path) -> Self {
-        let asking = settings
-            .targets
-            .iter()
-            .filter(|target| target.rules.iter().any(|rule| rule.asks_for_the_usual()));
+        let asking = |asks: fn(&Rule) -> bool| {
+            let targets = settings.targets.iter();
+            let asking = targets.filter(move |target| target.rules.iter().any(|rule| asks(rule)));
+            asking.map(|target| target.target.name.clone())
+        };
         Self {
             data_dir: data_dir.to_owned(),
-            targets: asking.map(|target| (target.target.name.clone(), Usual::default())).collect(),
+            usual: asking(Rule::asks_for_the_usual).map(|name| (name, Usual::default())).collect(),
+            forecast: asking(Rule::asks_for_a_forecast).collect(),
             read: Duration::ZERO,
             said_unknown: false,
         }
@@ -56,13 +61,17 @@ impl Pasts {
     }
 
     /// What is known of the past of a round that was recorded.
-    pub(super) fn of(&mut self, round: &Round) -> Past {
-        Past { usual: self.usual(round), aberrant: None }
+    pub(super) fn of(&mut self, round: &Round, archives: &mut Archives) -> Past {
+        let name = &round.target().name;
+        let forecast = self.forecast.contains(name);
+        // A file that cannot be read cannot be recorded in either, which is told.
+        let aberrant = forecast.then(|| archives.is_aberrant(name, round.end()).ok().flatten()).flatten();
+        Past { usual: self.usual(round), aberrant }
     }
 
     fn usual(&mut self, round: &Round) -> Option<Rtt> {
         let name = &round.target().name;
-        let kept = self.targets.get_mut(name)?;
+        let kept = self.usual.get_mut(name)?;
         let hour = round.start().local_hour(0).map(|(begins, _)| begins);
         if (kept.hour == hour && hour.is_some()) || self.read >= READING {
             return kept.median;
@@ -94,8 +103,8 @@ mod tests {
     use std::sync::Arc;
 
     use crate::alert::TargetRules;
-    use crate::alert::rule::{Judge, Rule};
-    use crate::archive::{Archives, TargetSettings, Wanted};
+    use crate::alert::rule::Judge;
+    use crate::archive::{TargetSettings, Wanted};
     use crate::round::{Ping, Target};
     use crate::time::Step;
 
@@ -116,14 +125,13 @@ mod tests {
         let (step, pings) = (Wanted::Default(STEP), Wanted::Default(1));
         let archive = archive::Settings {
             data_dir: dir.path().to_owned(),
-            targets: vec![TargetSettings { target: Arc::clone(&asks), step, pings }],
+            targets: vec![TargetSettings { target: Arc::clone(&asks), step, pings, forecast: false }],
         };
         let start = STEP.boundary_before(NOW.minus(Duration::from_secs(3 * 86_400)));
         let mut archives = Archives::open(&archive, start).unwrap();
         let rounds: Vec<Round> =
             (0..3 * 288).map(|number| round(&asks, start.plus(STEP.duration() * number))).collect();
         archives.record(&rounds);
-        archives.close().unwrap();
 
         let against = Judge::when("median > 3 x usual").unwrap();
         let rules = |target: &Arc<Target>, judge| TargetRules {
@@ -135,7 +143,8 @@ mod tests {
         let mut pasts = Pasts::new(&settings, dir.path());
         let mut usual_at = |target, minutes: u64| {
             pasts.begin_turn();
-            let usual = pasts.of(&round(target, NOW.plus(Duration::from_secs(60 * minutes)))).usual;
+            let round = round(target, NOW.plus(Duration::from_secs(60 * minutes)));
+            let usual = pasts.of(&round, &mut archives).usual;
             usual.map(|usual| usual.as_millis_f64().round())
         };
         assert_eq!(usual_at(&other, 0), None);
