@@ -436,6 +436,7 @@ impl TargetConfig {
             target: Arc::clone(&self.target),
             step: wanted(&self.step),
             pings: wanted(&self.pings),
+            forecast: self.alerts.value.iter().any(|rule| rule.value.asks_for_a_forecast()),
         }
     }
 

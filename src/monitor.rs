@@ -10,6 +10,7 @@ pub mod ends;
 mod letter;
 mod life;
 mod panics;
+mod past;
 mod posting;
 pub mod state;
 pub mod status;
@@ -37,6 +38,7 @@ pub use letter::exit_key;
 use life::Outside;
 pub use life::{Exit, Life, Order};
 use panics::Panics;
+use past::Pasts;
 use state::{RunState, State, Store};
 use status::Board;
 use teller::Teller;
@@ -123,13 +125,15 @@ pub fn run(
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
+    let mut judging =
+        Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
     let mut show = |round: &Round, state: &TargetState| {
         board.enter(round, state, Instant::now());
         show(round, state);
     };
     let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, &outside, &mut show)
+        watch(&mut archives, &mut judging, &rounds, &mut teller, &panics, &outside, &mut show)
     }));
     tell(Life::Stopping);
     // Before the folder is free for another monitor, which has a socket of its own there.
@@ -150,10 +154,16 @@ pub fn run(
     Ok(end)
 }
 
+/// Who judges the rounds, and what they need to know for it.
+struct Judging<'a> {
+    alerts: &'a mut Alerts,
+    pasts: Pasts,
+}
+
 /// The loop: record, judge, show, tell. Returns what ended it; `None` after a panic.
 fn watch(
     archives: &mut Archives,
-    alerts: &mut Alerts,
+    Judging { alerts, pasts }: &mut Judging<'_>,
     rounds: &Receiver<Round>,
     teller: &mut Teller,
     panics: &Panics,
@@ -190,8 +200,9 @@ fn watch(
         let group: Vec<Round> =
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
+        pasts.begin_turn();
         for round in &group {
-            for event in alerts.observe(round, alert::Past::default()) {
+            for event in alerts.observe(round, pasts.of(round, archives)) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {

@@ -42,6 +42,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
                 target: target.clone(),
                 step: Wanted::Outright(step),
                 pings: Wanted::Outright(3),
+                forecast: false,
             }],
         },
         probe: probe::Settings {
