@@ -19,6 +19,7 @@ pub use self::echo::{EchoConfig, Families};
 pub use self::error::Error;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
+pub use self::uplink::UplinkConfig;
 
 mod document;
 mod dotenv;
@@ -32,6 +33,7 @@ mod pace;
 mod read;
 mod said;
 mod targets;
+mod uplink;
 mod value;
 
 use self::file::File;
@@ -94,6 +96,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// How the prober goes about them all, and who said so.
     pub pace: ProbeConfig,
+    /// How our own uplink is judged, and who said so.
+    pub uplink: UplinkConfig,
     /// For the prober.
     pub probe: probe::Settings,
     /// For the archives.
@@ -213,6 +217,7 @@ impl<'a> Loader<'a> {
         };
         let targets = targets::resolve(candidates, &overrides, self.content());
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
+        let uplink = self.content().map(|file| file.uplink.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
         let (mail, mail_origins) = match mail {
@@ -228,9 +233,10 @@ impl<'a> Loader<'a> {
                 targets: targets.iter().map(TargetConfig::probe).collect(),
                 pace: pace.pace(),
                 resolve_every: pace.resolve_every.value,
-                anchors: probe::Anchors::default(),
+                anchors: uplink.anchors.value.clone(),
             },
             pace,
+            uplink,
             archive: archive::Settings {
                 data_dir: data_dir.value.clone(),
                 targets: targets.iter().map(TargetConfig::archive).collect(),

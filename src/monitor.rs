@@ -24,7 +24,7 @@ use crate::alert::{self, Alerts, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Mailer, Outbox};
-use crate::probe::{self, OpenSockets, Prober};
+use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
@@ -106,12 +106,16 @@ pub fn run(
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
-    let mut show = |round: &Round, state: &TargetState| {
-        board.enter(round, state, Instant::now());
-        show(round, state);
+    let mut show = |told: Told<'_>| match told {
+        Told::Round(round, state) => {
+            board.enter(round, state, Instant::now());
+            show(round, state);
+        }
+        Told::Uplink(change) => board.enter_uplink(change),
     };
+    let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, stop };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, stop, &mut show)
+        watch(&mut archives, &mut alerts, &incoming, &mut teller, &mut show)
     }));
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
@@ -131,15 +135,27 @@ pub fn run(
     Ok(end)
 }
 
+/// What the loop listens to.
+struct Incoming<'a> {
+    rounds: &'a Receiver<Round>,
+    uplink: &'a Receiver<Uplink>,
+    panics: &'a Panics,
+    stop: &'a Receiver<String>,
+}
+
+/// What the loop shows.
+enum Told<'a> {
+    Round(&'a Round, &'a TargetState),
+    Uplink(&'a Uplink),
+}
+
 /// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
 fn watch(
     archives: &mut Archives,
     alerts: &mut Alerts,
-    rounds: &Receiver<Round>,
+    Incoming { rounds, uplink, panics, stop }: &Incoming<'_>,
     teller: &mut Teller,
-    panics: &Panics,
-    stop: &Receiver<String>,
-    show: &mut dyn FnMut(&Round, &TargetState),
+    show: &mut dyn FnMut(Told<'_>),
 ) -> Option<String> {
     loop {
         let now = UnixTime::from(SystemTime::now());
@@ -154,6 +170,12 @@ fn watch(
                 teller.is_kept(key.ok()?);
                 continue;
             }
+            recv(uplink) -> change => {
+                let change = change.ok()?;
+                teller.take_uplink(&change);
+                show(Told::Uplink(&change));
+                continue;
+            }
             recv(panics.some()) -> _ => return None,
             recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
         };
@@ -166,7 +188,7 @@ fn watch(
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
-                show(round, &state);
+                show(Told::Round(round, &state));
             }
         }
     }

@@ -18,6 +18,7 @@ use super::origin::{Origin, Setting};
 use super::pace::ProbeConfig;
 use super::read::read;
 use super::targets::{Candidate, Candidates};
+use super::uplink::UplinkConfig;
 use super::value;
 
 /// What a TOML file and those it includes say.
@@ -26,6 +27,7 @@ pub(super) struct File {
     pub(super) user: Option<Setting<String>>,
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
+    pub(super) uplink: UplinkConfig,
     pub(super) mail: Option<MailSection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
     pub(super) targets: Vec<Candidate>,
@@ -106,6 +108,7 @@ impl<'a> Reader<'a> {
             user: None,
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
+            uplink: UplinkConfig::default(),
             mail: None,
             alerts: BTreeMap::new(),
             targets: Vec::new(),
@@ -168,6 +171,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(entry) = top.get("probe") {
             self.file.pace = ProbeConfig::read(&entry)?;
+        }
+        if let Some(entry) = top.get("uplink") {
+            self.file.uplink = UplinkConfig::read(&entry)?;
         }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
@@ -400,9 +406,20 @@ fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
     }
 }
 
-const TOP_KEYS: [&str; 10] =
-    ["data_dir", "user", "include", "defaults", "probe", "mail", "alert", "targets", "targets_file", "group"];
-const MAIN_ONLY: [&str; 5] = ["data_dir", "user", "defaults", "probe", "mail"];
+const TOP_KEYS: [&str; 11] = [
+    "data_dir",
+    "user",
+    "include",
+    "defaults",
+    "probe",
+    "uplink",
+    "mail",
+    "alert",
+    "targets",
+    "targets_file",
+    "group",
+];
+const MAIN_ONLY: [&str; 6] = ["data_dir", "user", "defaults", "probe", "uplink", "mail"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
 const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
 const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);

@@ -11,6 +11,7 @@ use super::letter;
 use super::state::{State, Store};
 use crate::alert::{Desk, Event, EventKind};
 use crate::mail::{self, Message};
+use crate::probe::Uplink;
 use crate::time::UnixTime;
 
 /// Decides what is told, and remembers what is not yet safe.
@@ -39,6 +40,16 @@ impl Teller {
     pub(super) fn take(&mut self, event: Event, now: UnixTime) {
         announce(&event);
         self.desk.take(event, now);
+    }
+
+    /// Takes a change of our own uplink.
+    pub(super) fn take_uplink(&mut self, change: &Uplink) {
+        match change {
+            Uplink::Offline { since, why } => warn!("this monitor is offline since {}: {why}", clock(*since)),
+            Uplink::Online { since, at } => {
+                info!("online again at {}, offline since {}", clock(*at), clock(*since))
+            }
+        }
     }
 
     /// Hands what is due to the composer; false when that is gone.
@@ -98,6 +109,10 @@ fn save(store: &Store, state: &State, is_failing: &mut bool) {
         }
         Err(_) => {}
     }
+}
+
+fn clock(at: UnixTime) -> impl std::fmt::Display {
+    at.local().civil.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Tells the log.

@@ -43,7 +43,12 @@ pub enum Anchors {
     #[default]
     Gateways,
     /// These, as long as there are targets beyond this machine; with none, only route and carrier tell.
-    These(Vec<SocketAddr>),
+    These(Vec<IpAddr>),
+}
+
+impl Anchors {
+    /// More than these are not asked: several routes to everywhere are possible, and more than a few are no use.
+    pub const MOST: usize = 8;
 }
 
 /// A change of our own uplink.
@@ -119,14 +124,14 @@ pub struct WaysOut {
 }
 
 /// Asks the kernel which ways lead to these addresses; those of this machine itself are left out.
-pub fn ways_out(addresses: &[IpAddr]) -> io::Result<WaysOut> {
+pub fn ways_out(addresses: &[SocketAddr]) -> io::Result<WaysOut> {
     let mut asker = Asker::new()?;
     let mut links = Links::default();
     asker.dump_links(&mut links)?;
     let mut out = WaysOut::default();
     let mut gateways: Vec<(usize, Gateway)> = Vec::new();
     for address in addresses {
-        match asker.way(SocketAddr::new(*address, 0), &ways::From::default())? {
+        match asker.way(*address, &ways::From::default())? {
             Way::Own => {}
             Way::Link { .. } => out.near += 1,
             Way::Nowhere => out.unreachable += 1,
