@@ -288,7 +288,7 @@ fn anchors_are_the_gateways_unless_somebody_names_others() {
         let expected = format!("latmon.toml:2: anchor: '{anchor}' will not do: {wanted}");
         assert_eq!(World::toml(&format!("[uplink]\nanchor = [\"{anchor}\"]")).error(), expected);
     }
-    let many = vec!["\"192.0.2.1\""; 9].join(", ");
+    let many = ["\"192.0.2.1\""; 9].join(", ");
     assert_eq!(
         World::toml(&format!("[uplink]\nanchor = [{many}]")).error(),
         "latmon.toml:2: anchor: '192.0.2.1' will not do: write no more than eight addresses"
