@@ -120,7 +120,7 @@ fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
     page.line("uplink", "who tells whether it is us", None);
     let Setting { value, origin } = &uplink.anchors;
     let shown = match value {
-        Anchors::Gateways => "the gateways that targets are behind".to_owned(),
+        Anchors::Gateways => "the gateways in use".to_owned(),
         Anchors::These(none) if none.is_empty() => "none: only routes and carriers tell".to_owned(),
         Anchors::These(these) => these.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
@@ -316,7 +316,7 @@ probe              how all echoes leave
   resolve_every    5m                                                              default
 
 uplink             who tells whether it is us
-  anchor           the gateways that targets are behind                            default
+  anchor           the gateways in use                                             default
 
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default
