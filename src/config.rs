@@ -234,6 +234,7 @@ impl<'a> Loader<'a> {
                 pace: pace.pace(),
                 resolve_every: pace.resolve_every.value,
                 anchors: uplink.anchors.value.clone(),
+                known_anchors: Vec::new(),
             },
             pace,
             uplink,

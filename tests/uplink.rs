@@ -52,7 +52,7 @@ fn when_all_are_silent_together_nobody_has_lost_anything_and_one_outage_is_told(
             && anchors.iter().all(|anchor| silent.contains(anchor))),
             "{why:?}"
         );
-        assert!(since == began && since < at, "{:?}", watch.news);
+        assert!(Some(*since) == *began && since < at, "{:?}", watch.news);
         assert!(known > ms(2000), "{sockets:?}: three lost pings take more than {known:?}");
         for (host, rounds) in &watch.rounds {
             for round in rounds {
@@ -62,6 +62,27 @@ fn when_all_are_silent_together_nobody_has_lost_anything_and_one_outage_is_told(
             assert!(offline >= 5 * 3, "{sockets:?} {host}: only {offline} pings of some seconds are unknown");
         }
     });
+}
+
+/// The run before knew the gateway. This one begins in the middle of an outage, and hears nobody.
+#[test]
+fn who_starts_in_the_middle_of_it_blames_no_target() {
+    let net = routed(Sockets::Raw);
+    let targets = targets(4);
+    behave(&net, &targets, true);
+    behave(&net, &GATEWAYS.map(str::to_owned), true);
+    let mut before = Watch::start(&targets, &Anchors::Gateways);
+    before.until("both answer", |watch| watch.anchors.len() == 2);
+    before.stop_after(0);
+    for hosts in [&targets, &GATEWAYS.map(str::to_owned).to_vec()] {
+        behave(&net, hosts, false);
+    }
+    let mut watch = Watch::start_knowing(&targets, &Anchors::Gateways, &before.anchors);
+    watch.until("an outage", |watch| watch.news.len() == 1);
+    watch.until("rounds of it", |watch| watch.all(all_offline));
+    watch.stop_after(1);
+    assert_eq!(watch.news.len(), 1, "{:?}", watch.news);
+    assert!(watch.rounds.values().flatten().all(|round| round.lost() == 0), "{:?}", watch.rounds);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn a_lost_carrier_is_told_at_once() {
         watch.until("an end", |watch| watch.news.len() == 2);
         watch.until("all answer", Watch::all_answer);
         watch.stop_after(1);
-        assert!(matches!(watch.news[1], Uplink::Online { since: began, .. } if began == since));
+        assert!(matches!(watch.news[1], Uplink::Online { since: Some(began), .. } if began == since));
         for round in watch.rounds.values().flatten() {
             assert_eq!(round.lost(), 0, "{sockets:?}: {:?} {round:?}", watch.news);
         }

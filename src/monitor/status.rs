@@ -217,10 +217,12 @@ impl Board {
 
     /// Takes a change of our own uplink.
     pub(super) fn enter_uplink(&self, change: &Uplink) {
-        self.known().uplink = match change {
+        let outage = match change {
             Uplink::Offline { since, why } => Some(Outage { since: since.secs(), why: why.to_string() }),
             Uplink::Online { .. } => None,
+            Uplink::Anchors(_) => return,
         };
+        self.known().uplink = outage;
     }
 
     /// A snapshot, with what waits in the outbox.
@@ -532,6 +534,7 @@ mod tests {
                 pace: probe::Pace::default(),
                 resolve_every: probe::RESOLVE_EVERY,
                 anchors: probe::Anchors::default(),
+                known_anchors: Vec::new(),
             },
             alert: alert::Settings { targets: Vec::new() },
             mail: None,

@@ -46,9 +46,10 @@ impl Teller {
     pub(super) fn take_uplink(&mut self, change: &Uplink) {
         match change {
             Uplink::Offline { since, why } => warn!("this monitor is offline since {}: {why}", clock(*since)),
-            Uplink::Online { since, at } => {
+            Uplink::Online { since: Some(since), at } => {
                 info!("online again at {}, offline since {}", clock(*at), clock(*since))
             }
+            Uplink::Online { since: None, .. } | Uplink::Anchors(_) => {}
         }
     }
 

@@ -15,7 +15,8 @@
 //! The uplink is down when the kernel says so: no far target has a route any more, or the interface that it leads to has no
 //! carrier. It is also down when nobody beyond it answers: each anchor that ever answered has lost [`line::ENOUGH`] pings
 //! in a row, all of them sent after the last reply of any anchor or far target, and a far target that answered before has
-//! lost one too. A reply of any of them ends it. Near targets have no say: a printer that answers does not prove that there
+//! lost one too. A reply of any of them ends it. Which anchors have answered outlasts the prober, where it is told the next
+//! time: after a power cut the monitor may be there before its router. Near targets have no say: a printer that answers does not prove that there
 //! is a way out.
 //!
 //! Pings that were lost by it become [`crate::round::Fault::Offline`]: those of far targets, and those of near ones as
@@ -51,7 +52,7 @@ impl Anchors {
     pub const MOST: usize = 8;
 }
 
-/// A change of our own uplink.
+/// What was found out about our own uplink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uplink {
     /// It is down.
@@ -61,13 +62,15 @@ pub enum Uplink {
         /// How that is known.
         why: Cut,
     },
-    /// It is back.
+    /// It is back; or, for the first time since the prober started, it is known to be well.
     Online {
-        /// When it began to be down.
-        since: UnixTime,
+        /// When it began to be down, if it was.
+        since: Option<UnixTime>,
         /// When somebody answered again.
         at: UnixTime,
     },
+    /// Other anchors than before have answered: these, which the next prober should know.
+    Anchors(Vec<IpAddr>),
 }
 
 /// How it is known that the uplink is down; its `Display` is for people: `192.0.2.1 does not answer`.

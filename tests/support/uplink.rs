@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses the part of it that it needs")]
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,11 +51,19 @@ pub struct Watch {
     incoming: crossbeam_channel::Receiver<Round>,
     hosts: Vec<String>,
     pub rounds: BTreeMap<String, Vec<Round>>,
+    /// Outages and their ends.
     pub news: Vec<Uplink>,
+    /// Those that have answered.
+    pub anchors: Vec<IpAddr>,
 }
 
 impl Watch {
     pub fn start(hosts: &[String], anchors: &Anchors) -> Self {
+        Self::start_knowing(hosts, anchors, &[])
+    }
+
+    /// The same, with anchors that answered an earlier run.
+    pub fn start_knowing(hosts: &[String], anchors: &Anchors, known: &[IpAddr]) -> Self {
         let target = |host: &String| TargetSettings {
             target: Arc::new(Target { name: host.replace(':', "_"), host: host.clone() }),
             step: Step::new(1).expect("not zero"),
@@ -69,10 +78,11 @@ impl Watch {
             pace: Pace::default(),
             resolve_every: RESOLVE_EVERY,
             anchors: anchors.clone(),
+            known_anchors: known.to_vec(),
         };
         let prober = Prober::start(settings, sender).expect("the prober starts");
         let (rounds, news) = (BTreeMap::new(), Vec::new());
-        Self { prober: Some(prober), incoming, hosts: hosts.to_vec(), rounds, news }
+        Self { prober: Some(prober), incoming, hosts: hosts.to_vec(), rounds, news, anchors: Vec::new() }
     }
 
     /// Takes the next round or news.
@@ -83,7 +93,11 @@ impl Watch {
                 let round = round.expect("the prober runs");
                 self.rounds.entry(round.target().host.clone()).or_default().push(round);
             }
-            recv(uplink) -> news => self.news.push(news.expect("the prober runs")),
+            recv(uplink) -> news => match news.expect("the prober runs") {
+                Uplink::Anchors(anchors) => self.anchors = anchors,
+                Uplink::Online { since: None, .. } => {}
+                news => self.news.push(news),
+            },
             default(LONG) => panic!("neither rounds nor news for {LONG:?}"),
         }
     }
