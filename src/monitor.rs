@@ -29,7 +29,7 @@ use crate::alert::{self, Alerts, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Courier, Mailer, Outbox};
-use crate::probe::{self, OpenSockets, Prober};
+use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
@@ -127,13 +127,17 @@ pub fn run(
     let mut alerts = Alerts::new(&settings.alert);
     let mut judging =
         Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
-    let mut show = |round: &Round, state: &TargetState| {
-        board.enter(round, state, Instant::now());
-        show(round, state);
+    let mut show = |told: Told<'_>| match told {
+        Told::Round(round, state) => {
+            board.enter(round, state, Instant::now());
+            show(round, state);
+        }
+        Told::Uplink(change) => board.enter_uplink(change),
     };
     let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
+    let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut judging, &rounds, &mut teller, &panics, &outside, &mut show)
+        watch(&mut archives, &mut judging, &incoming, &mut teller, &mut show)
     }));
     tell(Life::Stopping);
     // Before the folder is free for another monitor, which has a socket of its own there.
@@ -154,21 +158,33 @@ pub fn run(
     Ok(end)
 }
 
+/// What the loop listens to.
+struct Incoming<'a> {
+    rounds: &'a Receiver<Round>,
+    uplink: &'a Receiver<Uplink>,
+    panics: &'a Panics,
+    outside: &'a Outside<'a>,
+}
+
 /// Who judges the rounds, and what they need to know for it.
 struct Judging<'a> {
     alerts: &'a mut Alerts,
     pasts: Pasts,
 }
 
+/// What the loop shows.
+enum Told<'a> {
+    Round(&'a Round, &'a TargetState),
+    Uplink(&'a Uplink),
+}
+
 /// The loop: record, judge, show, tell. Returns what ended it; `None` after a panic.
 fn watch(
     archives: &mut Archives,
     Judging { alerts, pasts }: &mut Judging<'_>,
-    rounds: &Receiver<Round>,
+    Incoming { rounds, uplink, panics, outside }: &Incoming<'_>,
     teller: &mut Teller,
-    panics: &Panics,
-    outside: &Outside<'_>,
-    show: &mut dyn FnMut(&Round, &TargetState),
+    show: &mut dyn FnMut(Told<'_>),
 ) -> Option<End> {
     loop {
         let now = UnixTime::from(SystemTime::now());
@@ -181,6 +197,12 @@ fn watch(
             recv(due) -> _ => continue,
             recv(teller.kept()) -> key => {
                 teller.is_kept(key.ok()?);
+                continue;
+            }
+            recv(uplink) -> change => {
+                let change = change.ok()?;
+                teller.take_uplink(&change);
+                show(Told::Uplink(&change));
                 continue;
             }
             recv(panics.some()) -> _ => return None,
@@ -206,7 +228,7 @@ fn watch(
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
-                show(round, &state);
+                show(Told::Round(round, &state));
             }
         }
     }
