@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -15,7 +15,7 @@ use latmon::config::{Config, Kept};
 use latmon::guardian::{
     self, Charge, FromMonitor, LastWords, Lifeline, Program, Role, ToMonitor, descriptors,
 };
-use latmon::mail::{Mailer, Outbox};
+use latmon::mail::Outbox;
 use latmon::monitor::ends::{self, Death, Next, Told};
 use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
@@ -261,7 +261,7 @@ fn last_words(args: &Args, settings: &OwnedFd) -> Result<Exit, Failure> {
     let is_wanted = config.mail_every_end || !words.death.as_ref().is_some_and(|death| death.is_planned);
     let death = words.death.filter(|_| is_wanted);
     match tell_end(&config, death, Duration::from_secs(words.send_secs))? {
-        Told::Now | Told::Nothing => Ok(Exit::Done),
+        Told::Now | Told::Unkept | Told::Nothing => Ok(Exit::Done),
         Told::Later => std::process::exit(LastWords::LATER),
     }
 }
@@ -273,9 +273,10 @@ fn tell_end(config: &Config, death: Option<Death>, send: Duration) -> Result<Tol
     let host = host_name();
     let teller = ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), outbox: &outbox };
     let told = teller.tell(death, UnixTime::from(SystemTime::now())).map_err(Failure::failed)?;
-    if !send.is_zero() {
-        let mailer = Mailer::start(outbox, config.mail.clone()).map_err(Failure::failed)?;
-        mailer.stop(send);
+    // What no disk has goes now, or with this process.
+    let send = if told == Told::Unkept { FAREWELL } else { send };
+    if let Some(mail) = config.mail.as_ref().filter(|_| !send.is_zero()) {
+        latmon::mail::send_waiting(&outbox, mail, Instant::now() + send).map_err(Failure::failed)?;
     }
     Ok(told)
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::mail::{Address, Login, Secret, Server, Settings, Tls};
+use crate::mail::{Address, Limits, Login, Secret, Server, Settings, Tls};
 
 use super::MailOrigins;
 use super::document::Entry;
@@ -149,8 +149,9 @@ pub(super) fn resolve(
         _ => (None, None),
     };
     let server = Server { host: server.value, port: port.value, tls: tls.value, login };
+    let settings =
+        Settings { from: sender.value, to: to.value, server, fallback: None, limits: Limits::USUAL };
     let every_end = section.and_then(|section| section.every_end).unwrap_or(true);
-    let settings = Settings { from: sender.value, to: to.value, server };
     Ok(Some(Mail { settings, origins, warning, every_end }))
 }
 

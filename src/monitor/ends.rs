@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::letter::{fact, sign, stamp};
 use crate::mail::{self, Message, Outbox};
@@ -55,6 +56,8 @@ pub enum Next {
 pub enum Told {
     /// Its mail lies in the outbox.
     Now,
+    /// The disk did not take its mail, which is in the memory of this process alone.
+    Unkept,
     /// It is told with those that follow, in an hour or so.
     Later,
     /// There was nothing to tell.
@@ -115,9 +118,11 @@ impl Teller<'_> {
         }
         let message = self.message(newest, &kept);
         let mail = mail::compose(&message, self.mail, self.host)?;
-        self.outbox.put(&message, &mail)?;
-        self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last })?;
-        Ok(Told::Now)
+        let is_kept = self.outbox.put(&message, &mail)?.on_disk;
+        // Where this fails, an end is told twice.
+        let noted = self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last });
+        noted.unwrap_or_else(|error| warn!("{error}"));
+        Ok(if is_kept { Told::Now } else { Told::Unkept })
     }
 
     fn message(&self, newest: &Death, kept: &Kept) -> Message {
@@ -171,6 +176,7 @@ impl Teller<'_> {
         Message {
             key: newest.key.clone(),
             in_reply_to: None,
+            to: Vec::new(),
             subject: format!("[latmon] {word}: the monitor on {host} {short}, {what}"),
             text,
             attachments: Vec::new(),
@@ -281,7 +287,7 @@ mod tests {
         }
 
         fn mails(&self) -> Vec<String> {
-            let waiting = self.outbox.waiting().unwrap();
+            let waiting = self.outbox.waiting(mail::Kind::Mail).unwrap();
             waiting.iter().map(|mail| fs::read_to_string(&mail.path).unwrap().replace("=\r\n", "")).collect()
         }
     }
@@ -332,7 +338,7 @@ mod tests {
     #[test]
     fn an_end_is_known_as_long_as_what_it_says_of_the_next_start_is_true() {
         let desk = Desk::new();
-        let is_known = |run, secs| {
+        let is_known = |run, secs: i64| {
             is_known(desk.dir.path(), UnixTime::from_secs(run), UnixTime::from_secs(1_700_000_000 + secs))
         };
         assert!(!is_known(7, 8));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{End, Settings};
 use crate::alert::{Event, EventKind, Notice, Story, Trouble};
 use crate::history::{History, Row};
-use crate::mail::Message;
+use crate::mail::{Message, NOT_HELD_UP};
 use crate::round::{Rtt, Target};
 use crate::time::{Lasted, UnixTime};
 
@@ -58,6 +58,7 @@ pub(super) fn alert(notice: &Notice, event: &Event, past: Option<&History>, host
     Message {
         key: notice.key.clone(),
         in_reply_to: notice.answers.clone(),
+        to: Vec::new(),
         subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
         text,
         attachments: Vec::new(),
@@ -91,6 +92,7 @@ pub(super) fn summary(notice: &Notice, host: &str) -> Message {
     Message {
         key: notice.key.clone(),
         in_reply_to: notice.answers.clone(),
+        to: Vec::new(),
         subject: format!("[latmon] {headline}"),
         text,
         attachments: Vec::new(),
@@ -123,6 +125,7 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
     Message {
         key: exit_key(settings.exit.run.unwrap_or(started)),
         in_reply_to: None,
+        to: Vec::new(),
         subject: format!(
             "[latmon] STOPPED: the monitor on {} has {subject}, please restart it",
             settings.host
@@ -150,6 +153,7 @@ pub(super) fn gap(settings: &Settings, last: UnixTime, started: UnixTime) -> Mes
     Message {
         key: format!("monitor-gap-{}", last.micros()),
         in_reply_to: None,
+        to: Vec::new(),
         subject: format!("[latmon] GAP: the monitor on {host} was not watching for {lasted}"),
         text,
         attachments: Vec::new(),
@@ -253,7 +257,7 @@ pub(super) fn fact(text: &mut String, name: &str, value: &str) {
 }
 
 pub(super) fn sign(text: &mut String, host: &str) {
-    let _ = write!(text, "\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
+    let _ = write!(text, "\n{NOT_HELD_UP}\n\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
 }
 
 #[cfg(test)]
