@@ -106,7 +106,7 @@ pub struct Config {
     /// For the mailer; `None` where nobody is mailed.
     pub mail: Option<post::Settings>,
     /// Whether a stop that was asked for is mailed too, and not only the ends that nobody wanted.
-    pub mail_every_end: bool,
+    pub mail_every_end: Setting<bool>,
     /// Where the mail settings come from; there whenever `mail` is.
     pub mail_origins: Option<MailOrigins>,
     /// The limits to draw as lines, of the targets that have one.
@@ -230,7 +230,8 @@ impl<'a> Loader<'a> {
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
-        let mail_every_end = mail.as_ref().is_none_or(|mail| mail.every_end);
+        let mail_every_end =
+            mail.as_ref().map_or_else(|| Setting::default(true), |mail| mail.every_end.clone());
         let (mail, mail_origins) = match mail {
             Some(mail) => {
                 warnings.extend(mail.warning);

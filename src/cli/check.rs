@@ -155,6 +155,8 @@ fn describe_mail(page: &mut Page, config: &Config) {
         }
         _ => page.line("  username", "none: the server is not logged in to", None),
     }
+    let every_end = &config.mail_every_end;
+    page.setting("  exit", if every_end.value { "always" } else { "unplanned" }, &every_end.origin);
 }
 
 /// Labels, values and origins in three columns.

@@ -162,7 +162,7 @@ impl Part<'_> {
             limits: config.limits.clone(),
             exit: monitor::Exit {
                 run: Some(self.charge.started),
-                told: config.mail_every_end,
+                told: config.mail_every_end.value,
                 // The guardian tells, and knows what becomes of it.
                 panicked: false,
             },
@@ -258,7 +258,8 @@ fn last_words(args: &Args, settings: &OwnedFd) -> Result<Exit, Failure> {
     let words = LastWords::hear()
         .map_err(|error| Failure::failed(format!("cannot hear whose end it is: {error}")))?;
     let config = load_kept(args, settings)?;
-    let is_wanted = config.mail_every_end || !words.death.as_ref().is_some_and(|death| death.is_planned);
+    let is_wanted =
+        config.mail_every_end.value || !words.death.as_ref().is_some_and(|death| death.is_planned);
     let death = words.death.filter(|_| is_wanted);
     match tell_end(&config, death, Duration::from_secs(words.send_secs))? {
         Told::Now | Told::Unkept | Told::Nothing => Ok(Exit::Done),

@@ -26,7 +26,7 @@ pub(super) struct MailSection {
     tls: Option<Setting<Tls>>,
     username: Option<Setting<String>>,
     password: Option<Password>,
-    every_end: Option<bool>,
+    every_end: Option<Setting<bool>>,
 }
 
 /// A password, or where it lies: it is read only if nothing of higher rank takes its place.
@@ -51,7 +51,7 @@ pub(super) struct Mail {
     pub(super) origins: MailOrigins,
     pub(super) warning: Option<String>,
     /// Whether a planned stop is mailed too.
-    pub(super) every_end: bool,
+    pub(super) every_end: Setting<bool>,
 }
 
 impl MailSection {
@@ -80,11 +80,7 @@ impl MailSection {
             tls: section.get("tls").map(|entry| entry.parsed(value::tls)).transpose()?,
             username: parsed("username", value::not_empty)?,
             password: either(text.transpose()?, file.transpose()?)?,
-            every_end: section
-                .get("exit")
-                .map(|entry| entry.parsed(value::exit))
-                .transpose()?
-                .map(|exit| exit.value),
+            every_end: section.get("exit").map(|entry| entry.parsed(value::exit)).transpose()?,
         })
     }
 }
@@ -151,7 +147,8 @@ pub(super) fn resolve(
     let server = Server { host: server.value, port: port.value, tls: tls.value, login };
     let settings =
         Settings { from: sender.value, to: to.value, server, fallback: None, limits: Limits::USUAL };
-    let every_end = section.and_then(|section| section.every_end).unwrap_or(true);
+    let every_end =
+        section.and_then(|section| section.every_end.clone()).unwrap_or_else(|| Setting::default(true));
     Ok(Some(Mail { settings, origins, warning, every_end }))
 }
 

@@ -288,7 +288,9 @@ mod tests {
 
         fn mails(&self) -> Vec<String> {
             let waiting = self.outbox.waiting(mail::Kind::Mail).unwrap();
-            waiting.iter().map(|mail| fs::read_to_string(&mail.path).unwrap().replace("=\r\n", "")).collect()
+            let text = |mail: &mail::Waiting| fs::read_to_string(&mail.path).unwrap();
+            // As a reader sees them.
+            waiting.iter().map(|mail| text(mail).replace("=\r\n", "").replace("\r\n ", " ")).collect()
         }
     }
 
