@@ -3,6 +3,7 @@
 //! Nothing here reads a clock or a file: the time is what the rounds' own stamps say.
 
 pub mod desk;
+pub mod hours;
 pub mod notice;
 pub mod pattern;
 pub mod rule;

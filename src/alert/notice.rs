@@ -33,9 +33,10 @@ pub enum Story {
     Alert(Event),
     /// The same happened to several targets at once.
     Together {
-        /// What happened to each of them.
+        /// What happened to each of them: by name, but the target that the others lie behind comes first, where it happened
+        /// to that too.
         events: Vec<Event>,
-        /// Among how many targets: all, or all behind the parent.
+        /// Among how many targets: all, or all behind the parent, and the parent itself where its event is among them.
         of: usize,
         /// The target that they lie behind, where that is what they share.
         behind: Option<String>,
@@ -44,6 +45,9 @@ pub enum Story {
     Flapping {
         /// Its newest event.
         event: Event,
+        /// The newest events of other alerts that come and go together with it.
+        #[serde(default)]
+        others: Vec<Event>,
         /// How often it was raised or over.
         changes: u32,
         /// Since when they are counted.
@@ -53,6 +57,9 @@ pub enum Story {
     Steady {
         /// Its last event: how it stands now.
         event: Event,
+        /// The last events of other alerts that came and went together with it.
+        #[serde(default)]
+        others: Vec<Event>,
         /// How often it was raised or over in all.
         changes: u32,
         /// Since when they are counted.
