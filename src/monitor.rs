@@ -45,6 +45,8 @@ pub struct Settings {
     pub probe: probe::Settings,
     /// What is judged.
     pub alert: alert::Settings,
+    /// What is told of it.
+    pub desk: alert::desk::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
     /// The limit of latency that a target's picture shows, where it has one.
@@ -102,10 +104,10 @@ pub fn run(
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
     let control = answer_calls(&settings, &board, &outbox, &mailer);
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
-    let mut teller = begin_telling(&settings, composer, started);
+    let mut alerts = Alerts::new(&settings.alert);
+    let mut teller = begin_telling(&settings, composer, &mut alerts, started);
     greet(&settings, &prober);
 
-    let mut alerts = Alerts::new(&settings.alert);
     let mut show = |round: &Round, state: &TargetState| {
         board.enter(round, state, Instant::now());
         show(round, state);
@@ -127,7 +129,7 @@ pub fn run(
         Ok(Some(what)) => End::Told(what),
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, teller, &mailer, &end, started);
+    farewell(&settings, teller, &mut alerts, &mailer, &end, started);
     Ok(end)
 }
 
@@ -143,10 +145,10 @@ fn watch(
 ) -> Option<String> {
     loop {
         let now = UnixTime::from(SystemTime::now());
-        if !teller.tell_due(now) {
+        if !teller.tell_due(alerts, now) {
             return None;
         }
-        let due = teller.next_due().map_or_else(never, |due| after(due.since(now).unwrap_or_default()));
+        let due = teller.idle(now).map_or_else(never, after);
         let round = select! {
             recv(rounds) -> round => round.ok()?,
             recv(due) -> _ => continue,
@@ -189,14 +191,14 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
 }
 
 /// What the last run left is told first. A state that cannot be read is lost, and that is no reason not to watch.
-fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> Teller {
+fn begin_telling(settings: &Settings, composer: Composer, alerts: &mut Alerts, started: UnixTime) -> Teller {
     let store = Store::new(&settings.archive.data_dir);
     let mut state = store.load().unwrap_or_else(|error| {
         error!("{error}");
         State::default()
     });
     state.run = RunState { started: Some(started), ended: None };
-    Teller::start(state, store, composer)
+    Teller::start(state, store, composer, &settings.desk, alerts, started)
 }
 
 impl Settings {
@@ -211,6 +213,11 @@ impl Settings {
         for target in &mut self.alert.targets {
             if let Some(rhythm) = archives.rhythm(&target.target.name) {
                 target.step = rhythm.step;
+            }
+        }
+        for place in &mut self.desk.targets {
+            if let Some(rhythm) = archives.rhythm(&place.target.name) {
+                place.step = rhythm.step;
             }
         }
     }
@@ -253,7 +260,14 @@ fn greet(settings: &Settings, prober: &Prober) {
 }
 
 /// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
-fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, started: UnixTime) {
+fn farewell(
+    settings: &Settings,
+    teller: Teller,
+    alerts: &mut Alerts,
+    mailer: &Mailer,
+    end: &End,
+    started: UnixTime,
+) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
@@ -261,7 +275,7 @@ fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, sta
     }
     let now = UnixTime::from(SystemTime::now());
     let message = letter::exit(settings, end, started, now);
-    if let Err(error) = teller.finish(&message) {
+    if let Err(error) = teller.finish(alerts, &message) {
         error!("the exit mail could not be written: {error}");
     }
     let waiting = mailer.stop(FAREWELL.saturating_sub(began.elapsed()));

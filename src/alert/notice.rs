@@ -115,7 +115,7 @@ impl Notice {
 pub(super) fn event_key(event: &Event) -> String {
     match event.kind {
         EventKind::Raised => raised_key(event),
-        EventKind::Repeated => format!("{}-repeated-{}", alert_key(event), event.at.secs()),
+        EventKind::Repeated => repeated_key(event, event.at),
         EventKind::Cleared { .. } => format!("{}-cleared", alert_key(event)),
     }
 }
@@ -124,6 +124,12 @@ fn raised_key(event: &Event) -> String {
     format!("{}-raised", alert_key(event))
 }
 
-fn alert_key(event: &Event) -> String {
+/// The key of the notice that tells it again, as was decided at `at`.
+pub(super) fn repeated_key(event: &Event, at: UnixTime) -> String {
+    format!("{}-repeated-{}", alert_key(event), at.secs())
+}
+
+/// What the keys of all notices of one alert begin with.
+pub(super) fn alert_key(event: &Event) -> String {
     format!("{}-{}-{}", event.target.name, event.rule, event.since.secs())
 }

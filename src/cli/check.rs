@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use latmon::alert::desk::quiet::Maintenance;
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig};
+use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, TellingConfig};
 use latmon::mail::Tls;
 use latmon::time::Spelled;
 
@@ -45,6 +46,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         config.targets.iter().for_each(|target| describe_target(&mut page, config, target));
     }
     describe_pace(&mut page, &config.pace);
+    describe_telling(&mut page, &config.telling);
     describe_mail(&mut page, config);
     page.print(out)?;
     if table {
@@ -64,6 +66,9 @@ fn describe_target(page: &mut Page, config: &Config, target: &TargetConfig) {
     page.setting("  pings", target.pings.value, &target.pings.origin);
     page.setting("  timeout", Spelled(target.timeout.value), &target.timeout.origin);
     describe_echo(page, &target.echo, config.targets.len() == 1);
+    if let Some(parent) = &target.parent {
+        page.setting("  parent", &parent.value, &parent.origin);
+    }
     if target.alerts.value.is_empty() {
         page.setting("  alerts", "none", &target.alerts.origin);
     }
@@ -111,6 +116,20 @@ fn describe_pace(page: &mut Page, pace: &ProbeConfig) {
     page.setting("  packets_per_sec", packets_per_sec.value, &packets_per_sec.origin);
     page.setting("  in_flight", in_flight.value, &in_flight.origin);
     page.setting("  resolve_every", Spelled(resolve_every.value), &resolve_every.origin);
+}
+
+/// How notices are made of alerts.
+fn describe_telling(page: &mut Page, telling: &TellingConfig) {
+    page.gap();
+    let TellingConfig { settle, max_per_hour, maintenance } = telling;
+    page.line("alerts", "how they are told", None);
+    page.setting("  settle", Spelled(settle.value), &settle.origin);
+    page.setting("  max_per_hour", max_per_hour.value, &max_per_hour.origin);
+    for (index, planned) in maintenance.iter().enumerate() {
+        let Maintenance { name, when, targets, .. } = &planned.value;
+        let text = format!("{name}: {when}, {}", targets.join(", "));
+        page.setting(if index == 0 { "  maintenance" } else { "" }, text, &planned.origin);
+    }
 }
 
 fn written(rule: &Rule) -> String {
@@ -300,6 +319,10 @@ probe              how all echoes leave
   packets_per_sec  100000                                                          default
   in_flight        1000000                                                         default
   resolve_every    5m                                                              default
+
+alerts             how they are told
+  settle           10s                                                             default
+  max_per_hour     20                                                              default
 
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default

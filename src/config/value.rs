@@ -53,6 +53,13 @@ pub(super) fn repeat(text: &str) -> Result<Option<Duration>, Wanted> {
         .ok_or("write a duration from 1m on, as 24h, or never")
 }
 
+pub(super) fn settle(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Secs))
+        .ok()
+        .filter(|duration| *duration <= LONGEST_SETTLE)
+        .ok_or("write a duration from 0s to 10m, as 10s")
+}
+
 /// A host name or a literal address. What cannot be either is refused here, so that a slip (a port, a URL, half an
 /// address) is told at the start and not as a name that never resolves.
 pub(super) fn host(text: &str) -> Result<String, Wanted> {
@@ -219,6 +226,7 @@ const LONGEST_STEP: Duration = Duration::from_secs(86_400);
 const MOST_PINGS: u16 = 1000;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+const LONGEST_SETTLE: Duration = Duration::from_secs(600);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
 const NO_NETWORK: Wanted =
     "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";

@@ -495,6 +495,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = Arc::new(Target { name: "t".into(), host: "127.0.0.1".into() });
         let settings = Settings {
+            desk: crate::alert::desk::Settings::default(),
             host: "here".into(),
             archive: crate::archive::Settings { data_dir: dir.path().to_owned(), targets: Vec::new() },
             probe: probe::Settings {
