@@ -31,6 +31,7 @@ mod mail;
 mod origin;
 mod pace;
 mod read;
+mod rules;
 mod said;
 mod targets;
 mod telling;

@@ -164,7 +164,7 @@ fn watch(
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
         for round in &group {
-            for event in alerts.observe(round) {
+            for event in alerts.observe(round, alert::Past::default()) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {

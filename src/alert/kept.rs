@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::pattern::Past;
+use super::pattern::Values;
 use super::tally::Stretch;
 use super::{Alerts, Judge, Open, Watch};
 
@@ -24,7 +24,7 @@ pub struct KeptAlert {
     raise: VecDeque<Stretch>,
     clear: VecDeque<Stretch>,
     open: Option<Open>,
-    past: Option<Past>,
+    values: Option<Values>,
 }
 
 impl Alerts {
@@ -90,7 +90,7 @@ impl Watch {
             raise: self.raise.hits.clone(),
             clear: self.clear.hits.clone(),
             open: self.open,
-            past: is_pattern.then(|| self.past.clone()),
+            values: is_pattern.then(|| self.values.clone()),
         }
     }
 
@@ -111,10 +111,10 @@ impl Watch {
         self.open = open;
         self.raise.take_back(kept.raise);
         self.clear.take_back(kept.clear);
-        if let (Judge::Pattern(pattern), Some(past)) = (&self.rule.judge, kept.past)
-            && past.fits(pattern)
+        if let (Judge::Pattern(pattern), Some(values)) = (&self.rule.judge, kept.values)
+            && values.fits(pattern)
         {
-            self.past = past;
+            self.values = values;
         }
     }
 

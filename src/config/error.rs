@@ -205,6 +205,16 @@ pub enum Error {
         /// What may have been meant.
         hint: String,
     },
+    /// A rule tells a webhook or a command that nobody defined.
+    #[error("{at}: unknown recipient '{name}': {hint}")]
+    UnknownRecipient {
+        /// Where it is named.
+        at: Origin,
+        /// The name.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// A target behind itself.
     #[error("{at}: parents go round in a circle: {names}")]
     ParentCircle {

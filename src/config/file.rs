@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alert::pattern::{Pattern, PatternKind};
-use crate::alert::rule::{Judge, Rule, Severity};
+use crate::alert::rule::Rule;
 use crate::time::Step;
 
 use super::document::{Entry, Section, Source};
 use super::echo::EchoPreferences;
-use super::error::{Error, nearest, one_line, sentence};
+use super::error::{Error, nearest, one_line};
 use super::hosts;
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
 use super::pace::ProbeConfig;
 use super::read::read;
+use super::rules::{self, Recipient};
 use super::targets::{Candidate, Candidates};
 use super::telling::TellingConfig;
 use super::value;
@@ -78,6 +78,8 @@ impl File {
             reader.file.check_alert(name)?;
         }
         reader.file.telling.check(reader.file.targets.iter().map(Candidate::name))?;
+        // No webhook and no command can be defined yet.
+        reader.recipients.iter().try_for_each(|recipient| Recipient::check(recipient, &[], &[]))?;
         Ok(reader.file)
     }
 
@@ -101,6 +103,8 @@ struct Reader<'a> {
     targets: Candidates,
     groups: BTreeMap<String, Origin>,
     alert_lists: Vec<AlertNames>,
+    /// Who is told by any alert.
+    recipients: Vec<Setting<Recipient>>,
     /// The files that were read, by their paths without links: one that two patterns match is read once.
     seen: BTreeSet<PathBuf>,
 }
@@ -124,6 +128,7 @@ impl<'a> Reader<'a> {
             targets,
             groups: BTreeMap::new(),
             alert_lists: Vec::new(),
+            recipients: Vec::new(),
             seen: BTreeSet::new(),
         }
     }
@@ -283,7 +288,9 @@ impl<'a> Reader<'a> {
     fn alerts(&mut self, top: &Section<'_>) -> Result<(), Error> {
         let Some(entry) = top.get("alert") else { return Ok(()) };
         for entry in entry.open_table()?.entries() {
-            let rule = Setting { value: Arc::new(rule(&entry)?), origin: entry.at };
+            let (rule, recipients) = rules::rule(&entry)?;
+            self.recipients.extend(recipients);
+            let rule = Setting { value: Arc::new(rule), origin: entry.at };
             let at = rule.origin.clone();
             if let Some(first) = self.file.alerts.insert(entry.key.to_owned(), rule) {
                 let name = one_line(entry.key);
@@ -349,78 +356,6 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     Ok(files)
 }
 
-/// The rule that an `[alert.NAME]` describes.
-fn rule(entry: &Entry<'_>) -> Result<Rule, Error> {
-    let fault = |fault| Error::Alert { at: entry.at.clone(), name: one_line(entry.key), fault };
-    match entry.key {
-        Rule::DOWN => return Err(fault("is built in: choose another name")),
-        Rule::THRESHOLD => return Err(fault("is what LATENCY_THRESHOLD makes: choose another name")),
-        name if name.is_empty() || name.len() > LONGEST_ALERT || name.chars().any(char::is_control) => {
-            return Err(fault("needs a name of 1 to 60 bytes without control characters"));
-        }
-        _ => {}
-    }
-    let section = entry.table(&ALERT_KEYS, || format!("in [alert.{}]", one_line(entry.key)))?;
-    let (when, kind, pattern) = (section.get("when"), section.get("type"), section.get("pattern"));
-    let (raise, clear) = (section.get("for"), section.get("clear"));
-    let repeat = match section.get("repeat") {
-        Some(repeat) => repeat.parsed(value::repeat)?.value,
-        None => Some(Rule::DEFAULT_REPEAT),
-    };
-    let (judge, raise, clear) = match (when, kind, pattern) {
-        (Some(when), None, None) => {
-            let judge = Judge::Compare(read_rule(&when, "when", str::parse)?);
-            let window = |entry: Option<Entry<'_>>, key, default| match entry {
-                Some(entry) => read_rule(&entry, key, str::parse),
-                None => Ok(default),
-            };
-            let raise = window(raise, "for", Rule::DEFAULT_RAISE)?;
-            (judge, raise, window(clear, "clear", Rule::DEFAULT_CLEAR)?)
-        }
-        (None, Some(kind), Some(pattern)) => {
-            if raise.is_some() || clear.is_some() {
-                return Err(fault("has a 'pattern', which tells its own length: take 'for' and 'clear' out"));
-            }
-            let kind = kind.parsed(pattern_kind)?.value;
-            let pattern = read_rule(&pattern, "pattern", |text| Pattern::parse(kind, text))?;
-            (Judge::Pattern(pattern), Rule::AT_ONCE, Rule::AT_ONCE)
-        }
-        (Some(_), _, _) => return Err(fault("has 'when' and also 'type' or 'pattern': keep one kind")),
-        (None, Some(_), None) => return Err(fault("has a 'type' but no 'pattern'")),
-        (None, None, Some(_)) => return Err(fault("has a 'pattern' but no 'type': write loss or rtt")),
-        (None, None, None) => return Err(fault("has neither 'when' nor 'type' and 'pattern'")),
-    };
-    Ok(Rule {
-        name: entry.key.to_owned(),
-        judge,
-        raise,
-        clear,
-        repeat,
-        severity: Severity::Warning,
-        to: Vec::new(),
-    })
-}
-
-fn read_rule<T, E: ToString>(
-    entry: &Entry<'_>,
-    key: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<T, Error> {
-    parse(entry.text()?).map_err(|error| Error::Rule {
-        at: entry.at.clone(),
-        key,
-        reason: sentence(&error.to_string()),
-    })
-}
-
-fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
-    match text {
-        "loss" => Ok(PatternKind::Loss),
-        "rtt" => Ok(PatternKind::Rtt),
-        _ => Err("write loss or rtt"),
-    }
-}
-
 const TOP_KEYS: [&str; 12] = [
     "data_dir",
     "user",
@@ -459,11 +394,9 @@ const fn with_preferences<const OWN: usize, const ALL: usize>(
     all
 }
 
-const ALERT_KEYS: [&str; 6] = ["when", "for", "clear", "repeat", "type", "pattern"];
 const A_DURATION: &str = "a duration";
 
 /// A hundred thousand targets with settings of their own fit.
 const MOST_BYTES: u64 = 32 << 20;
 const MOST_FILES: usize = 10_000;
 const MOST_LEVELS: usize = 8;
-const LONGEST_ALERT: usize = 60;

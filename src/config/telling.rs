@@ -64,12 +64,15 @@ impl TellingConfig {
 
     /// For those who make notices.
     pub(super) fn desk(&self, targets: &[TargetConfig]) -> Desk {
+        let rules = targets.iter().flat_map(|target| &target.alerts.value);
         Desk {
             settle: self.settle.value,
             max_per_hour: self.max_per_hour.value,
             targets: targets.iter().map(TargetConfig::place).collect(),
             maintenance: self.maintenance.iter().map(|planned| planned.value.clone()).collect(),
-            hours: HashMap::new(),
+            hours: rules
+                .filter_map(|rule| Some((rule.value.name.clone(), rule.value.hours.clone()?)))
+                .collect(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::alert::Severity;
 use crate::mail::{Address, Tls};
 use crate::round::Rtt;
 use crate::time::{Step, Unit, parse_duration};
@@ -58,6 +59,15 @@ pub(super) fn settle(text: &str) -> Result<Duration, Wanted> {
         .ok()
         .filter(|duration| *duration <= LONGEST_SETTLE)
         .ok_or("write a duration from 0s to 10m, as 10s")
+}
+
+pub(super) fn severity(text: &str) -> Result<Severity, Wanted> {
+    match text {
+        "info" => Ok(Severity::Info),
+        "warning" => Ok(Severity::Warning),
+        "critical" => Ok(Severity::Critical),
+        _ => Err("write info, warning or critical"),
+    }
 }
 
 /// A host name or a literal address. What cannot be either is refused here, so that a slip (a port, a URL, half an

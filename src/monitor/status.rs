@@ -421,7 +421,7 @@ mod tests {
             let address = address.map(|address| address.parse().unwrap());
             let target = Arc::clone(&self.entry.target);
             let round = Round::new(target, address, start, start.plus(STEP.duration()), pings);
-            self.alerts.observe(&round);
+            self.alerts.observe(&round, alert::Past::default());
             self.entry.enter(&round, &self.alerts.state("t").unwrap());
             self.entry.status()
         }

@@ -42,6 +42,7 @@ fn event(name: &str, kind: EventKind, since: u64, now: u64) -> Event {
         rounds: 1,
         median: None,
         worst_median: None,
+        usual: None,
         loss_ratio: 1.0,
         worst_loss_ratio: 1.0,
         says: None,
