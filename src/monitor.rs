@@ -6,6 +6,7 @@
 
 mod composer;
 pub mod control;
+pub mod hush;
 mod letter;
 mod panics;
 pub mod state;
@@ -102,10 +103,12 @@ pub fn run(
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
-    let control = answer_calls(&settings, &board, &outbox, &mailer);
+    let (line, ear) = hush::Line::new();
+    let (on_board, waiting, sender) = (Arc::clone(&board), outbox.clone(), Arc::clone(&mailer));
+    let control = answer_calls(&settings, Caller { board: on_board, outbox: waiting, mailer: sender, line });
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
     let mut alerts = Alerts::new(&settings.alert);
-    let mut teller = begin_telling(&settings, composer, &mut alerts, started);
+    let mut teller = begin_telling(&settings, composer, ear, &mut alerts, started);
     greet(&settings, &prober);
 
     let mut show = |round: &Round, state: &TargetState| {
@@ -156,6 +159,10 @@ fn watch(
                 teller.is_kept(key.ok()?);
                 continue;
             }
+            recv(teller.calls()) -> call => {
+                teller.grant(&call.ok()?, alerts, now);
+                continue;
+            }
             recv(panics.some()) -> _ => return None,
             recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
         };
@@ -191,14 +198,20 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
 }
 
 /// What the last run left is told first. A state that cannot be read is lost, and that is no reason not to watch.
-fn begin_telling(settings: &Settings, composer: Composer, alerts: &mut Alerts, started: UnixTime) -> Teller {
+fn begin_telling(
+    settings: &Settings,
+    composer: Composer,
+    ear: hush::Ear,
+    alerts: &mut Alerts,
+    started: UnixTime,
+) -> Teller {
     let store = Store::new(&settings.archive.data_dir);
     let mut state = store.load().unwrap_or_else(|error| {
         error!("{error}");
         State::default()
     });
     state.run = RunState { started: Some(started), ended: None };
-    Teller::start(state, store, composer, &settings.desk, alerts, started)
+    Teller::start(state, store, composer, &settings.desk, ear, alerts, started)
 }
 
 impl Settings {
@@ -224,17 +237,30 @@ impl Settings {
 }
 
 /// Answers on the control socket. Without one the monitor measures all the same, and that is worth more.
-fn answer_calls(
-    settings: &Settings,
-    board: &Arc<Board>,
-    outbox: &Outbox,
-    mailer: &Arc<Mailer>,
-) -> Option<Control> {
-    let (board, outbox, mailer) = (Arc::clone(board), outbox.clone(), Arc::clone(mailer));
-    let status = move || board.status(&outbox, &mailer, Instant::now());
-    Control::start(&settings.archive.data_dir, status)
+fn answer_calls(settings: &Settings, caller: Caller) -> Option<Control> {
+    Control::start(&settings.archive.data_dir, caller)
         .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
         .ok()
+}
+
+/// Who answers on the control socket.
+struct Caller {
+    board: Arc<Board>,
+    outbox: Outbox,
+    mailer: Arc<Mailer>,
+    line: hush::Line,
+}
+
+impl control::Desk for Caller {
+    fn status(&self) -> status::Status {
+        let mut status = self.board.status(&self.outbox, &self.mailer, Instant::now());
+        self.line.mark(&mut status, UnixTime::from(SystemTime::now()));
+        status
+    }
+
+    fn grant(&self, wish: hush::Wish) -> Result<String, String> {
+        self.line.ask(wish)
+    }
 }
 
 fn greet(settings: &Settings, prober: &Prober) {

@@ -113,6 +113,26 @@ pub struct State {
     uplink: Uplink,
 }
 
+impl State {
+    /// Nothing is told of the targets that `mute` names until it ends. One of the same name takes the place of the first.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn mute(&mut self, mute: Mute) -> Result<(), quiet::TooMany> {
+        quiet::add(&mut self.mutes, mute)
+    }
+
+    /// Takes back the mutes of this name; all, where it is [`quiet::ALL`]. Returns how many there were.
+    pub fn unmute(&mut self, name: &str) -> usize {
+        quiet::remove(&mut self.mutes, name)
+    }
+
+    /// What people have muted.
+    pub fn mutes(&self) -> &[Mute] {
+        &self.mutes
+    }
+}
+
 /// Turns events into notices.
 #[derive(Clone, Debug)]
 pub struct Desk {
@@ -256,22 +276,11 @@ impl Desk {
         self.next
     }
 
-    /// Nothing is told of the targets that `mute` names until it ends. One of the same name takes the place of the first.
-    ///
-    /// # Errors
-    /// When there are too many.
-    pub fn mute(&mut self, mute: Mute) -> Result<(), quiet::TooMany> {
-        quiet::add(&mut self.state.mutes, mute)?;
+    /// Its state, for changes of mutes; they hold from `now` on.
+    pub fn state_mut(&mut self, now: UnixTime) -> &mut State {
         self.changed = true;
-        Ok(())
-    }
-
-    /// Takes back the mutes of this name; all, where it is [`quiet::ALL`]. Returns how many there were.
-    pub fn unmute(&mut self, name: &str, now: UnixTime) -> usize {
-        let taken = quiet::remove(&mut self.state.mutes, name);
-        self.changed |= taken > 0;
         self.look_at(now);
-        taken
+        &mut self.state
     }
 
     /// What holds notices back.

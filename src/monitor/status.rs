@@ -124,8 +124,22 @@ pub struct TargetStatus {
     pub alerts: Vec<String>,
     /// What is known of the reason, in a few words.
     pub reason: Option<String>,
+    /// Nothing is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<MutedStatus>,
     /// Replies that did not count.
     pub ignored: Ignored,
+}
+
+/// Why nothing is told of a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutedStatus {
+    /// Until when, where that is known.
+    pub until: Option<i64>,
+    /// Who wants it.
+    pub by: String,
+    /// What for; empty where nobody said.
+    pub reason: String,
 }
 
 /// What is known of every target, brought up to date round by round.
@@ -339,6 +353,7 @@ impl Entry {
             loss: self.newest.and_then(|newest| newest.loss_ratio),
             alerts,
             reason: self.reason(),
+            muted: None,
             ignored: Ignored::default(),
         }
     }

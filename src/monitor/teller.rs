@@ -7,6 +7,7 @@ use crossbeam_channel::Receiver;
 use tracing::{error, info, warn};
 
 use super::composer::Composer;
+use super::hush::{self, Call, Ear};
 use super::letter;
 use super::state::{State, Store};
 use crate::alert::{Alerts, Desk, Event, EventKind, Notice, desk};
@@ -19,6 +20,10 @@ pub(super) struct Teller {
     state: State,
     store: Store,
     composer: Composer,
+    /// What people wish of mutes.
+    ear: Ear,
+    /// The names of all targets.
+    targets: Vec<String>,
     /// The state could not be written the last time, which was said.
     is_failing: bool,
     /// When the state is to be written; `None` where the file has all of it.
@@ -34,6 +39,7 @@ impl Teller {
         store: Store,
         composer: Composer,
         settings: &desk::Settings,
+        ear: Ear,
         alerts: &mut Alerts,
         now: UnixTime,
     ) -> Self {
@@ -46,7 +52,18 @@ impl Teller {
         }
         let desk = Desk::resume(settings, std::mem::take(&mut state.desk), alerts, now);
         let rest_until = Instant::now();
-        let mut teller = Self { desk, state, store, composer, is_failing: false, save_at: None, rest_until };
+        let mut teller = Self {
+            desk,
+            state,
+            store,
+            composer,
+            ear,
+            targets: settings.targets.iter().map(|place| place.target.name.clone()).collect(),
+            is_failing: false,
+            save_at: None,
+            rest_until,
+        };
+        teller.ear.shown.set(teller.desk.quiet());
         teller.save(alerts);
         teller
     }
@@ -56,6 +73,23 @@ impl Teller {
         announce(&event);
         self.desk.take(event, now);
         self.save_within(Duration::ZERO);
+    }
+
+    /// What people wish of mutes.
+    pub(super) fn calls(&self) -> &Receiver<Call> {
+        &self.ear.calls
+    }
+
+    /// Mutes or unmutes, for good once it is answered.
+    pub(super) fn grant(&mut self, call: &Call, alerts: &mut Alerts, now: UnixTime) {
+        let targets = self.targets.iter().map(String::as_str);
+        let done = hush::grant(self.desk.state_mut(now), call.wish.clone(), targets, now);
+        if let Ok(done) = &done {
+            info!("{done}");
+            self.ear.shown.set(self.desk.quiet());
+            self.save(alerts);
+        }
+        call.answer(done);
     }
 
     /// Hands what is due to the composer; false when that is gone.

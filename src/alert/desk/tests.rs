@@ -119,7 +119,7 @@ impl Day {
     fn mute(&mut self, name: &str, lasts: u64) -> &mut Self {
         let (since, until) = (at(self.now), at(self.now + lasts));
         let mute = Mute { name: name.into(), since, until, by: "anna".into(), reason: "fibre".into() };
-        self.desk.mute(mute).unwrap();
+        self.desk.state_mut(at(self.now)).mute(mute).unwrap();
         self
     }
 
@@ -357,7 +357,7 @@ fn a_parent_that_is_found_down_later_names_those_that_were_told() {
 fn a_muted_parent_still_accounts_for_those_behind_it() {
     let mut day = Day::behind_a_gateway(3, 60);
     day.pass(50).mute("gw1", 3600);
-    day.desk.unmute("gw1", at(50));
+    day.desk.state_mut(at(50)).unmute("gw1");
     let mute = Mute {
         name: "gw[1]".into(),
         since: at(50),
@@ -365,7 +365,7 @@ fn a_muted_parent_still_accounts_for_those_behind_it() {
         by: "anna".into(),
         reason: String::new(),
     };
-    day.desk.mute(mute).unwrap();
+    day.desk.state_mut(at(50)).mute(mute).unwrap();
     day.pass(60).down("gw1").down("gw1/0").down("gw1/1").pass(3600);
     assert_eq!(day.lines(), [""; 0]);
     day.pass(4000);
@@ -482,8 +482,8 @@ fn what_was_told_before_a_mute_is_told_again_after_it_or_its_end_is() {
 fn unmute_tells_at_once() {
     let mut day = Day::of(5);
     day.pass(60).mute("t0", 7200).down("t0").pass(300);
-    assert_eq!(day.desk.unmute("t1", at(300)), 0);
-    assert_eq!(day.desk.unmute("t0", at(300)), 1);
+    assert_eq!(day.desk.state_mut(at(300)).unmute("t1"), 0);
+    assert_eq!(day.desk.state_mut(at(300)).unmute("t0"), 1);
     day.pass(400);
     assert_eq!(day.lines(), ["300: t0 down"]);
 }
@@ -635,7 +635,7 @@ proptest! {
             let name = names[who];
             match what {
                 0 => _ = day.mute(name, 700),
-                1 => _ = day.desk.unmute(name, at(day.now)),
+                1 => _ = day.desk.state_mut(at(day.now)).unmute(name),
                 2 => _ = day.restart(),
                 3 if open.contains_key(name) => {
                     _ = day.take(event(name, EventKind::Repeated, open[name], day.now));
