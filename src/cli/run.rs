@@ -158,6 +158,7 @@ impl Part<'_> {
             archive: config.archive.clone(),
             probe: config.probe.clone(),
             alert: config.alert.clone(),
+            desk: config.desk.clone(),
             mail: config.mail.clone(),
             limits: config.limits.clone(),
             exit: monitor::Exit {
