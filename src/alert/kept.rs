@@ -133,3 +133,131 @@ impl Open {
 
 /// More rounds than any monitor judges: a second each, for ever.
 const MOST_JUDGED: u64 = 1 << 53;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::pattern::{Pattern, PatternKind, Semantics};
+    use super::super::rule::Rule;
+    use super::super::{Event, Past, Settings, TargetRules};
+    use super::*;
+    use crate::round::{Fault, Ping, Round, Rtt, Target};
+    use crate::time::{Step, UnixTime};
+
+    fn rules() -> Vec<Rule> {
+        let rule = |name: &str, judge, raise: &str, clear: &str| Rule {
+            name: name.into(),
+            judge,
+            raise: raise.parse().unwrap(),
+            clear: clear.parse().unwrap(),
+            repeat: Some(Duration::from_secs(120)),
+            ..Rule::down()
+        };
+        let pattern = Pattern::parse(PatternKind::Loss, Semantics::Manual, ">10%,*3*,>10%").unwrap();
+        vec![
+            Rule::down(),
+            rule("lossy", Judge::when("loss >= 20%").unwrap(), "2 of 4", "3 of 5"),
+            rule("slow", Judge::when("median > 100ms").unwrap(), "3m", "2m"),
+            rule("pattern", Judge::Pattern(pattern), "1 of 1", "1 of 1"),
+        ]
+    }
+
+    fn alerts(rules: Vec<Rule>) -> Alerts {
+        let target = Arc::new(Target { name: "t".into(), host: "192.0.2.1".into() });
+        let rules = rules.into_iter().map(Arc::new).collect();
+        Alerts::new(&Settings { targets: vec![TargetRules { target, step: Step::new(60).unwrap(), rules }] })
+    }
+
+    fn observe(alerts: &mut Alerts, letter: char, minute: i64) -> Vec<Event> {
+        let answered = |ms| Ping::Answered(Rtt::new(Duration::from_millis(ms)));
+        let pings = match letter {
+            '.' => vec![answered(10); 10],
+            'x' => vec![answered(200); 10],
+            'l' => [vec![Ping::Lost; 3], vec![answered(10); 7]].concat(),
+            'D' => vec![Ping::Lost; 10],
+            _ => vec![Ping::Unknown(Fault::NoSocket); 10],
+        };
+        let end = UnixTime::from_secs(minute * 60);
+        let target = Arc::new(Target { name: "t".into(), host: "192.0.2.1".into() });
+        alerts.observe(
+            &Round::new(target, None, end.minus(Duration::from_secs(60)), end, pings),
+            Past::default(),
+        )
+    }
+
+    fn restarted(alerts: &Alerts, rules: Vec<Rule>) -> Alerts {
+        let written = serde_json::to_string(&alerts.kept()).unwrap();
+        let mut next = super::tests::alerts(rules);
+        assert_eq!(next.resume(serde_json::from_str(&written).unwrap()), [""; 0]);
+        next
+    }
+
+    proptest! {
+        /// With restarts anywhere between, all is judged as without; but a pattern begins anew while it is not open.
+        #[test]
+        fn a_restart_changes_no_verdict(series in "[.xlD?]{0,60}", restarts in prop::collection::btree_set(0i64..60, 0..8)) {
+            let judged = |restarts: &std::collections::BTreeSet<i64>| {
+                let mut alerts = alerts(rules());
+                let mut events = Vec::new();
+                for (letter, minute) in series.chars().zip(1..) {
+                    if restarts.contains(&minute) {
+                        alerts = restarted(&alerts, rules());
+                    }
+                    alerts.take_changed();
+                    let before = alerts.kept();
+                    events.extend(observe(&mut alerts, letter, minute));
+                    assert!(alerts.take_changed() || alerts.kept() == before, "a change is noticed");
+                }
+                events
+            };
+            let of_rules = |events: Vec<Event>| -> Vec<Event> {
+                events.into_iter().filter(|event| event.rule != "pattern").collect()
+            };
+            prop_assert_eq!(of_rules(judged(&restarts)), of_rules(judged(&std::collections::BTreeSet::new())));
+        }
+    }
+
+    #[test]
+    fn of_a_target_that_is_well_nothing_is_kept() {
+        let mut alerts = alerts(rules());
+        for minute in 1..20 {
+            observe(&mut alerts, '.', minute);
+        }
+        assert_eq!(alerts.kept(), []);
+        assert!(!alerts.take_changed());
+    }
+
+    #[test]
+    fn an_open_pattern_ends_when_it_would_have() {
+        let mut alerts = alerts(rules());
+        let events: Vec<Event> = "l..l"
+            .chars()
+            .zip(1..)
+            .flat_map(|(letter, minute)| observe(&mut alerts, letter, minute))
+            .collect();
+        assert!(events.iter().any(|event| event.rule == "pattern"));
+        let mut alerts = restarted(&alerts, rules());
+        assert!(observe(&mut alerts, 'l', 5).iter().all(|event| event.rule != "pattern"), "it still matches");
+    }
+
+    #[test]
+    fn what_the_settings_have_no_more_is_dropped_and_what_they_changed_stays_open() {
+        let mut alerts = alerts(rules());
+        (1..5).for_each(|minute| drop(observe(&mut alerts, 'D', minute)));
+        let kept = alerts.kept();
+        let mut next = super::tests::alerts(vec![rules().remove(1)]);
+        assert_eq!(next.resume(kept.clone()), ["t: down", "t: pattern"]);
+
+        let patient = Rule { clear: "6 of 6".parse().unwrap(), ..Rule::down() };
+        let mut next = super::tests::alerts(vec![patient]);
+        let dropped = next.resume(kept);
+        assert!(!dropped.contains(&"t: down".to_owned()) && next.is_open("t", "down"));
+        let events: Vec<Event> = (5..11).flat_map(|minute| observe(&mut next, '.', minute)).collect();
+        let [over] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!((over.since, over.at), (UnixTime::from_secs(60), UnixTime::from_secs(600)));
+    }
+}

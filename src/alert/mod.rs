@@ -89,8 +89,9 @@ impl Alerts {
     pub fn observe(&mut self, round: &Round, past: Past) -> Vec<Event> {
         match self.targets.get_mut(&round.target().name) {
             Some(watched) => {
+                let was_idle = watched.watches.iter().all(Watch::is_idle);
                 let events = watched.observe(round, past);
-                self.changed |= !events.is_empty() || watched.watches.iter().any(|watch| !watch.is_idle());
+                self.changed |= !was_idle || !watched.watches.iter().all(Watch::is_idle);
                 events
             }
             None => Vec::new(),
