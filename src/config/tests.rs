@@ -7,6 +7,7 @@ use tempfile::TempDir;
 mod echoes;
 mod errors;
 mod files;
+mod kept;
 mod lists;
 mod mails;
 mod precedence;
