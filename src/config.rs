@@ -20,6 +20,7 @@ pub use self::error::Error;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
 pub use self::telling::TellingConfig;
+pub use self::uplink::UplinkConfig;
 
 mod document;
 mod dotenv;
@@ -35,6 +36,7 @@ mod rules;
 mod said;
 mod targets;
 mod telling;
+mod uplink;
 mod value;
 
 use self::file::File;
@@ -97,6 +99,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// How the prober goes about them all, and who said so.
     pub pace: ProbeConfig,
+    /// How our own uplink is judged, and who said so.
+    pub uplink: UplinkConfig,
     /// For the prober.
     pub probe: probe::Settings,
     /// For the archives.
@@ -224,6 +228,7 @@ impl<'a> Loader<'a> {
         telling::resolve_parents(&mut targets)?;
         let telling = self.content().map(|file| file.telling.clone()).unwrap_or_default();
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
+        let uplink = self.content().map(|file| file.uplink.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
         let (mail, mail_origins) = match mail {
@@ -239,8 +244,11 @@ impl<'a> Loader<'a> {
                 targets: targets.iter().map(TargetConfig::probe).collect(),
                 pace: pace.pace(),
                 resolve_every: pace.resolve_every.value,
+                anchors: uplink.anchors.value.clone(),
+                known_anchors: Vec::new(),
             },
             pace,
+            uplink,
             archive: archive::Settings {
                 data_dir: data_dir.value.clone(),
                 targets: targets.iter().map(TargetConfig::archive).collect(),

@@ -25,7 +25,7 @@ use crate::alert::{self, Alerts, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
 use crate::mail::{self, Mailer, Outbox};
-use crate::probe::{self, OpenSockets, Prober};
+use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
@@ -97,6 +97,9 @@ pub fn run(
     let mut archives = Archives::open(&settings.archive, started)?;
     archives.recovered().tell();
     settings.follow(&archives);
+    let store = Store::new(&settings.archive.data_dir);
+    let state = last_state(&store);
+    settings.probe.known_anchors.clone_from(&state.anchors);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
@@ -108,15 +111,20 @@ pub fn run(
     let control = answer_calls(&settings, Caller { board: on_board, outbox: waiting, mailer: sender, line });
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
     let mut alerts = Alerts::new(&settings.alert);
-    let mut teller = begin_telling(&settings, composer, ear, &mut alerts, started);
+    let state = State { run: RunState { started: Some(started), ended: None }, ..state };
+    let mut teller = Teller::start(state, store, composer, &settings.desk, ear, &mut alerts, started);
     greet(&settings, &prober);
 
-    let mut show = |round: &Round, state: &TargetState| {
-        board.enter(round, state, Instant::now());
-        show(round, state);
+    let mut show = |told: Told<'_>| match told {
+        Told::Round(round, state) => {
+            board.enter(round, state, Instant::now());
+            show(round, state);
+        }
+        Told::Uplink(change) => board.enter_uplink(change),
     };
+    let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, stop };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, stop, &mut show)
+        watch(&mut archives, &mut alerts, &incoming, &mut teller, &mut show)
     }));
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
@@ -136,15 +144,27 @@ pub fn run(
     Ok(end)
 }
 
+/// What the loop listens to.
+struct Incoming<'a> {
+    rounds: &'a Receiver<Round>,
+    uplink: &'a Receiver<Uplink>,
+    panics: &'a Panics,
+    stop: &'a Receiver<String>,
+}
+
+/// What the loop shows.
+enum Told<'a> {
+    Round(&'a Round, &'a TargetState),
+    Uplink(&'a Uplink),
+}
+
 /// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
 fn watch(
     archives: &mut Archives,
     alerts: &mut Alerts,
-    rounds: &Receiver<Round>,
+    Incoming { rounds, uplink, panics, stop }: &Incoming<'_>,
     teller: &mut Teller,
-    panics: &Panics,
-    stop: &Receiver<String>,
-    show: &mut dyn FnMut(&Round, &TargetState),
+    show: &mut dyn FnMut(Told<'_>),
 ) -> Option<String> {
     loop {
         let now = UnixTime::from(SystemTime::now());
@@ -163,6 +183,12 @@ fn watch(
                 teller.grant(&call.ok()?, alerts, now);
                 continue;
             }
+            recv(uplink) -> change => {
+                let change = change.ok()?;
+                teller.take_uplink(&change, now);
+                show(Told::Uplink(&change));
+                continue;
+            }
             recv(panics.some()) -> _ => return None,
             recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
         };
@@ -175,7 +201,7 @@ fn watch(
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
-                show(round, &state);
+                show(Told::Round(round, &state));
             }
         }
     }
@@ -197,21 +223,12 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
     }
 }
 
-/// What the last run left is told first. A state that cannot be read is lost, and that is no reason not to watch.
-fn begin_telling(
-    settings: &Settings,
-    composer: Composer,
-    ear: hush::Ear,
-    alerts: &mut Alerts,
-    started: UnixTime,
-) -> Teller {
-    let store = Store::new(&settings.archive.data_dir);
-    let mut state = store.load().unwrap_or_else(|error| {
+/// What the last run left. A state that cannot be read is lost, and that is no reason not to watch.
+fn last_state(store: &Store) -> State {
+    store.load().unwrap_or_else(|error| {
         error!("{error}");
         State::default()
-    });
-    state.run = RunState { started: Some(started), ended: None };
-    Teller::start(state, store, composer, &settings.desk, ear, alerts, started)
+    })
 }
 
 impl Settings {

@@ -55,6 +55,8 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
             }],
             pace: probe::Pace::default(),
             resolve_every: probe::RESOLVE_EVERY,
+            anchors: probe::Anchors::default(),
+            known_anchors: Vec::new(),
         },
         alert: alert::Settings {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],

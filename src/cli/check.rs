@@ -9,8 +9,11 @@ use latmon::alert::desk::quiet::Maintenance;
 use latmon::alert::pattern::Semantics;
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, TellingConfig};
+use latmon::config::{
+    self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, TellingConfig, UplinkConfig,
+};
 use latmon::mail::Tls;
+use latmon::probe::Anchors;
 use latmon::time::Spelled;
 
 use super::settings::SettingsArgs;
@@ -48,6 +51,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     describe_pace(&mut page, &config.pace);
     describe_telling(&mut page, &config.telling);
+    describe_uplink(&mut page, &config.uplink);
     describe_mail(&mut page, config);
     page.print(out)?;
     if table {
@@ -131,6 +135,18 @@ fn describe_telling(page: &mut Page, telling: &TellingConfig) {
         let text = format!("{name}: {when}, {}", targets.join(", "));
         page.setting(if index == 0 { "  maintenance" } else { "" }, text, &planned.origin);
     }
+}
+
+fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
+    page.gap();
+    page.line("uplink", "who tells whether it is us", None);
+    let Setting { value, origin } = &uplink.anchors;
+    let shown = match value {
+        Anchors::Gateways => "the gateways in use".to_owned(),
+        Anchors::These(none) if none.is_empty() => "none: only routes and carriers tell".to_owned(),
+        Anchors::These(these) => these.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    page.setting("  anchor", shown, origin);
 }
 
 fn written(rule: &Rule) -> String {
@@ -340,6 +356,9 @@ probe              how all echoes leave
 alerts             how they are told
   settle           10s                                                             default
   max_per_hour     20                                                              default
+
+uplink             who tells whether it is us
+  anchor           the gateways in use                                             default
 
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default

@@ -19,6 +19,7 @@ use super::read::read;
 use super::rules::{self, Recipient};
 use super::targets::{Candidate, Candidates};
 use super::telling::TellingConfig;
+use super::uplink::UplinkConfig;
 use super::value;
 
 /// What a TOML file and those it includes say.
@@ -28,6 +29,7 @@ pub(super) struct File {
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
     pub(super) telling: TellingConfig,
+    pub(super) uplink: UplinkConfig,
     pub(super) mail: Option<MailSection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
     pub(super) targets: Vec<Candidate>,
@@ -117,6 +119,7 @@ impl<'a> Reader<'a> {
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
             telling: TellingConfig::default(),
+            uplink: UplinkConfig::default(),
             mail: None,
             alerts: BTreeMap::new(),
             targets: Vec::new(),
@@ -188,6 +191,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(entry) = top.get("alerts") {
             self.file.telling.read(&entry)?;
+        }
+        if let Some(entry) = top.get("uplink") {
+            self.file.uplink = UplinkConfig::read(&entry)?;
         }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
@@ -356,12 +362,13 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     Ok(files)
 }
 
-const TOP_KEYS: [&str; 12] = [
+const TOP_KEYS: [&str; 13] = [
     "data_dir",
     "user",
     "include",
     "defaults",
     "probe",
+    "uplink",
     "mail",
     "alerts",
     "alert",
@@ -370,7 +377,7 @@ const TOP_KEYS: [&str; 12] = [
     "targets_file",
     "group",
 ];
-const MAIN_ONLY: [&str; 6] = ["data_dir", "user", "defaults", "probe", "mail", "alerts"];
+const MAIN_ONLY: [&str; 7] = ["data_dir", "user", "defaults", "probe", "uplink", "mail", "alerts"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
 const TARGET_KEYS: [&str; 15] = with_preferences(["host", "cidr", "parent"]);
 const GROUP_KEYS: [&str; 15] = with_preferences(["targets", "targets_file", "parent"]);

@@ -12,6 +12,7 @@ use super::letter;
 use super::state::{State, Store};
 use crate::alert::{Alerts, Desk, Event, EventKind, Notice, desk};
 use crate::mail::{self, Message};
+use crate::probe::Uplink;
 use crate::time::UnixTime;
 
 /// Decides what is told, and remembers what is not yet safe.
@@ -90,6 +91,25 @@ impl Teller {
             self.save(alerts);
         }
         call.answer(done);
+    }
+
+    /// Takes a change of our own uplink.
+    pub(super) fn take_uplink(&mut self, change: &Uplink, now: UnixTime) {
+        match change {
+            Uplink::Offline { since, why } => {
+                warn!("this monitor is offline since {}: {why}", clock(*since));
+                self.desk.offline(*since, why.to_string(), now);
+            }
+            Uplink::Online { since, at } => {
+                if let Some(since) = since {
+                    info!("online again at {}, offline since {}", clock(*at), clock(*since));
+                }
+                // An earlier run may have told that it was offline.
+                self.desk.online(*at, now);
+            }
+            Uplink::Anchors(anchors) => self.state.anchors.clone_from(anchors),
+        }
+        self.save_within(Duration::ZERO);
     }
 
     /// Hands what is due to the composer; false when that is gone.
@@ -191,6 +211,10 @@ fn save(store: &Store, state: &State, is_failing: &mut bool) {
         }
         Err(_) => {}
     }
+}
+
+fn clock(at: UnixTime) -> impl std::fmt::Display {
+    at.local().civil.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Tells the log.

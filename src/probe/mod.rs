@@ -10,6 +10,7 @@
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
+//! uplink    whether it is us: gateways, routes, carriers
 //!
 //! look      one look at some targets; trace: the path to one
 //! asker     what these two have in common; flights: which echoes are under way (pure)
@@ -30,6 +31,7 @@ mod schedule;
 mod socket;
 mod tally;
 mod trace;
+mod uplink;
 mod worker;
 
 use std::fmt;
@@ -40,7 +42,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 pub use self::asker::Odd;
@@ -51,6 +53,7 @@ use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
 pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
+pub use self::uplink::{Anchors, Cut, Gateway, Uplink, WaysOut, ways_out};
 use self::worker::Worker;
 use crate::round::{Fault, Round, Target};
 use crate::time::Step;
@@ -64,6 +67,10 @@ pub struct Settings {
     pub pace: Pace,
     /// How long the address of a name is believed before it is looked up again.
     pub resolve_every: Duration,
+    /// Who tells an outage of our own uplink from one of the targets.
+    pub anchors: Anchors,
+    /// Those that answered an earlier prober.
+    pub known_anchors: Vec<IpAddr>,
 }
 
 /// How the echoes of all targets leave.
@@ -136,6 +143,11 @@ impl EchoSettings {
     pub const LEAST_PAYLOAD: u16 = icmp::LEAST_PAYLOAD;
     /// What fits into an IPv4 packet behind both headers.
     pub const MOST_PAYLOAD: u16 = icmp::MOST_PAYLOAD;
+
+    /// Those of anchors: no longer than any target's, which buffers have room for.
+    fn of_anchors() -> Self {
+        Self { payload: Self::LEAST_PAYLOAD, ..Self::default() }
+    }
 }
 
 impl Default for EchoSettings {
@@ -265,6 +277,7 @@ pub struct Prober {
     kinds: SocketKinds,
     stamps: Stamps,
     counts: Arc<Counts>,
+    uplink: Receiver<Uplink>,
 }
 
 impl Prober {
@@ -286,14 +299,16 @@ impl Prober {
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker = Worker::new(&settings, sockets, secret, rounds, Arc::clone(&bell))
+        // Who does not take one change hears of the next one that still matters.
+        let (changes, uplink) = bounded(1);
+        let worker = Worker::new(&settings, sockets, secret, (rounds, changes), Arc::clone(&bell))
             .map_err(system("start a thread for names"))?;
         let counts = worker.counts();
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())
             .map_err(system("start the prober's thread"))?;
-        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts })
+        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts, uplink })
     }
 
     /// Which sockets it uses; for people: `raw, IPv4 IPv6`.
@@ -310,6 +325,11 @@ impl Prober {
     /// when the prober is gone.
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts
+    }
+
+    /// The changes of our own uplink, in turn: it is well at first.
+    pub fn uplink(&self) -> &Receiver<Uplink> {
+        &self.uplink
     }
 
     /// Ends the thread and waits for that, which takes no longer than what it is just doing. The error is what the thread
