@@ -10,6 +10,7 @@ mod files;
 mod lists;
 mod mails;
 mod precedence;
+mod telling;
 
 /// A made-up surrounding.
 struct World {
