@@ -114,6 +114,9 @@ pub fn run(
     let mut archives = Archives::open(&settings.archive, started)?;
     archives.recovered().tell();
     settings.follow(&archives);
+    let store = Store::new(&settings.archive.data_dir);
+    let state = last_state(&store);
+    settings.probe.known_anchors.clone_from(&state.anchors);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
     let courier = Arc::new(Courier::start(outbox.clone(), settings.ways.clone())?);
@@ -134,7 +137,8 @@ pub fn run(
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier));
     let composer = composer.map_err(Error::Thread)?;
     let mut alerts = Alerts::new(&settings.alert);
-    let mut teller = begin_telling(&settings, composer, ear, &mut alerts, started);
+    let state = begin_run(&settings, state, &composer, started);
+    let mut teller = Teller::start(state, store, composer, &settings.desk, ear, &mut alerts, started);
     greet(&settings, &prober);
 
     let mut judging =
@@ -213,7 +217,7 @@ fn watch(
             }
             recv(uplink) -> change => {
                 let change = change.ok()?;
-                teller.take_uplink(&change);
+                teller.take_uplink(&change, now);
                 show(Told::Uplink(&change));
                 continue;
             }
@@ -266,19 +270,16 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
     }
 }
 
-/// What the last run left is told first. A state that cannot be read is lost, and that is no reason not to watch.
-fn begin_telling(
-    settings: &Settings,
-    composer: Composer,
-    ear: hush::Ear,
-    alerts: &mut Alerts,
-    started: UnixTime,
-) -> Teller {
-    let store = Store::new(&settings.archive.data_dir);
-    let mut state = store.load().unwrap_or_else(|error| {
+/// What the last run left. A state that cannot be read is lost, and that is no reason not to watch.
+fn last_state(store: &Store) -> State {
+    store.load().unwrap_or_else(|error| {
         error!("{error}");
         State::default()
-    });
+    })
+}
+
+/// The state of the run that begins now. Where the last one died and nobody said so, it is said now.
+fn begin_run(settings: &Settings, state: State, composer: &Composer, started: UnixTime) -> State {
     let data_dir = &settings.archive.data_dir;
     let is_known = state.run.started.is_some_and(|run| ends::is_known(data_dir, run, started));
     if let Some(last) = state.run.died().filter(|_| !is_known) {
@@ -288,8 +289,7 @@ fn begin_telling(
             error!("the mail about that could not be written: {error}");
         }
     }
-    state.run = RunState::beginning(settings.exit.run.unwrap_or(started), started);
-    Teller::start(state, store, composer, &settings.desk, ear, alerts, started)
+    State { run: RunState::beginning(settings.exit.run.unwrap_or(started), started), ..state }
 }
 
 impl Settings {

@@ -11,6 +11,7 @@ mod kept;
 mod lists;
 mod mails;
 mod precedence;
+mod telling;
 mod ways;
 
 /// A made-up surrounding.

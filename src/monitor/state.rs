@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub struct State {
     pub run: RunState,
     /// Notices that were decided on and are not known to lie in the outbox, oldest first.
     pub pending: Vec<Notice>,
+    /// Who was heard to answer on the way out, by whose silence the next run knows that the uplink is down.
+    pub anchors: Vec<IpAddr>,
     /// What the rounds so far have left open.
     pub alerts: Vec<KeptAlert>,
     /// What was told of it, and what must not be.
@@ -60,6 +63,7 @@ impl Default for State {
             latmon: VERSION,
             run: RunState::default(),
             pending: Vec::new(),
+            anchors: Vec::new(),
             alerts: Vec::new(),
             desk: desk::State::default(),
         }

@@ -94,14 +94,22 @@ impl Teller {
     }
 
     /// Takes a change of our own uplink.
-    pub(super) fn take_uplink(&mut self, change: &Uplink) {
+    pub(super) fn take_uplink(&mut self, change: &Uplink, now: UnixTime) {
         match change {
-            Uplink::Offline { since, why } => warn!("this monitor is offline since {}: {why}", clock(*since)),
-            Uplink::Online { since: Some(since), at } => {
-                info!("online again at {}, offline since {}", clock(*at), clock(*since))
+            Uplink::Offline { since, why } => {
+                warn!("this monitor is offline since {}: {why}", clock(*since));
+                self.desk.offline(*since, why.to_string(), now);
             }
-            Uplink::Online { since: None, .. } | Uplink::Anchors(_) => {}
+            Uplink::Online { since, at } => {
+                if let Some(since) = since {
+                    info!("online again at {}, offline since {}", clock(*at), clock(*since));
+                }
+                // An earlier run may have told that it was offline.
+                self.desk.online(*at, now);
+            }
+            Uplink::Anchors(anchors) => self.state.anchors.clone_from(anchors),
         }
+        self.save_within(Duration::ZERO);
     }
 
     /// Hands what is due to the composer; false when that is gone.

@@ -35,6 +35,10 @@ impl Uplink {
     const RECENT: usize = 4;
 
     pub(super) fn gone(&mut self, since: UnixTime, why: String, now: UnixTime) {
+        if self.gone.is_some() && self.back.is_none() {
+            // Found out again, as after a restart.
+            return;
+        }
         self.gone = Some(Gone { since, why });
         self.back = None;
         self.changed(now);
