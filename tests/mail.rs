@@ -415,6 +415,7 @@ fn a_mail_says_what_was_composed() {
     let message = Message {
         key: "fra/core 1-down-1700000000-cleared".into(),
         in_reply_to: Some("fra/core 1-down-1700000000-raised".into()),
+        to: Vec::new(),
         subject: "core1 ist wieder da – 5 min".into(),
         text: text.clone(),
         attachments: vec![Attachment {
@@ -452,6 +453,7 @@ fn no_text_makes_a_header_or_a_recipient() {
     let message = Message {
         key: evil.into(),
         in_reply_to: Some(evil.into()),
+        to: Vec::new(),
         subject: evil.into(),
         text: format!("{evil}\r\n.\r\nMAIL FROM:<evil@example.com>\r\n"),
         attachments: vec![Attachment { name: evil.into(), mime: "image/png", bytes: vec![1] }],
@@ -493,7 +495,7 @@ fn a_kill_leaves_whole_mails() {
     let acknowledged: Vec<String> = acknowledged.into_iter().chain(more).collect();
 
     let outbox = Outbox::open(place.data.path()).unwrap();
-    let waiting = outbox.waiting().unwrap();
+    let waiting = outbox.all().unwrap();
     assert_eq!(place.files("outbox").len(), waiting.len(), "nothing else is left there");
     for mail in &waiting {
         let bytes = fs::read(&mail.path).unwrap();
@@ -511,7 +513,8 @@ fn a_kill_leaves_whole_mails() {
 fn helper_that_puts_mails() {
     let outbox = Outbox::open(Path::new(&env::var("LATMON_TEST_DATA").unwrap())).unwrap();
     for number in 0..500 {
-        let path = outbox.put(&message(&number.to_string(), number), &vec![number as u8; 300_000]).unwrap();
+        let path =
+            outbox.put(&message(&number.to_string(), number), &vec![number as u8; 300_000]).unwrap().path;
         println!("put {}", path.display());
     }
 }
@@ -530,7 +533,7 @@ impl Place {
     }
 
     fn put(&self, message: &Message, settings: Option<&Settings>) -> PathBuf {
-        self.outbox.put(message, &compose(message, settings, "mon1").unwrap()).unwrap()
+        self.outbox.put(message, &compose(message, settings, "mon1").unwrap()).unwrap().path
     }
 
     fn mailer(&self, settings: Option<Settings>) -> Mailer {
@@ -546,6 +549,7 @@ fn message(key: &str, at: i64) -> Message {
     Message {
         key: key.into(),
         in_reply_to: None,
+        to: Vec::new(),
         subject: format!("subject of {key}"),
         text: format!("text of {key}\n"),
         attachments: Vec::new(),

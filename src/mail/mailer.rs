@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
 use tracing::{info, warn};
 
-use super::compose::addressed;
 use super::fault::{Reason, SendError};
-use super::outbox::{Outbox, Waiting};
+use super::outbox::{Kind, Outbox, Waiting};
 use super::retry::{Next, Retry};
 use super::smtp::{Limits, Session};
-use super::{Error, Settings};
+use super::stored::Stored;
+use super::{Address, Error, Settings};
 
 /// A running mailer. Dropped without [`Mailer::stop`], its thread ends by itself after the attempt that is under way.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Mailer {
             recv(self.done) -> _ => {}
             recv(after(grace)) -> _ => {}
         }
-        self.outbox.waiting().map_or_else(
+        self.outbox.waiting(Kind::Mail).map_or_else(
             |error| {
                 warn!("{error}");
                 0
@@ -144,7 +144,7 @@ impl Worker {
 
     /// Sends what waits, in order, until something holds up all or it is later than `until`.
     fn send_waiting(&mut self, until: Option<Instant>) {
-        let waiting = match self.outbox.waiting() {
+        let waiting = match self.outbox.waiting(Kind::Mail) {
             Ok(waiting) => waiting,
             Err(error) => {
                 warn!("{error}");
@@ -162,8 +162,8 @@ impl Worker {
             if until.is_some_and(|until| now >= until) {
                 break;
             }
-            let Some(bytes) = self.read(mail) else { continue };
-            if self.send(&mut session, mail, &bytes) == Next::Pause {
+            let Some((to, bytes)) = self.read(mail) else { continue };
+            if self.send(&mut session, mail, &to, &bytes) == Next::Pause {
                 break;
             }
         }
@@ -173,7 +173,7 @@ impl Worker {
     }
 
     /// Sends one mail in `session`, or in a new one where there is none.
-    fn send(&mut self, session: &mut Option<Session>, mail: &Waiting, bytes: &[u8]) -> Next {
+    fn send(&mut self, session: &mut Option<Session>, mail: &Waiting, to: &[Address], bytes: &[u8]) -> Next {
         let mut open = match session.take() {
             Some(open) => open,
             None => match Session::open(&self.settings.server, Limits::USUAL) {
@@ -185,7 +185,7 @@ impl Worker {
                 }
             },
         };
-        let sent = open.send(&self.settings, bytes);
+        let sent = open.send(&self.settings.from, to, bytes);
         *session = open.is_open().then_some(open);
         match sent {
             Ok(()) => {
@@ -205,13 +205,14 @@ impl Worker {
         }
     }
 
-    /// The mail's bytes as they go out; `None` when the file holds no mail.
-    fn read(&mut self, mail: &Waiting) -> Option<Vec<u8>> {
+    /// The mail's recipients, and its bytes as they go out; `None` when the file holds no mail.
+    fn read(&mut self, mail: &Waiting) -> Option<(Vec<Address>, Vec<u8>)> {
         let read = self.outbox.read(mail).and_then(|raw| {
-            addressed(&raw, &self.settings).ok_or_else(|| Error::NotAMail(mail.path.clone()))
+            let stored = Stored::parse(&raw).ok_or_else(|| Error::NotAMail(mail.path.clone()))?;
+            Ok((stored.to(&self.settings), stored.going_out(&self.settings, None)))
         });
         match read {
-            Ok(bytes) => Some(bytes),
+            Ok(read) => Some(read),
             Err(error) => {
                 if self.unusable.insert(mail.path.clone()) {
                     warn!("{error}");

@@ -18,13 +18,15 @@ mod mailer;
 mod outbox;
 mod retry;
 mod smtp;
+mod stored;
 mod stream;
 
-pub use compose::compose;
+pub use compose::{NOT_HELD_UP, compose};
 pub use mailer::Mailer;
-pub use outbox::{MAX_MAIL_BYTES, Outbox, Waiting};
+pub use outbox::{Claim, Kept, Kind, MAX_MAIL_BYTES, Outbox, Waiting};
 
 use smtp::{Limits, Session};
+use stored::Stored;
 
 /// What a mail says, before it is one.
 #[derive(Clone, Debug)]
@@ -33,9 +35,11 @@ pub struct Message {
     pub key: String,
     /// The key of the mail that this one answers, so that a mail program shows them as one conversation.
     pub in_reply_to: Option<String>,
+    /// Whom it is for; empty: the recipients of the settings at the time it is sent.
+    pub to: Vec<Address>,
     /// The subject; line breaks and other control characters in it become blanks.
     pub subject: String,
-    /// The text, its lines ended by `\n`.
+    /// The text, its lines ended by `\n`. A line [`NOT_HELD_UP`] in it tells, when it is sent, how long it waited.
     pub text: String,
     /// What comes with it.
     pub attachments: Vec<Attachment>,
@@ -98,9 +102,11 @@ pub enum Error {
 /// mail that is not taken is gone. For people who want to know whether the settings are right.
 pub fn try_out(settings: &Settings, message: Option<&Message>, host: &str) -> Result<(), Error> {
     let told = |error: fault::SendError| Error::Server(error.to_string());
-    let mail = message.map(|message| compose(message, Some(settings), host)).transpose()?;
+    let mail = message.map(|message| compose(message, None, host)).transpose()?;
     let mut session = Session::open(&settings.server, Limits::USUAL).map_err(told)?;
-    let sent = mail.map_or(Ok(()), |mail| session.send(settings, &mail));
+    let sent = mail.as_deref().and_then(Stored::parse).map_or(Ok(()), |mail| {
+        session.send(&settings.from, &mail.to(settings), &mail.going_out(settings, None))
+    });
     session.quit();
     sent.map_err(told)
 }

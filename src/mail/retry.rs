@@ -109,6 +109,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
+    use super::super::outbox::Kind;
     use super::*;
 
     #[test]
@@ -154,7 +155,12 @@ mod tests {
         retry.begin(&[], start + SHORTEST);
         assert_eq!(retry.next(), None);
         retry.refused(path, start);
-        let mail = Waiting { path: path.to_owned(), since: crate::time::UnixTime::from_secs(0) };
+        let mail = Waiting {
+            path: path.to_owned(),
+            since: crate::time::UnixTime::from_secs(0),
+            kind: Kind::Mail,
+            key: "a".into(),
+        };
         retry.begin(std::slice::from_ref(&mail), start);
         assert_eq!(retry.next(), Some(start + LONGEST), "it is still aside");
         retry.begin(&[mail], start + LONGEST);

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::fault::{Fault, SendError, Step};
 use super::stream::{self, Guard};
-use super::{Login, Server, Settings, Tls};
+use super::{Address, Login, Server, Tls};
 
 /// A conversation with a server that has let us in.
 pub(super) struct Session {
@@ -61,12 +61,12 @@ impl Session {
         open().map_err(|fault| SendError { server: name.clone(), fault })
     }
 
-    /// Hands over `mail`, CRLF lines, for all recipients of `settings`; done once the server said that it has it.
-    pub(super) fn send(&mut self, settings: &Settings, mail: &[u8]) -> Result<(), SendError> {
+    /// Hands over `mail`, CRLF lines, to all of `to`; done once the server said that it has it.
+    pub(super) fn send(&mut self, from: &Address, to: &[Address], mail: &[u8]) -> Result<(), SendError> {
         let sent = match self.dialogue.take() {
             None => Err(Fault::Closed(Step::Sender)),
             Some(mut dialogue) => self.runtime.block_on(async {
-                let sent = dialogue.transact(settings, mail).await;
+                let sent = dialogue.transact(from, to, mail).await;
                 // A refusal leaves the session whole when the server agrees to forget the transaction.
                 let is_whole = match &sent {
                     Ok(()) => true,
@@ -169,9 +169,9 @@ impl Dialogue {
         Ok(())
     }
 
-    async fn transact(&mut self, settings: &Settings, mail: &[u8]) -> Result<(), Fault> {
+    async fn transact(&mut self, from: &Address, to: &[Address], mail: &[u8]) -> Result<(), Fault> {
         let mut parameters = Vec::new();
-        if !settings.to.iter().chain([&settings.from]).all(|address| address.to_string().is_ascii()) {
+        if !to.iter().chain([from]).all(|address| address.to_string().is_ascii()) {
             if !self.lettre.server_info().supports_feature(Extension::SmtpUtfEight) {
                 return Err(Fault::NoUtf8);
             }
@@ -180,8 +180,8 @@ impl Dialogue {
         if !mail.is_ascii() && self.lettre.server_info().supports_feature(Extension::EightBitMime) {
             parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
-        self.ask(Mail::new(Some(settings.from.0.clone()), parameters), DONE, &Step::Sender).await?;
-        for recipient in &settings.to {
+        self.ask(Mail::new(Some(from.0.clone()), parameters), DONE, &Step::Sender).await?;
+        for recipient in to {
             let step = Step::Recipient(recipient.to_string());
             self.ask(Rcpt::new(recipient.0.clone(), Vec::new()), DONE, &step).await?;
         }

@@ -58,6 +58,7 @@ pub(super) fn alert(notice: &Notice, event: &Event, past: Option<&History>, host
     Message {
         key: notice.key.clone(),
         in_reply_to: notice.answers.clone(),
+        to: Vec::new(),
         subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
         text,
         attachments: Vec::new(),
@@ -91,6 +92,7 @@ pub(super) fn summary(notice: &Notice, host: &str) -> Message {
     Message {
         key: notice.key.clone(),
         in_reply_to: notice.answers.clone(),
+        to: Vec::new(),
         subject: format!("[latmon] {headline}"),
         text,
         attachments: Vec::new(),
@@ -122,6 +124,7 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
     Message {
         key: format!("monitor-exit-{}", now.micros()),
         in_reply_to: None,
+        to: Vec::new(),
         subject: format!(
             "[latmon] STOPPED: the monitor on {} has {subject}, please restart it",
             settings.host

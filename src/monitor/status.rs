@@ -229,7 +229,7 @@ impl Board {
     }
 
     fn mails(&self, outbox: &Outbox, mailer: &Mailer) -> Mails {
-        match outbox.waiting() {
+        match outbox.all() {
             Ok(waiting) => Mails {
                 waiting: waiting.len(),
                 since: waiting.first().map(|first| first.since.secs()),

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::mail::Secret;
 use crate::mail::fault::Reply;
+use crate::mail::{Secret, Settings};
 
 /// Longer than a busy machine takes for anything here: nothing but the end of a wait may end it.
 const PATIENT: Limits = Limits { connect: AGES, command: AGES, transfer: AGES };
@@ -58,6 +58,10 @@ fn settings(server: Server) -> Settings {
         to: vec!["noc@example.org".parse().unwrap()],
         server,
     }
+}
+
+fn give(session: &mut Session, settings: &Settings, mail: &[u8]) -> Result<(), SendError> {
+    session.send(&settings.from, &settings.to, mail)
 }
 
 /// A time limit for each read would never end this: every byte comes within it.
@@ -147,7 +151,7 @@ fn another_success_than_the_one_wanted_delivers_nothing() {
     let fault = |end| {
         let settings = settings_for(end);
         let mut session = Session::open(&settings.server, PATIENT).unwrap();
-        let fault = session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault;
+        let fault = give(&mut session, &settings, b"A: b\r\n\r\n").unwrap_err().fault;
         assert!(!session.is_open() && !fault.refuses_mail(), "{fault}");
         fault
     };
@@ -217,13 +221,13 @@ fn after_a_refused_mail_the_session_goes_on() {
     ];
     let settings = settings(script(Tls::None, replies));
     let mut session = Session::open(&settings.server, PATIENT).unwrap();
-    let refused = session.send(&settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
+    let refused = give(&mut session, &settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
     assert!(
         refused.to_string().ends_with("refused the recipient noc@example.org: 550 no such user"),
         "{refused}"
     );
     assert!(refused.fault.refuses_mail() && session.is_open());
-    let deferred = session.send(&settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
+    let deferred = give(&mut session, &settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
     assert!(!deferred.fault.refuses_mail() && !session.is_open(), "{deferred}");
 }
 
@@ -245,7 +249,7 @@ fn addresses_outside_ascii_need_a_server_that_takes_them() {
     let mut settings = settings(script(Tls::None, &["220 hello\r\n", "250 me\r\n"]));
     settings.to = vec!["größe@example.org".parse().unwrap()];
     let mut session = Session::open(&settings.server, PATIENT).unwrap();
-    assert!(matches!(session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault, Fault::NoUtf8));
+    assert!(matches!(give(&mut session, &settings, b"A: b\r\n\r\n").unwrap_err().fault, Fault::NoUtf8));
 }
 
 /// The mail as it goes over the line, up to the dot that ends it.
@@ -270,7 +274,7 @@ fn dots_are_doubled_at_the_start_of_lines_only() {
             tell.send(line).unwrap();
         });
         let settings = settings(listening);
-        Session::open(&settings.server, PATIENT).unwrap().send(&settings, mail).unwrap();
+        give(&mut Session::open(&settings.server, PATIENT).unwrap(), &settings, mail).unwrap();
         assert_eq!(told.recv().unwrap(), expected);
     }
 }
