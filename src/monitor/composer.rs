@@ -130,6 +130,7 @@ impl Desk {
             theme: Theme::Light,
             format: Format::Png,
             limit: self.limits.get(target).copied(),
+            marks: Vec::new(),
         };
         match graph::smoke(past, &picture) {
             Ok(bytes) => {
