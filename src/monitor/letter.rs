@@ -61,7 +61,9 @@ pub(super) fn alert(notice: &Notice, event: &Event, past: Option<&History>, host
         to: Vec::new(),
         subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
         text,
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date: event.at,
     }
 }
@@ -95,7 +97,9 @@ pub(super) fn summary(notice: &Notice, host: &str) -> Message {
         to: Vec::new(),
         subject: format!("[latmon] {headline}"),
         text,
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date: notice.at,
     }
 }
@@ -130,7 +134,9 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
             settings.host
         ),
         text,
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date: now,
     }
 }
