@@ -8,6 +8,7 @@ mod composer;
 pub mod control;
 mod letter;
 mod panics;
+mod paths;
 pub mod state;
 pub mod status;
 mod teller;
@@ -101,7 +102,8 @@ pub fn run(
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
     let control = answer_calls(&settings, &board, &outbox, &mailer);
-    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
+    let composer =
+        Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&board)).map_err(Error::Thread)?;
     let mut teller = begin_telling(&settings, composer, started);
     greet(&settings, &prober);
 
