@@ -62,10 +62,7 @@ fn the_mail_names_the_hop_that_changed() {
     chain.ip(2, "route replace 198.18.4.0/24 via 198.18.3.99");
     let mail = &smtp.wait_for(1, LIMIT)[0];
     assert_eq!(mail.header("Subject"), "[latmon] DOWN: far (198.18.4.2) does not answer");
-    says(
-        mail,
-        "the path: at hop 3 it goes by 198.18.3.99 now, not by 198.18.3.2, and does not reach the target",
-    );
+    says(mail, "the path: hop 3 is 198.18.3.99 now, not 198.18.3.2, and does not reach the target");
     says(mail, "the only other target answers as usual");
     let text = mail.text();
     let hop = text.lines().find(|line| line.contains(" 3  198.18.3.99 ")).expect("the third hop");

@@ -178,8 +178,9 @@ impl Desk {
             limit: self.limits.get(target).copied(),
             marks: vec![letter::mark(event, past.step)],
         };
-        // Words stay readable where it is shrunk to the width of a mail, or of a telephone.
-        let small = Picture { width: 480, height: 240, scale: 2.0, ..large.clone() };
+        // Words stay readable where it is shrunk to the width of a mail, or of a telephone. The mail says the host.
+        let small =
+            Picture { title: target.name.clone(), width: 480, height: 240, scale: 2.0, ..large.clone() };
         let name = archive::picture_name(&target.name);
         let drawn = |picture: &Picture, name: String| {
             let bytes = graph::smoke(past, picture)?;

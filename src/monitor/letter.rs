@@ -74,7 +74,7 @@ pub(super) fn mark(event: &Event, step: Step) -> Mark {
         (_, Trouble::Slow) => ("slow since", event.at),
         (_, Trouble::Lossy) => ("lossy since", event.at),
     };
-    Mark { from, until, label: format!("{word} {}", from.local().civil.format("%H:%M")) }
+    Mark { from, until, label: format!("{word} {}", event.since.local().civil.format("%H:%M")) }
 }
 
 /// The mail that says that the monitoring itself has ended.
@@ -181,20 +181,27 @@ fn together(
     if let Some(first) = events.iter().map(|event| event.since).min() {
         facts.push(("since", if is_over { stamp(first) } else { since(first, at) }));
     }
-    facts.extend(said_most(events).map(|says| ("says", says)));
-    let suspect = around.iter().zip(events).find_map(|(around, event)| {
-        let finding = around.sighting.as_ref().and_then(path::finding);
+    let most = said_most(events);
+    facts.extend(
+        most.map(|(says, times)| ("says", format!("{says} (of {})", count(times, "target", "targets")))),
+    );
+    let findings: Vec<Option<path::Finding>> =
+        around.iter().map(|around| around.sighting.as_ref().and_then(path::finding)).collect();
+    let suspect = around.iter().zip(events).zip(&findings).find_map(|((around, event), finding)| {
         others::suspect(event.trouble, &around.others, around.shared.as_deref(), finding.as_ref())
     });
     facts.extend(suspect.filter(|_| !is_over).map(|suspect| ("suspect", suspect)));
-    let mut blocks = vec![Block::Facts(facts), list("The targets", events, 0)];
-    for (around, event) in around.iter().zip(events) {
-        blocks.push(Block::Words(format!("{}:", asked(&event.target, event.address))));
-        blocks.extend(picture(event, around));
-        blocks.extend(around.sighting.as_ref().map(path::block));
-    }
-    if let Some(first) = around.first() {
-        blocks.push(Block::Facts(vec![("others", others::sentence(&first.others))]));
+    facts.extend(around.first().map(|first| ("others", others::sentence(&first.others))));
+    let mut blocks = vec![Block::Facts(facts), list("The targets", events, 0, most.map(|(says, _)| says))];
+    for (number, (around, event)) in around.iter().zip(events).enumerate() {
+        // What stands out in the path of one need not be shown of the next as well.
+        let is_known = findings[number].is_some() && findings[..number].contains(&findings[number]);
+        let path = around.sighting.as_ref().filter(|_| !is_known).map(path::block);
+        let shown: Vec<Block> = picture(event, around).into_iter().chain(path).collect();
+        if !shown.is_empty() {
+            blocks.push(Block::Words(format!("{}:", asked(&event.target, event.address))));
+            blocks.extend(shown);
+        }
     }
     if !is_over {
         blocks.push(mute("all", host));
@@ -261,7 +268,7 @@ fn digest(events: &[Event], more: usize, began: UnixTime, host: &str) -> Page {
             Block::Words(format!(
                 "There were more mails than {host} may send in an hour. These are the rest, oldest first."
             )),
-            list("What happened", events, more),
+            list("What happened", events, more, None),
             mute("all", host),
         ],
     }
@@ -299,16 +306,17 @@ fn online(began: UnixTime, lasted: Duration, why: &str, host: &str) -> Page {
     }
 }
 
-/// What most of those say who say something.
-fn said_most(events: &[Event]) -> Option<String> {
-    let said = || events.iter().filter_map(|event| event.says.as_ref());
-    let most = said().max_by_key(|says| said().filter(|other| other == says).count())?;
-    let times = said().filter(|other| *other == most).count();
-    Some(format!("{most} (of {})", count(times, "target", "targets")))
+/// What most of those say who say something, and how many they are.
+fn said_most(events: &[Event]) -> Option<(&str, usize)> {
+    let said = || events.iter().filter_map(|event| event.says.as_deref());
+    let times = |says: &str| said().filter(|other| *other == says).count();
+    let most = said().max_by_key(|says| times(says))?;
+    Some((most, times(most)))
 }
 
-/// One line for each event, as many as a mail may have; `more` happened besides.
-fn list(title: &str, events: &[Event], more: usize) -> Block {
+/// One line for each event, as many as a mail may have; `more` happened besides. What somebody says stands beside it unless
+/// that is `known`.
+fn list(title: &str, events: &[Event], more: usize, known: Option<&str>) -> Block {
     let row = |event: &Event| {
         let state = match event.kind {
             EventKind::Cleared { lasted } => format!("well again after {}", Lasted(lasted)),
@@ -318,8 +326,9 @@ fn list(title: &str, events: &[Event], more: usize) -> Block {
                 (Trouble::Lossy, _) => format!("{} loss", percent(event.loss_ratio)),
             },
         };
+        let says = event.says.as_deref().filter(|says| known != Some(*says));
         let cells = vec![event.target.name.clone(), clock(event.since), state];
-        Row { cells, note: event.says.clone(), is_marked: false }
+        Row { cells, note: says.map(str::to_owned), is_marked: false }
     };
     let mut rows: Vec<Row> = events.iter().take(LISTED).map(row).collect();
     let left_out = events.len().saturating_sub(LISTED) + more;

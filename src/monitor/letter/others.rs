@@ -112,7 +112,7 @@ mod tests {
         let ends = Finding::Ends { last: Some((3, "192.0.2.3".into())), missing: None };
         assert_eq!(
             suspect(Trouble::Down, &others(&[(State::Ok, 5)]), None, Some(&ends)).unwrap(),
-            "the target, or the line to it: the path is whole up to the last router, 192.0.2.3 (hop 3)"
+            "the target, or the line to it: the path is whole up to the last router, hop 3, 192.0.2.3"
         );
     }
 }

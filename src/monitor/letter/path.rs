@@ -66,13 +66,13 @@ impl Finding {
             Self::Whole => return None,
             Self::Moved { distance, was, is, reached } => {
                 let end = if *reached { "" } else { ", and does not reach the target" };
-                format!("the path: at hop {distance} it goes by {is} now, not by {was}{end}")
+                format!("the path: hop {distance} is {is} now, not {was}{end}")
             }
             Self::Ends { last: Some((distance, last)), missing: None } => format!(
-                "the target, or the line to it: the path is whole up to the last router, {last} (hop {distance})"
+                "the target, or the line to it: the path is whole up to the last router, hop {distance}, {last}"
             ),
             Self::Ends { last: Some((distance, last)), missing: Some((_, missing)) } => {
-                format!("the path behind {last} (hop {distance}): {missing} used to be next, and is silent")
+                format!("the path behind hop {distance}, {last}: {missing} used to be next, and is silent")
             }
             Self::Ends { last: None, missing: Some((_, missing)) } => {
                 format!("the very beginning of the path: {missing} used to be the first hop, and is silent")
@@ -80,14 +80,14 @@ impl Finding {
             Self::Ends { last: None, missing: None } => "the target, or the line to it".to_owned(),
             Self::Refused { distance, who, reason, is_last: true } => {
                 format!(
-                    "the target, or the line to it: the last router, {who} (hop {distance}), says {reason}"
+                    "the target, or the line to it: the last router, hop {distance}, {who}, says {reason}"
                 )
             }
             Self::Refused { distance, who, reason, is_last: false } => {
-                format!("the path: {who} (hop {distance}) says {reason}")
+                format!("the path: hop {distance}, {who}, says {reason}")
             }
             Self::Slow { distance, who, now, was } => {
-                format!("the path from hop {distance} on: {who} answers after {now}, {was} before")
+                format!("the path from hop {distance} on, {who}: it answers after {now}, {was} before")
             }
         })
     }
@@ -128,6 +128,10 @@ pub(super) fn block(sighting: &Sighting) -> Block {
 fn rows(sighting: &Sighting, path: &Path) -> Vec<Row> {
     let good = sighting.good.as_ref();
     let reached = path.end == PathEnd::Reached;
+    let slow_from = match finding(sighting) {
+        Some(Finding::Slow { distance, .. }) => usize::from(distance),
+        _ => usize::MAX,
+    };
     let last = path.hops.len();
     let length = good.map_or(last, |good| if reached { last } else { last.max(good.hops.len()) });
     let mut rows: Vec<Row> = (1..=length)
@@ -138,22 +142,23 @@ fn rows(sighting: &Sighting, path: &Path) -> Vec<Row> {
             // A silent router in the middle is a shy one: those behind it answer.
             let is_missing = is_silent && !reached && distance > last;
             let is_moved = hop.zip(good).is_some_and(|(hop, good)| moved(hop, good).is_some());
-            let is_marked = was.is_some() && (is_missing || is_moved);
-            let before = was.filter(|_| is_marked).and_then(|was| {
-                let median = was.median.map_or(String::new(), |median| format!(", {median}"));
-                Some(format!("was {}{median}", sighting.hop_name(was)?))
+            let is_slow = distance >= slow_from && !is_silent;
+            let before = was.and_then(|was| {
+                let median = was.median.map_or(String::new(), |median| median.to_string());
+                match (is_missing || is_moved, is_slow && was.median.is_some()) {
+                    (true, _) => Some(format!("was {}, {median}", sighting.hop_name(was)?)),
+                    (false, true) => Some(format!("was {median}")),
+                    (false, false) => None,
+                }
             });
             let says = match path.end {
                 PathEnd::Refused(reason) if distance == last => Some(format!("says {reason}")),
                 _ => None,
             };
             let note: Vec<String> = says.into_iter().chain(before).collect();
-            let is_marked = is_marked || note.iter().any(|note| note.starts_with("says"));
-            Row {
-                cells: vec![distance.to_string(), who(sighting, hop), took(hop)],
-                note: (!note.is_empty()).then(|| note.join("; ")),
-                is_marked,
-            }
+            let cells = vec![distance.to_string(), who(sighting, hop), took(hop)];
+            let is_marked = !note.is_empty();
+            Row { cells, note: is_marked.then(|| note.join("; ")), is_marked }
         })
         .collect();
     if let PathEnd::Silent(to) = path.end

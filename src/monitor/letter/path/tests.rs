@@ -49,11 +49,11 @@ fn the_hop_where_it_went_wrong_is_named() {
     assert_eq!(found(&[(1, 1), (0, 0), (3, 4), (9, 12)], PathEnd::Reached), None, "a shy router");
     assert_eq!(
         found(&[(1, 1), (2, 3), (3, 4)], PathEnd::Silent(30)).unwrap(),
-        "the target, or the line to it: the path is whole up to the last router, 198.18.3.1 (hop 3)"
+        "the target, or the line to it: the path is whole up to the last router, hop 3, 198.18.3.1"
     );
     assert_eq!(
         found(&[(1, 1)], PathEnd::Silent(30)).unwrap(),
-        "the path behind 198.18.1.1 (hop 1): core2.example (198.18.2.1) used to be next, and is silent"
+        "the path behind hop 1, 198.18.1.1: core2.example (198.18.2.1) used to be next, and is silent"
     );
     assert_eq!(
         found(&[], PathEnd::Silent(30)).unwrap(),
@@ -61,24 +61,24 @@ fn the_hop_where_it_went_wrong_is_named() {
     );
     assert_eq!(
         found(&[(1, 1), (7, 3), (8, 4)], PathEnd::Silent(30)).unwrap(),
-        "the path: at hop 2 it goes by 198.18.7.1 now, not by core2.example (198.18.2.1), and does not reach the target"
+        "the path: hop 2 is 198.18.7.1 now, not core2.example (198.18.2.1), and does not reach the target"
     );
     assert_eq!(
         found(&[(1, 1), (2, 3), (8, 4), (9, 40)], PathEnd::Reached).unwrap(),
-        "the path: at hop 3 it goes by 198.18.8.1 now, not by 198.18.3.1"
+        "the path: hop 3 is 198.18.8.1 now, not 198.18.3.1"
     );
     let unreachable = PathEnd::Refused(Reason { family: Family::V4, kind: 3, code: 1 });
     assert_eq!(
         found(&[(1, 1), (2, 3), (3, 4)], unreachable).unwrap(),
-        "the target, or the line to it: the last router, 198.18.3.1 (hop 3), says host unreachable"
+        "the target, or the line to it: the last router, hop 3, 198.18.3.1, says host unreachable"
     );
     assert_eq!(
         found(&[(1, 1), (2, 3)], unreachable).unwrap(),
-        "the path: core2.example (198.18.2.1) (hop 2) says host unreachable"
+        "the path: hop 2, core2.example (198.18.2.1), says host unreachable"
     );
     assert_eq!(
         found(&[(1, 1), (2, 3), (3, 104), (9, 112)], PathEnd::Reached).unwrap(),
-        "the path from hop 3 on: 198.18.3.1 answers after 104 ms, 4.00 ms before"
+        "the path from hop 3 on, 198.18.3.1: it answers after 104 ms, 4.00 ms before"
     );
     // A router that is slow to say so, with quick ones behind it, is no delay on the path.
     assert_eq!(found(&[(1, 1), (2, 103), (3, 4), (9, 12)], PathEnd::Reached), None);
@@ -102,6 +102,13 @@ fn both_paths_are_shown_as_one() {
             row(["3", "no answer", ""], Some("was 198.18.3.1, 4.00 ms")),
             row(["4", "no answer", ""], Some("was 198.18.9.1, 12.0 ms")),
             row(["5-30", "no answer", ""], None),
+        ]
+    );
+    assert_eq!(
+        table(&sighting(&[(1, 1), (2, 3), (3, 104), (9, 112)], PathEnd::Reached, GOOD))[2..],
+        [
+            row(["3", "198.18.3.1", "104 ms"], Some("was 4.00 ms")),
+            row(["4", "198.18.9.1", "112 ms"], Some("was 12.0 ms")),
         ]
     );
 }
