@@ -42,6 +42,7 @@ pub mod alert;
 pub mod archive;
 pub mod config;
 pub mod graph;
+pub mod guardian;
 pub mod history;
 pub mod mail;
 pub mod monitor;

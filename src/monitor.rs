@@ -6,7 +6,9 @@
 
 mod composer;
 pub mod control;
+pub mod ends;
 mod letter;
+mod life;
 mod panics;
 mod paths;
 pub mod state;
@@ -30,6 +32,9 @@ use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
 use control::Control;
+pub use letter::exit_key;
+use life::Outside;
+pub use life::{Exit, Life, Order};
 use panics::Panics;
 use state::{RunState, State, Store};
 use status::Board;
@@ -50,6 +55,8 @@ pub struct Settings {
     pub mail: Option<mail::Settings>,
     /// The limit of latency that a target's picture shows, where it has one.
     pub limits: HashMap<Arc<Target>, Rtt>,
+    /// What it says of its own end.
+    pub exit: Exit,
 }
 
 /// Why a run ended.
@@ -57,6 +64,8 @@ pub struct Settings {
 pub enum End {
     /// It was told to, by what this names: `SIGTERM`.
     Told(String),
+    /// Whoever watched over it is gone; that is not mailed yet.
+    Orphaned,
     /// A part of it panicked: which, where, and with what message.
     Panicked(String),
 }
@@ -82,13 +91,15 @@ pub enum Error {
 /// run starts.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Watches through `sockets`, which were opened for these settings, until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
-/// judged. Returns after the exit mail was sent, or lies in the outbox.
+/// Watches through `sockets`, which were opened for these settings, until an order ends it, or a part of it panics; `show`
+/// sees every round once it is recorded and judged, `tell` hears how the run does. Returns after the exit mail was sent, or
+/// lies in the outbox.
 pub fn run(
     mut settings: Settings,
     sockets: OpenSockets,
-    stop: &Receiver<String>,
+    orders: &Receiver<Order>,
     show: &mut dyn FnMut(&Round, &TargetState),
+    tell: &dyn Fn(Life),
 ) -> Result<End, Error> {
     let started = UnixTime::from(SystemTime::now());
     let panics = Panics::watch();
@@ -112,9 +123,11 @@ pub fn run(
         board.enter(round, state, Instant::now());
         show(round, state);
     };
+    let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, stop, &mut show)
+        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, &outside, &mut show)
     }));
+    tell(Life::Stopping);
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
     // Its panic is known already; what it had finished before is still recorded.
@@ -126,23 +139,23 @@ pub fn run(
         error!("{error}");
     }
     let end = match watched {
-        Ok(Some(what)) => End::Told(what),
+        Ok(Some(end)) => end,
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
     farewell(&settings, teller, &mailer, &end, started);
     Ok(end)
 }
 
-/// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
+/// The loop: record, judge, show, tell. Returns what ended it; `None` after a panic.
 fn watch(
     archives: &mut Archives,
     alerts: &mut Alerts,
     rounds: &Receiver<Round>,
     teller: &mut Teller,
     panics: &Panics,
-    stop: &Receiver<String>,
+    outside: &Outside<'_>,
     show: &mut dyn FnMut(&Round, &TargetState),
-) -> Option<String> {
+) -> Option<End> {
     loop {
         let now = UnixTime::from(SystemTime::now());
         if !teller.tell_due(now) {
@@ -157,14 +170,24 @@ fn watch(
                 continue;
             }
             recv(panics.some()) -> _ => return None,
-            recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
+            recv(outside.beats) -> _ => {
+                outside.beat();
+                teller.is_alive(now);
+                continue;
+            }
+            recv(outside.orders) -> order => {
+                match outside.follow(order.unwrap_or_else(|_| Order::Stop("its caller".to_owned()))) {
+                    Some(end) => return Some(end),
+                    None => continue,
+                }
+            }
         };
         // Those that wait already share its way to the disk.
         let group: Vec<Round> =
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
         for round in &group {
-            for event in alerts.observe(round) {
+            for event in alerts.observe(round, alert::Past::default()) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
@@ -197,7 +220,16 @@ fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> 
         error!("{error}");
         State::default()
     });
-    state.run = RunState { started: Some(started), ended: None };
+    let data_dir = &settings.archive.data_dir;
+    let is_known = state.run.started.is_some_and(|run| ends::is_known(data_dir, run, started));
+    if let Some(last) = state.run.died().filter(|_| !is_known) {
+        let message = letter::gap(settings, last, started);
+        warn!("{}", message.subject);
+        if let Err(error) = composer.post(&message) {
+            error!("the mail about that could not be written: {error}");
+        }
+    }
+    state.run = RunState::beginning(settings.exit.run.unwrap_or(started), started);
     Teller::start(state, store, composer)
 }
 
@@ -259,14 +291,22 @@ fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, sta
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
+        End::Orphaned => error!("stopping: the guardian of this monitor is gone"),
         End::Panicked(reason) => error!("stopping after a panic: {reason}"),
     }
+    let is_mailed = match end {
+        End::Told(_) => settings.exit.told,
+        End::Orphaned => false,
+        End::Panicked(_) => settings.exit.panicked,
+    };
     let now = UnixTime::from(SystemTime::now());
-    let message = letter::exit(settings, end, started, now);
-    if let Err(error) = teller.finish(&message) {
+    let message = is_mailed.then(|| letter::exit(settings, end, started, now));
+    if let Err(error) = teller.finish(message.as_ref(), is_mailed || matches!(end, End::Told(_))) {
         error!("the exit mail could not be written: {error}");
     }
-    let waiting = mailer.stop(FAREWELL.saturating_sub(began.elapsed()));
+    // Whoever goes on at once sends what waits.
+    let grace = if matches!(end, End::Told(_)) || is_mailed { FAREWELL } else { Duration::ZERO };
+    let waiting = mailer.stop(grace.saturating_sub(began.elapsed()));
     if settings.mail.is_some() && waiting > 0 {
         warn!("{waiting} mails wait in the outbox: the next run sends them");
     }

@@ -1,13 +1,15 @@
 //! `latmon check`: the settings that hold, each with where it comes from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use latmon::alert::pattern::Semantics;
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig};
+use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, WayConfig};
 use latmon::mail::Tls;
 use latmon::time::Spelled;
 
@@ -46,6 +48,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     describe_pace(&mut page, &config.pace);
     describe_mail(&mut page, config);
+    config.ways.iter().for_each(|way| describe_way(&mut page, way));
     page.print(out)?;
     if table {
         print_table(&config.targets, out)?;
@@ -117,17 +120,33 @@ fn written(rule: &Rule) -> String {
     format!("{}: {}", rule.name, judged(rule))
 }
 
-/// `median > 100ms, for 2 of 3, clear 3 of 3, repeat 1d`: the words of the settings.
+/// `median > 100ms, for 2 of 3, clear 3 of 3, repeat 1d`: the words of the settings, and behind them what few rules say.
 fn judged(rule: &Rule) -> String {
-    let windows = match rule.judge {
-        Judge::Pattern(_) => String::new(),
-        Judge::Down | Judge::Compare(_) => format!(", for {}, clear {}", rule.raise, rule.clear),
-    };
-    let repeat = match rule.repeat {
+    let mut said = vec![rule.judge.to_string()];
+    match &rule.judge {
+        Judge::Pattern(pattern) if pattern.semantics() == Semantics::SmokePingExact => {
+            said.push("smokeping-exact".to_owned());
+        }
+        Judge::Pattern(_) => {}
+        Judge::Down | Judge::Compare(_) | Judge::Aberrant => {
+            said.push(format!("for {}, clear {}", rule.raise, rule.clear));
+        }
+    }
+    said.push(match rule.repeat {
+        Some(Rule::EACH_ROUND) => "told with each round".to_owned(),
         Some(repeat) => format!("repeat {}", Spelled(repeat)),
         None => "told once".to_owned(),
-    };
-    format!("{}{windows}, {repeat}", rule.judge)
+    });
+    if rule.severity != rule.judge.severity() {
+        said.push(rule.severity.to_string());
+    }
+    if !rule.to.is_empty() {
+        said.push(format!("to {}", rule.to.join(" ")));
+    }
+    if let Some(hours) = &rule.hours {
+        said.push(format!("hours {hours}"));
+    }
+    said.join(", ")
 }
 
 fn describe_mail(page: &mut Page, config: &Config) {
@@ -157,16 +176,25 @@ fn describe_mail(page: &mut Page, config: &Config) {
     }
 }
 
+fn describe_way(page: &mut Page, way: &WayConfig) {
+    page.gap();
+    let (kind, name) = way.way.name.split_once(':').unwrap_or(("", &way.way.name));
+    page.setting(kind.to_owned(), name, &way.origin);
+    for (key, said) in &way.said {
+        page.setting(format!("  {key}"), &said.value, &said.origin);
+    }
+}
+
 /// Labels, values and origins in three columns.
 #[derive(Default)]
-struct Page(Vec<(&'static str, String, String)>);
+struct Page(Vec<(Cow<'static, str>, String, String)>);
 
 impl Page {
-    fn line(&mut self, label: &'static str, value: impl Display, origin: Option<&Origin>) {
-        self.0.push((label, value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
+    fn line(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: Option<&Origin>) {
+        self.0.push((label.into(), value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
     }
 
-    fn setting(&mut self, label: &'static str, value: impl Display, origin: &Origin) {
+    fn setting(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: &Origin) {
         self.line(label, value, Some(origin));
     }
 
@@ -343,6 +371,29 @@ mail from          me@gmail.com                                                 
         assert_eq!(page.lines().filter(dscp).count(), 2, "{page}");
         assert_eq!(page.matches("  ttl ").count(), 1, "{page}");
         assert!(!page.contains("payload"), "{page}");
+    }
+
+    #[test]
+    fn a_rule_is_shown_with_all_that_is_said_of_it() {
+        let page = printed(
+            &[],
+            Some(
+                "[targets]\na = { host = \"::1\", alerts = [\"far\", \"odd\", \"old\", \"new\"] }\n\
+                 [alert.far]\nwhen = \"average > 2.5x usual\"\nseverity = \"critical\"\nhours = \"Mon-Fri 8:00-18:00\"\n\
+                 to = [\"a@example.org\", \"b@example.org\"]\n[alert.odd]\nwhen = \"aberrant\"\nrepeat = \"never\"\n\
+                 [alert.old]\ntype = \"loss\"\npattern = \">1%,*3*,>1%\"\nsemantics = \"smokeping-exact\"\n\
+                 edgetrigger = false\n[alert.new]\ntype = \"rtt\"\npattern = \">1\"\nseverity = \"info\"\n",
+            ),
+        );
+        for line in [
+            "far: average > 2.5 x usual, for 2 of 3, clear 3 of 3, repeat 1d, critical, to a@example.org b@example.org, \
+             hours mon-fri 08:00-18:00  latmon.toml:3",
+            "odd: aberrant, for 1 of 1, clear 3 of 3, told once ",
+            "old: >1%,*3*,>1%, smokeping-exact, told with each round ",
+            "new: >1, repeat 1d, info ",
+        ] {
+            assert!(page.contains(line), "{line}\nin {page}");
+        }
     }
 
     #[test]

@@ -5,20 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alert::pattern::{Pattern, PatternKind};
-use crate::alert::rule::{Judge, Rule, Severity};
+use crate::alert::rule::Rule;
 use crate::time::Step;
 
 use super::document::{Entry, Section, Source};
 use super::echo::EchoPreferences;
-use super::error::{Error, nearest, one_line, sentence};
+use super::error::{Error, nearest, one_line};
 use super::hosts;
+use super::kept::{self, Bytes, Question};
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
 use super::pace::ProbeConfig;
 use super::read::read;
+use super::rules::{self, Recipient};
 use super::targets::{Candidate, Candidates};
 use super::value;
+use super::ways::WaySection;
 
 /// What a TOML file and those it includes say.
 pub(super) struct File {
@@ -27,6 +29,7 @@ pub(super) struct File {
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
     pub(super) mail: Option<MailSection>,
+    pub(super) ways: Vec<WaySection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
     pub(super) targets: Vec<Candidate>,
 }
@@ -72,6 +75,12 @@ impl File {
         for name in reader.alert_lists.iter().flat_map(|list| list.iter()) {
             reader.file.check_alert(name)?;
         }
+        let called =
+            |prefix| reader.file.ways.iter().filter_map(move |way| way.name.strip_prefix(prefix)).collect();
+        let (webhooks, commands): (Vec<&str>, Vec<&str>) = (called("webhook:"), called("command:"));
+        for recipient in &reader.recipients {
+            Recipient::check(recipient, &webhooks, &commands)?;
+        }
         Ok(reader.file)
     }
 
@@ -95,6 +104,8 @@ struct Reader<'a> {
     targets: Candidates,
     groups: BTreeMap<String, Origin>,
     alert_lists: Vec<AlertNames>,
+    /// Who is told by any alert.
+    recipients: Vec<Setting<Recipient>>,
     /// The files that were read, by their paths without links: one that two patterns match is read once.
     seen: BTreeSet<PathBuf>,
 }
@@ -107,6 +118,7 @@ impl<'a> Reader<'a> {
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
             mail: None,
+            ways: Vec::new(),
             alerts: BTreeMap::new(),
             targets: Vec::new(),
         };
@@ -117,12 +129,14 @@ impl<'a> Reader<'a> {
             targets,
             groups: BTreeMap::new(),
             alert_lists: Vec::new(),
+            recipients: Vec::new(),
             seen: BTreeSet::new(),
         }
     }
 
     fn read(&mut self, path: &Path, shown: &Path, named_by: &Origin, level: usize) -> Result<(), Error> {
-        if !self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
+        let canonical = kept::asked(Question::Canonical, path, || path.canonicalize().ok().map(Bytes::from));
+        if !self.seen.insert(canonical.map_or_else(|| path.to_owned(), PathBuf::from)) {
             return Ok(());
         }
         if self.seen.len() > MOST_FILES {
@@ -171,6 +185,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
+        }
+        for entry in ["webhook", "command"].into_iter().filter_map(|key| top.get(key)) {
+            self.file.ways.extend(WaySection::read_all(&entry, world_readable)?);
         }
         Ok(())
     }
@@ -262,7 +279,9 @@ impl<'a> Reader<'a> {
     fn alerts(&mut self, top: &Section<'_>) -> Result<(), Error> {
         let Some(entry) = top.get("alert") else { return Ok(()) };
         for entry in entry.open_table()?.entries() {
-            let rule = Setting { value: Arc::new(rule(&entry)?), origin: entry.at };
+            let (rule, recipients) = rules::rule(&entry)?;
+            self.recipients.extend(recipients);
+            let rule = Setting { value: Arc::new(rule), origin: entry.at };
             let at = rule.origin.clone();
             if let Some(first) = self.file.alerts.insert(entry.key.to_owned(), rule) {
                 let name = one_line(entry.key);
@@ -307,8 +326,17 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     } else {
         format!("{}/{}", glob::Pattern::escape(&folder.to_string_lossy()), pattern.value)
     };
+    kept::listed(Path::new(&whole), || found(&whole, pattern))
+}
+
+fn found(whole: &str, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error> {
+    let bad = |reason| Error::IncludePattern {
+        at: pattern.origin.clone(),
+        pattern: one_line(pattern.value),
+        reason,
+    };
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let found = glob::glob_with(&whole, options).map_err(|error| bad(error.msg))?;
+    let found = glob::glob_with(whole, options).map_err(|error| bad(error.msg))?;
     let mut files = Vec::new();
     for path in found {
         let path = path.map_err(|error| Error::Read {
@@ -328,81 +356,21 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     Ok(files)
 }
 
-/// The rule that an `[alert.NAME]` describes.
-fn rule(entry: &Entry<'_>) -> Result<Rule, Error> {
-    let fault = |fault| Error::Alert { at: entry.at.clone(), name: one_line(entry.key), fault };
-    match entry.key {
-        Rule::DOWN => return Err(fault("is built in: choose another name")),
-        Rule::THRESHOLD => return Err(fault("is what LATENCY_THRESHOLD makes: choose another name")),
-        name if name.is_empty() || name.len() > LONGEST_ALERT || name.chars().any(char::is_control) => {
-            return Err(fault("needs a name of 1 to 60 bytes without control characters"));
-        }
-        _ => {}
-    }
-    let section = entry.table(&ALERT_KEYS, || format!("in [alert.{}]", one_line(entry.key)))?;
-    let (when, kind, pattern) = (section.get("when"), section.get("type"), section.get("pattern"));
-    let (raise, clear) = (section.get("for"), section.get("clear"));
-    let repeat = match section.get("repeat") {
-        Some(repeat) => repeat.parsed(value::repeat)?.value,
-        None => Some(Rule::DEFAULT_REPEAT),
-    };
-    let (judge, raise, clear) = match (when, kind, pattern) {
-        (Some(when), None, None) => {
-            let judge = Judge::Compare(read_rule(&when, "when", str::parse)?);
-            let window = |entry: Option<Entry<'_>>, key, default| match entry {
-                Some(entry) => read_rule(&entry, key, str::parse),
-                None => Ok(default),
-            };
-            let raise = window(raise, "for", Rule::DEFAULT_RAISE)?;
-            (judge, raise, window(clear, "clear", Rule::DEFAULT_CLEAR)?)
-        }
-        (None, Some(kind), Some(pattern)) => {
-            if raise.is_some() || clear.is_some() {
-                return Err(fault("has a 'pattern', which tells its own length: take 'for' and 'clear' out"));
-            }
-            let kind = kind.parsed(pattern_kind)?.value;
-            let pattern = read_rule(&pattern, "pattern", |text| Pattern::parse(kind, text))?;
-            (Judge::Pattern(pattern), Rule::AT_ONCE, Rule::AT_ONCE)
-        }
-        (Some(_), _, _) => return Err(fault("has 'when' and also 'type' or 'pattern': keep one kind")),
-        (None, Some(_), None) => return Err(fault("has a 'type' but no 'pattern'")),
-        (None, None, Some(_)) => return Err(fault("has a 'pattern' but no 'type': write loss or rtt")),
-        (None, None, None) => return Err(fault("has neither 'when' nor 'type' and 'pattern'")),
-    };
-    Ok(Rule {
-        name: entry.key.to_owned(),
-        judge,
-        raise,
-        clear,
-        repeat,
-        severity: Severity::Warning,
-        to: Vec::new(),
-    })
-}
-
-fn read_rule<T, E: ToString>(
-    entry: &Entry<'_>,
-    key: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<T, Error> {
-    parse(entry.text()?).map_err(|error| Error::Rule {
-        at: entry.at.clone(),
-        key,
-        reason: sentence(&error.to_string()),
-    })
-}
-
-fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
-    match text {
-        "loss" => Ok(PatternKind::Loss),
-        "rtt" => Ok(PatternKind::Rtt),
-        _ => Err("write loss or rtt"),
-    }
-}
-
-const TOP_KEYS: [&str; 10] =
-    ["data_dir", "user", "include", "defaults", "probe", "mail", "alert", "targets", "targets_file", "group"];
-const MAIN_ONLY: [&str; 5] = ["data_dir", "user", "defaults", "probe", "mail"];
+const TOP_KEYS: [&str; 12] = [
+    "data_dir",
+    "user",
+    "include",
+    "defaults",
+    "probe",
+    "mail",
+    "webhook",
+    "command",
+    "alert",
+    "targets",
+    "targets_file",
+    "group",
+];
+const MAIN_ONLY: [&str; 7] = ["data_dir", "user", "defaults", "probe", "mail", "webhook", "command"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
 const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
 const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);
@@ -426,11 +394,9 @@ const fn with_preferences<const OWN: usize, const ALL: usize>(
     all
 }
 
-const ALERT_KEYS: [&str; 6] = ["when", "for", "clear", "repeat", "type", "pattern"];
 const A_DURATION: &str = "a duration";
 
 /// A hundred thousand targets with settings of their own fit.
 const MOST_BYTES: u64 = 32 << 20;
 const MOST_FILES: usize = 10_000;
 const MOST_LEVELS: usize = 8;
-const LONGEST_ALERT: usize = 60;

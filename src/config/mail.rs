@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::mail::{Address, Login, Secret, Server, Settings, Tls};
+use crate::mail::{Address, Limits, Login, Secret, Server, Settings, Tls};
 
 use super::MailOrigins;
 use super::document::Entry;
@@ -26,6 +26,7 @@ pub(super) struct MailSection {
     tls: Option<Setting<Tls>>,
     username: Option<Setting<String>>,
     password: Option<Password>,
+    every_end: Option<bool>,
 }
 
 /// A password, or where it lies: it is read only if nothing of higher rank takes its place.
@@ -49,6 +50,8 @@ pub(super) struct Mail {
     pub(super) settings: Settings,
     pub(super) origins: MailOrigins,
     pub(super) warning: Option<String>,
+    /// Whether a planned stop is mailed too.
+    pub(super) every_end: bool,
 }
 
 impl MailSection {
@@ -77,6 +80,11 @@ impl MailSection {
             tls: section.get("tls").map(|entry| entry.parsed(value::tls)).transpose()?,
             username: parsed("username", value::not_empty)?,
             password: either(text.transpose()?, file.transpose()?)?,
+            every_end: section
+                .get("exit")
+                .map(|entry| entry.parsed(value::exit))
+                .transpose()?
+                .map(|exit| exit.value),
         })
     }
 }
@@ -141,7 +149,10 @@ pub(super) fn resolve(
         _ => (None, None),
     };
     let server = Server { host: server.value, port: port.value, tls: tls.value, login };
-    Ok(Some(Mail { settings: Settings { from: sender.value, to: to.value, server }, origins, warning }))
+    let every_end = section.and_then(|section| section.every_end).unwrap_or(true);
+    let settings =
+        Settings { from: sender.value, to: to.value, server, fallback: None, limits: Limits::USUAL };
+    Ok(Some(Mail { settings, origins, warning, every_end }))
 }
 
 /// A mail setting that is there, if any is: its place and its key.
@@ -299,7 +310,7 @@ fn is_gmail(address: &Address) -> bool {
     ["gmail.com", "googlemail.com"].iter().any(|gmail| domain.eq_ignore_ascii_case(gmail))
 }
 
-const KEYS: [&str; 8] = ["from", "to", "server", "port", "tls", "username", PASSWORD, PASSWORD_FILE];
+const KEYS: [&str; 9] = ["from", "to", "server", "port", "tls", "username", PASSWORD, PASSWORD_FILE, "exit"];
 const PASSWORD: &str = "password";
 const PASSWORD_FILE: &str = "password_file";
 const GMAIL: &str = "smtp.gmail.com";

@@ -203,7 +203,7 @@ fn limit(rules: &[Setting<Arc<Rule>>]) -> Option<Rtt> {
             op: Op::Greater | Op::GreaterOrEqual,
             limit,
         }) => Some(limit),
-        Judge::Compare(_) | Judge::Down | Judge::Pattern(_) => None,
+        Judge::Compare(_) | Judge::Down | Judge::Aberrant | Judge::Pattern(_) => None,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::alert::Severity;
 use crate::mail::{Address, Tls};
 use crate::round::Rtt;
 use crate::time::{Step, Unit, parse_duration};
@@ -51,6 +52,15 @@ pub(super) fn repeat(text: &str) -> Result<Option<Duration>, Wanted> {
         .filter(|duration| *duration >= SHORTEST_REPEAT)
         .map(Some)
         .ok_or("write a duration from 1m on, as 24h, or never")
+}
+
+pub(super) fn severity(text: &str) -> Result<Severity, Wanted> {
+    match text {
+        "info" => Ok(Severity::Info),
+        "warning" => Ok(Severity::Warning),
+        "critical" => Ok(Severity::Critical),
+        _ => Err("write info, warning or critical"),
+    }
 }
 
 /// A host name or a literal address. What cannot be either is refused here, so that a slip (a port, a URL, half an
@@ -121,6 +131,22 @@ pub(super) fn tls(text: &str) -> Result<Tls, Wanted> {
         "starttls" => Ok(Tls::StartTls),
         "none" => Ok(Tls::None),
         _ => Err("write implicit, starttls or none"),
+    }
+}
+
+pub(super) fn command_timeout(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Secs))
+        .ok()
+        .filter(|duration| (SHORTEST_COMMAND..=LONGEST_COMMAND).contains(duration))
+        .ok_or("write a duration from 1s to 10m, as 30s")
+}
+
+/// Whether every end of a monitor is mailed, or only what was not planned.
+pub(super) fn exit(text: &str) -> Result<bool, Wanted> {
+    match text {
+        "always" => Ok(true),
+        "unplanned" => Ok(false),
+        _ => Err("write always or unplanned"),
     }
 }
 
@@ -219,6 +245,8 @@ const LONGEST_STEP: Duration = Duration::from_secs(86_400);
 const MOST_PINGS: u16 = 1000;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+const SHORTEST_COMMAND: Duration = Duration::from_secs(1);
+const LONGEST_COMMAND: Duration = Duration::from_secs(600);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
 const NO_NETWORK: Wanted =
     "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";

@@ -12,20 +12,38 @@ use std::path::PathBuf;
 
 use crate::time::UnixTime;
 
+mod command;
 mod compose;
+mod courier;
 mod fault;
+mod listing;
 mod mailer;
 mod outbox;
+mod patience;
+mod payload;
+mod posting;
 mod retry;
 mod smtp;
 mod stored;
 mod stream;
+mod template;
+mod way;
+mod webhook;
 
+pub use command::{Command, CommandError};
 pub use compose::{NOT_HELD_UP, compose, content_id};
-pub use mailer::Mailer;
+pub use courier::Courier;
+pub use listing::{Listed, find, list};
+pub use mailer::{Mailer, Reasons, Summary, send_waiting};
 pub use outbox::{Claim, Kept, Kind, MAX_MAIL_BYTES, Outbox, Waiting};
+pub use posting::{Alerted, Posting};
+pub use template::{TemplateError, placeholders};
+pub use way::{How, Way};
+pub use webhook::{Form, Webhook, WebhookError, WebhookSettings};
 
-use smtp::{Limits, Session};
+pub use smtp::Limits;
+
+use smtp::Session;
 use stored::Stored;
 
 /// What a mail says, before it is one.
@@ -93,6 +111,9 @@ pub enum Error {
     /// A file in the outbox that has no header.
     #[error("{}: is no mail and is left where it is", .0.display())]
     NotAMail(PathBuf),
+    /// A file in the outbox that no webhook or command can be told.
+    #[error("it is no posting: {0}")]
+    NotAPosting(String),
     /// The disk refused.
     #[error("{}: cannot {operation}: {error}", path.display())]
     Disk {
@@ -116,9 +137,10 @@ pub enum Error {
 pub fn try_out(settings: &Settings, message: Option<&Message>, host: &str) -> Result<(), Error> {
     let told = |error: fault::SendError| Error::Server(error.to_string());
     let mail = message.map(|message| compose(message, None, host)).transpose()?;
-    let mut session = Session::open(&settings.server, Limits::USUAL).map_err(told)?;
+    let mut session = Session::open(&settings.server, settings.limits).map_err(told)?;
     let sent = mail.as_deref().and_then(Stored::parse).map_or(Ok(()), |mail| {
-        session.send(&settings.from, &mail.to(settings), &mail.going_out(settings, None))
+        let handed = session.send(&settings.from, &mail.to(settings), &mail.going_out(settings, None))?;
+        handed.left.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     });
     session.quit();
     sent.map_err(told)
@@ -133,6 +155,10 @@ pub struct Settings {
     pub to: Vec<Address>,
     /// The server that takes it.
     pub server: Server,
+    /// The server that takes it while the first gives no session.
+    pub fallback: Option<Server>,
+    /// How long each part of a conversation with them may take.
+    pub limits: Limits,
 }
 
 /// A server that takes mail.
@@ -191,7 +217,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A mail address that was checked: `noc@example.org`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(lettre::Address);
 
 impl std::str::FromStr for Address {

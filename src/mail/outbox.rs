@@ -7,16 +7,22 @@
 //! Several processes may put; of each kind one at a time sends, the one that holds its [`Claim`].
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::hash::Hasher as _;
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use siphasher::sip::SipHasher13;
+use tracing::{error, info};
 
 use super::compose::safe_id;
 use super::{Error, Message};
 use crate::time::UnixTime;
 
+mod memory;
 mod name;
 
+use memory::Memory;
 use name::Name;
 
 /// The greatest mail that is kept and sent; servers take between 10 and 50 MB.
@@ -64,8 +70,8 @@ pub struct Outbox(Arc<Folders>);
 struct Folders {
     waiting: PathBuf,
     sent: PathBuf,
-    /// Held while files are named and moved: what is put again must see whether it has just been sent.
-    moves: Mutex<()>,
+    /// Locked while files are named and moved: what is put again must see whether it has just been sent.
+    memory: Mutex<Memory>,
 }
 
 /// What [`Outbox::put`] did.
@@ -91,6 +97,16 @@ pub struct Waiting {
     pub key: String,
 }
 
+impl Waiting {
+    /// A short name for people: six digits of a hash of its key and kind.
+    pub fn id(&self) -> String {
+        let mut hasher = SipHasher13::new_with_keys(0, 0);
+        hasher.write(self.key.as_bytes());
+        hasher.write(self.kind.ending().as_bytes());
+        format!("{:06x}", hasher.finish() >> 40)
+    }
+}
+
 /// The right to send what is of one kind, until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Claim(File);
@@ -106,8 +122,11 @@ impl Outbox {
     /// Opens the outbox of `data_dir`, makes its folders where they are missing, and clears away what a crash left of
     /// files that were being written.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
-        let folders =
-            Folders { waiting: data_dir.join("outbox"), sent: data_dir.join("sent"), moves: Mutex::new(()) };
+        let folders = Folders {
+            waiting: data_dir.join("outbox"),
+            sent: data_dir.join("sent"),
+            memory: Mutex::default(),
+        };
         for folder in [&folders.waiting, &folders.sent] {
             fs::create_dir_all(folder).map_err(disk("make the folder", folder))?;
         }
@@ -131,11 +150,12 @@ impl Outbox {
     }
 
     /// Keeps `bytes`, decided on at `date`, until they have arrived. The same key again is the same file; what was sent
-    /// already is not kept again.
+    /// already is not kept again. What the disk refuses is kept in memory, up to a bound.
     pub fn keep(&self, kind: Kind, key: &str, date: UnixTime, bytes: &[u8]) -> Result<Kept, Error> {
-        let _moving = self.moving();
+        let mut moving = self.moving();
         let key = safe_id(key);
-        let waiting = list(&self.0.waiting)?;
+        // A folder that cannot be listed takes no file either, which is told then.
+        let waiting = self.listed(&moving.memory).unwrap_or_else(|_| of_paths(moving.memory.paths()));
         // A clock that was set back must not let this one overtake those that were decided on before it.
         let newest = waiting.last().map_or(0, |newest| newest.since.micros() + 1);
         let same = |files: Vec<Waiting>| {
@@ -144,18 +164,23 @@ impl Outbox {
         let path = match same(waiting) {
             Some(path) => path,
             None => {
+                let path =
+                    self.0.waiting.join(Name::new(date.micros().max(newest), key.clone(), kind).to_string());
+                if moving.memory.has_arrived(kind, &key) {
+                    return Ok(Kept { path, on_disk: true });
+                }
                 // Where that cannot be told, twice is better than never.
                 if let Some(path) = list(&self.0.sent).ok().and_then(same) {
                     return Ok(Kept { path, on_disk: true });
                 }
-                self.0.waiting.join(Name::new(date.micros().max(newest), key, kind).to_string())
+                path
             }
         };
         if bytes.len() as u64 > MAX_MAIL_BYTES {
             return Err(Error::TooLarge { path, bytes: bytes.len() as u64 });
         }
-        write_whole(&path, bytes)?;
-        Ok(Kept { path, on_disk: true })
+        let on_disk = self.write(&mut moving.memory, &path, bytes)?;
+        Ok(Kept { path, on_disk })
     }
 
     /// What of this kind has not arrived yet, in the order it was decided on.
@@ -167,14 +192,37 @@ impl Outbox {
 
     /// All that has not arrived yet, in the order it was decided on.
     pub fn all(&self) -> Result<Vec<Waiting>, Error> {
-        list(&self.0.waiting)
+        self.listed(&self.memory())
+    }
+
+    /// Whether the file is on the disk as it is to be, or was there and has gone from here.
+    pub fn is_safe(&self, file: &Path) -> bool {
+        self.memory().get(file).is_none()
+    }
+
+    /// What the disk says, in one line, while it does not take what it is given.
+    pub fn trouble(&self) -> Option<String> {
+        self.memory().trouble.clone()
+    }
+
+    /// Takes something out that is not to be sent any more; what is under way may still arrive.
+    pub fn discard(&self, file: &Waiting) -> Result<(), Error> {
+        let mut moving = self.moving();
+        let was_held = moving.memory.release(&file.path).is_some();
+        match fs::remove_file(&file.path) {
+            Err(error) if !(was_held && error.kind() == ErrorKind::NotFound) => {
+                Err(disk("remove", &file.path)(error))
+            }
+            _ => sync_folder(&self.0.waiting),
+        }
     }
 
     /// The right to send what is of this kind; `None` while another process, or another part of this one, has it.
     pub fn claim(&self, kind: Kind) -> Result<Option<Claim>, Error> {
         let path = self.0.waiting.join(kind.lock());
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(disk("open", &path))?;
+        // One that another user made can be locked all the same.
+        let file = file.or_else(|_| File::open(&path)).map_err(disk("open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Claim(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -184,6 +232,9 @@ impl Outbox {
 
     /// The bytes of one of them.
     pub(super) fn read(&self, file: &Waiting) -> Result<Vec<u8>, Error> {
+        if let Some(bytes) = self.memory().get(&file.path) {
+            return Ok(bytes.to_owned());
+        }
         let opened = File::open(&file.path).map_err(disk("open", &file.path))?;
         let mut bytes = Vec::new();
         opened.take(MAX_MAIL_BYTES + 1).read_to_end(&mut bytes).map_err(disk("read", &file.path))?;
@@ -194,40 +245,129 @@ impl Outbox {
         Ok(bytes)
     }
 
-    /// Moves what has arrived to the sent ones, for good once this returns, and forgets the oldest over their bound.
+    /// Puts `bytes` in the place of what waits there, for good once this returns, or in memory where the disk does not
+    /// take them; what somebody took out meanwhile stays out.
+    pub(super) fn rewrite(&self, file: &Waiting, bytes: &[u8]) -> Result<(), Error> {
+        let mut moving = self.moving();
+        if moving.memory.get(&file.path).is_none() && !file.path.exists() {
+            return Ok(());
+        }
+        self.write(&mut moving.memory, &file.path, bytes).map(drop)
+    }
+
+    /// Moves what has arrived to the sent ones, for good once this returns, and forgets the oldest over their bounds.
     pub(super) fn delivered(&self, file: &Waiting) -> Result<(), Error> {
-        let _moving = self.moving();
-        if let Some(name) = file.path.file_name() {
-            fs::rename(&file.path, self.0.sent.join(name)).map_err(disk("move to sent/", &file.path))?;
+        let mut moving = self.moving();
+        let held = moving.memory.release(&file.path);
+        let name = file.path.file_name().unwrap_or_default();
+        let sent = self.0.sent.join(name);
+        match (fs::rename(&file.path, &sent), held) {
+            (Ok(()), _) => {}
+            // It never was in the folder. That it arrived is known at least as long as this process lives.
+            (Err(_), Some(bytes)) => {
+                if write_whole(&sent, &bytes).is_err() {
+                    moving.memory.arrived(file.kind, &file.key);
+                }
+                return Ok(());
+            }
+            // Somebody took it out while it was sent.
+            (Err(error), None)
+                if error.kind() == ErrorKind::NotFound && !file.path.exists() && self.0.sent.is_dir() =>
+            {
+                return Ok(());
+            }
+            (Err(error), None) => return Err(disk("move to sent/", &file.path)(error)),
         }
         sync_folder(&self.0.sent)?;
         sync_folder(&self.0.waiting)?;
-        let sent = list(&self.0.sent)?;
-        for old in &sent[..sent.len().saturating_sub(SENT_KEPT)] {
-            fs::remove_file(&old.path).map_err(disk("remove", &old.path))?;
+        self.forget_oldest()
+    }
+
+    /// Tries to write what the disk did not take.
+    pub(super) fn write_down(&self) {
+        let mut moving = self.moving();
+        for path in moving.memory.paths() {
+            let Some(bytes) = moving.memory.release(&path) else { continue };
+            if !self.write(&mut moving.memory, &path, &bytes).unwrap_or(false) {
+                return;
+            }
+        }
+        if moving.memory.trouble.take().is_some() {
+            info!("the outbox is on the disk again");
+        }
+    }
+
+    fn forget_oldest(&self) -> Result<(), Error> {
+        let (mut count, mut bytes) = (0, 0);
+        for file in list(&self.0.sent)?.iter().rev() {
+            count += 1;
+            bytes += fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
+            // The newest stays, however large it is.
+            if count > SENT_KEPT || (count > 1 && bytes > SENT_BYTES_KEPT) {
+                fs::remove_file(&file.path).map_err(disk("remove", &file.path))?;
+            }
         }
         Ok(())
     }
 
+    /// Writes a file of the outbox, or holds it in memory where the disk refuses: false then.
+    fn write(&self, memory: &mut Memory, path: &Path, bytes: &[u8]) -> Result<bool, Error> {
+        let written = write_whole(path, bytes).or_else(|error| {
+            // A folder that was taken away is made again.
+            let is_gone = !self.0.waiting.exists() && fs::create_dir_all(&self.0.waiting).is_ok();
+            if is_gone { write_whole(path, bytes) } else { Err(error) }
+        });
+        let Err(error) = written else {
+            memory.release(path);
+            return Ok(true);
+        };
+        if !memory.hold(path, bytes) {
+            return Err(error);
+        }
+        if memory.trouble.is_none() {
+            error!("{error}: what is to be sent is kept in memory, and lost if this process ends: make room");
+        }
+        memory.trouble = Some(format!("not on the disk, lost if the monitor ends: {error}"));
+        Ok(false)
+    }
+
+    /// What lies in the folder, and what should.
+    fn listed(&self, memory: &Memory) -> Result<Vec<Waiting>, Error> {
+        let held = of_paths(memory.paths());
+        let mut waiting = match list(&self.0.waiting) {
+            Ok(waiting) => waiting,
+            Err(error) if held.is_empty() => return Err(error),
+            Err(_) => Vec::new(),
+        };
+        waiting.extend(held);
+        waiting.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        waiting.dedup();
+        Ok(waiting)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // A panic leaves it as it was before or after a change.
+        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps other threads and other processes from naming and moving files.
     fn moving(&self) -> Moving<'_> {
-        // The lock guards no value that a panic could have left half changed.
-        let threads = self.0.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.memory();
         // Some file systems lock no folders. Then two processes that put the same key at once may make two files of it.
-        let processes = File::open(&self.0.waiting).ok().filter(|folder| folder.lock().is_ok());
-        Moving { processes, _threads: threads }
+        let folder = File::open(&self.0.waiting).ok().filter(|folder| folder.lock().is_ok());
+        Moving { folder, memory }
     }
 }
 
 /// See [`Outbox::moving`].
 struct Moving<'a> {
-    processes: Option<File>,
-    _threads: MutexGuard<'a, ()>,
+    folder: Option<File>,
+    memory: MutexGuard<'a, Memory>,
 }
 
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
-        if let Some(folder) = &self.processes {
+        if let Some(folder) = &self.folder {
             let _ = folder.unlock();
         }
     }
@@ -258,15 +398,18 @@ fn sync_folder(folder: &Path) -> Result<(), Error> {
 
 /// What lies in `folder`, in the order of the names.
 fn list(folder: &Path) -> Result<Vec<Waiting>, Error> {
-    let mut found: Vec<Waiting> = files(folder)?
-        .into_iter()
-        .filter_map(|(name, path)| {
-            let Name { micros, key, kind } = Name::parse(&name)?;
-            Some(Waiting { path, since: UnixTime::from_micros(micros), kind, key })
-        })
-        .collect();
+    let mut found = of_paths(files(folder)?.into_iter().map(|(_, path)| path).collect());
     found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(found)
+}
+
+/// Those of the files that are called as ours are.
+fn of_paths(paths: Vec<PathBuf>) -> Vec<Waiting> {
+    let ours = paths.into_iter().filter_map(|path| {
+        let Name { micros, key, kind } = Name::parse(path.file_name()?.to_str()?)?;
+        Some(Waiting { path, since: UnixTime::from_micros(micros), kind, key })
+    });
+    ours.collect()
 }
 
 /// The regular files in `folder` whose names are text; links are followed nowhere.
@@ -288,8 +431,9 @@ fn disk<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -
     move |error| Error::Disk { operation, path: path.to_owned(), error }
 }
 
-/// How many sent ones are kept.
+/// How many sent ones are kept, and how many bytes of them.
 const SENT_KEPT: usize = 200;
+const SENT_BYTES_KEPT: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests;

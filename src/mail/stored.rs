@@ -1,11 +1,17 @@
 //! A mail as it lies in the outbox: what was composed, and fields of our own that never leave this machine.
 //!
 //! ```text
-//! X-Latmon-To: noc@example.org         one for each it is for; none: the recipients of the settings
+//! X-Latmon-To: noc@example.org                     one for each it is for; none: the recipients of the settings
+//! X-Latmon-Taken: noc@example.org                  one for each for whom a server has taken it
+//! X-Latmon-Refused: boss@example.org 550 unknown   one for each for whom the server refused it for good
 //! ```
+
+use std::fmt::Write as _;
 
 use super::compose::NOT_HELD_UP;
 use super::{Address, Settings};
+
+mod decode;
 
 /// The parts of a file that begins with a header and an empty line.
 #[derive(Debug)]
@@ -42,10 +48,72 @@ impl<'a> Stored<'a> {
         None
     }
 
-    /// Whom it is for: those that it names, or else those of the settings.
+    /// Whom it is for: those that it names, or else those of the settings; each once.
     pub(super) fn to(&self, settings: &Settings) -> Vec<Address> {
         let named: Vec<Address> = self.own(TO).filter_map(|text| text.parse().ok()).collect();
-        if named.is_empty() { settings.to.clone() } else { named }
+        let all = if named.is_empty() { &settings.to } else { &named };
+        let mut to: Vec<Address> = Vec::with_capacity(all.len());
+        for address in all {
+            if !to.iter().any(|other| is_same(other, &address.to_string())) {
+                to.push(address.clone());
+            }
+        }
+        to
+    }
+
+    /// Those that it names.
+    pub(super) fn named(&self) -> Vec<String> {
+        self.own(TO).map(str::to_owned).collect()
+    }
+
+    /// Those for whom no server has taken it yet.
+    pub(super) fn left(&self, settings: &Settings) -> Vec<Address> {
+        let mut left = self.to(settings);
+        left.retain(|address| !self.own(TAKEN).any(|taken| is_same(address, taken)));
+        left
+    }
+
+    /// Those for whom it was refused for good, and what the server said.
+    pub(super) fn refused(&self) -> Vec<(String, String)> {
+        let parts = self.own(REFUSED).filter_map(|text| text.split_once(' '));
+        parts.map(|(address, why)| (address.to_owned(), why.trim().to_owned())).collect()
+    }
+
+    /// Those for whom a server has taken it.
+    pub(super) fn taken(&self) -> Vec<String> {
+        self.own(TAKEN).map(str::to_owned).collect()
+    }
+
+    /// The Message-ID of the first mail of its conversation, its own where it is the first; empty where it has none.
+    pub(super) fn conversation(&self) -> &'a str {
+        let id =
+            ["References", "In-Reply-To", "Message-ID"].into_iter().find_map(|name| self.own(name).next());
+        id.and_then(|id| id.split_whitespace().next()).unwrap_or_default()
+    }
+
+    /// Its subject, as people read it.
+    pub(super) fn subject(&self) -> String {
+        self.own("Subject").next().map(decode::words).unwrap_or_default()
+    }
+
+    /// The file, with those for whom a server has `taken` it, and those for whom it was `refused`, as they are now.
+    pub(super) fn noted(&self, taken: &[Address], refused: &[(Address, String)]) -> Vec<u8> {
+        let mut own = String::new();
+        let taken_before = self.own(TAKEN).map(str::to_owned);
+        for address in taken_before.chain(taken.iter().map(ToString::to_string)) {
+            let _ = writeln!(own, "{TAKEN}: {address}\r");
+        }
+        for (address, why) in refused {
+            let why: String = why.chars().filter(|c| !c.is_control()).take(WHY_CHARS).collect();
+            let _ = writeln!(own, "{REFUSED}: {address} {why}\r");
+        }
+        let mut file = own.into_bytes();
+        for field in self.fields.iter().filter(|field| !field.is(TAKEN) && !field.is(REFUSED)) {
+            file.extend_from_slice(field.0);
+        }
+        file.extend_from_slice(b"\r\n");
+        file.extend_from_slice(self.body);
+        file
     }
 
     /// The mail as it goes out: From is of the settings and To says whom it is for, whatever the file says (the sender's
@@ -100,6 +168,11 @@ impl<'a> Field<'a> {
     }
 }
 
+/// Whether both are the same mailbox, as far as anybody but its server can tell.
+fn is_same(address: &Address, other: &str) -> bool {
+    address.to_string().eq_ignore_ascii_case(other)
+}
+
 /// A field that says whom a mail is for.
 pub(super) fn recipient_field(address: &Address) -> String {
     format!("{TO}: {address}\r\n")
@@ -131,6 +204,9 @@ fn push_crlf(mail: &mut Vec<u8>, text: &[u8], held_up: Option<&str>) {
 
 const OWN: &[u8] = b"X-Latmon-";
 const TO: &str = "X-Latmon-To";
+const TAKEN: &str = "X-Latmon-Taken";
+const REFUSED: &str = "X-Latmon-Refused";
+const WHY_CHARS: usize = 400;
 const MAX_FIELDS: usize = 1000;
 
 #[cfg(test)]

@@ -92,13 +92,18 @@ impl Composer {
         &self.kept
     }
 
-    /// Composes what still waits, and then `last`.
-    pub(super) fn finish(self, last: &Message) -> Result<(), mail::Error> {
+    /// Puts a message into the outbox that needs no composing.
+    pub(super) fn post(&self, message: &Message) -> Result<(), mail::Error> {
+        self.desk.post(message)
+    }
+
+    /// Composes what still waits, and then `last`, where there is one.
+    pub(super) fn finish(self, last: Option<&Message>) -> Result<(), mail::Error> {
         drop(self.notices);
         if self.thread.join().is_err() {
             error!("the composer of mails panicked; its last mail may be missing");
         }
-        self.desk.post(last)
+        last.map_or(Ok(()), |last| self.desk.post(last))
     }
 }
 

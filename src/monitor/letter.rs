@@ -19,9 +19,9 @@ use crate::history::History;
 use crate::mail::Message;
 use crate::time::{Lasted, Step, UnixTime};
 pub(super) use others::is_alike;
-use page::{Block, Page, Post, Row, Side, Table};
-use words::{asked, clock, count, measured, percent, predicate, since, stamp, status_word, usual, worst};
-pub(super) use words::{log_line, title};
+pub(super) use page::{Block, Page, Post, Row, Side, Table};
+use words::{asked, clock, count, measured, percent, predicate, since, status_word, usual, worst};
+pub(super) use words::{log_line, stamp, title};
 
 /// What is known around one event when its mail is written.
 #[derive(Debug, Default)]
@@ -81,6 +81,7 @@ pub(super) fn mark(event: &Event, step: Step) -> Mark {
 pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixTime) -> Message {
     let (reason, did) = match end {
         End::Told(what) => (format!("It was told to stop: {what}."), "stopped"),
+        End::Orphaned => ("Its guardian is gone.".to_owned(), "stopped"),
         End::Panicked(reason) => (format!("It ended by a fault of its own: {reason}."), "crashed"),
     };
     let targets = &settings.probe.targets;
@@ -95,10 +96,7 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
             Block::Words(format!(
                 "Nothing is measured, and no alert will come, until it is started again. {reason}"
             )),
-            Block::Words(
-                "Please restart the monitor: 'systemctl start latmon' where it is a service, else 'latmon run'."
-                    .to_owned(),
-            ),
+            Block::Words(format!("Please restart the monitor: {RESTART}.")),
             Block::Facts(vec![
                 ("started", stamp(started)),
                 ("stopped", format!("{}, after {}", stamp(now), Lasted(ran))),
@@ -107,9 +105,40 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
             ]),
         ],
     };
-    let key = format!("monitor-exit-{}", now.micros());
-    page.into_message(Post { key, in_reply_to: None, is_urgent: false, date: now }, &settings.host)
+    page.into_message(Post::news(exit_key(settings.exit.run.unwrap_or(started)), now), &settings.host)
 }
+
+/// The mail that says that nobody was watching since `last`, the last sign of life of a run that could not say so itself.
+pub(super) fn gap(settings: &Settings, last: UnixTime, started: UnixTime) -> Message {
+    let host = &settings.host;
+    let lasted = Lasted(started.since(last).unwrap_or(Duration::ZERO));
+    let page = Page {
+        word: "GAP",
+        headline: format!("the monitor on {host} was not watching for {lasted}"),
+        blocks: vec![
+            Block::Words(format!(
+                "It was not watching from {} to {}: it ended without a word (its machine lost power, or all of it was \
+                 killed), and was started now. What happened meanwhile was not measured, and nobody was told.",
+                stamp(last),
+                stamp(started)
+            )),
+            Block::Facts(vec![
+                ("from", format!("{}, the last sign of life", stamp(last))),
+                ("to", format!("{}, after {lasted}", stamp(started))),
+                ("data", settings.archive.data_dir.display().to_string()),
+            ]),
+        ],
+    };
+    page.into_message(Post::news(format!("monitor-gap-{}", last.micros()), started), host)
+}
+
+/// The key of the mail about the end of a run: each has one, whoever writes it.
+pub fn exit_key(run: UnixTime) -> String {
+    format!("monitor-exit-{}", run.micros())
+}
+
+/// What the reader of a last mail does.
+pub(super) const RESTART: &str = "'systemctl start latmon' where it is a service, else 'latmon run'";
 
 fn alert(event: &Event, around: &Around, host: &str) -> Page {
     let is_over = matches!(event.kind, EventKind::Cleared { .. });
@@ -125,7 +154,7 @@ fn alert(event: &Event, around: &Around, host: &str) -> Page {
         facts.push(("since", since(event.since, event.at)));
     }
     facts.push(("now", format!("{}, in the round that ended at {}", measured(event), clock(event.at))));
-    facts.push(("usual", usual(around.past.as_ref(), event.since)));
+    facts.push(("usual", usual(event.usual, around.past.as_ref(), event.since)));
     if event.kind != EventKind::Raised {
         facts.push(("worst", worst(event)));
     }
@@ -220,7 +249,7 @@ fn flapping(event: &Event, changes: u32, began: UnixTime, around: &Around, host:
         Block::Facts(vec![
             ("since", since(began, event.at)),
             ("now", format!("{} ({})", predicate(event), measured(event))),
-            ("usual", usual(around.past.as_ref(), began)),
+            ("usual", usual(event.usual, around.past.as_ref(), began)),
             ("rule", format!("{}: {}", event.rule, event.condition)),
         ]),
     ];
@@ -246,7 +275,7 @@ fn steady(event: &Event, changes: u32, began: UnixTime, around: &Around, host: &
         ("changes", changes.to_string()),
         ("last", format!("{}: {}", stamp(event.at), measured(event))),
         ("worst", worst(event)),
-        ("usual", usual(around.past.as_ref(), began)),
+        ("usual", usual(event.usual, around.past.as_ref(), began)),
         ("rule", format!("{}: {}", event.rule, event.condition)),
     ])];
     blocks.extend(picture(event, around));

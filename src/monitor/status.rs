@@ -456,7 +456,7 @@ mod tests {
             let address = address.map(|address| address.parse().unwrap());
             let target = Arc::clone(&self.entry.target);
             let round = Round::new(target, address, start, start.plus(STEP.duration()), pings);
-            self.alerts.observe(&round);
+            self.alerts.observe(&round, alert::Past::default());
             self.entry.enter(&round, &self.alerts.state("t").unwrap());
             self.entry.status()
         }
@@ -543,10 +543,12 @@ mod tests {
                 }],
                 pace: probe::Pace::default(),
                 resolve_every: probe::RESOLVE_EVERY,
+                anchors: probe::Anchors::default(),
             },
             alert: alert::Settings { targets: Vec::new() },
             mail: None,
             limits: HashMap::new(),
+            exit: super::super::Exit::default(),
         };
         let (rounds_in, _rounds) = crossbeam_channel::bounded(1);
         let prober = Prober::start(settings.probe.clone(), rounds_in).expect("lib tests run as root");

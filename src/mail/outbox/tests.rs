@@ -102,10 +102,11 @@ fn links_and_folders_are_no_mails() {
 fn what_the_disk_refuses_is_told_with_its_place() {
     let data = tempfile::tempdir().unwrap();
     let outbox = Outbox::open(data.path()).unwrap();
-    fs::remove_dir(data.path().join("outbox")).unwrap();
-    let error = outbox.put(&message("a", 1), b"").unwrap_err().to_string();
-    assert!(error.contains(data.path().join("outbox").to_str().unwrap()), "{error}");
-    fs::write(data.path().join("outbox"), b"a file").unwrap();
+    let folder = data.path().join("outbox");
+    fs::remove_dir(&folder).unwrap();
+    fs::write(&folder, b"a file").unwrap();
+    let error = outbox.claim(Kind::Mail).unwrap_err().to_string();
+    assert!(error.contains(folder.to_str().unwrap()), "{error}");
     assert!(Outbox::open(data.path()).unwrap_err().to_string().contains("cannot make the folder"));
 }
 
@@ -130,4 +131,78 @@ fn of_each_kind_one_sends_at_a_time() {
     assert!(other.claim(Kind::Post).unwrap().is_some());
     drop(mails);
     assert!(other.claim(Kind::Mail).unwrap().is_some());
+}
+
+/// Whatever is wrong with the disk, a mail that was decided on is sent.
+#[test]
+fn what_the_disk_does_not_take_is_kept_in_memory() {
+    let data = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(data.path()).unwrap();
+    let folder = data.path().join("outbox");
+    outbox.put(&message("before", 1), b"before").unwrap();
+    fs::rename(&folder, data.path().join("away")).unwrap();
+    fs::write(&folder, b"in the way").unwrap();
+    let kept = outbox.put(&message("a", 2), b"first").unwrap();
+    assert!(!kept.on_disk && !outbox.is_safe(&kept.path));
+    assert_eq!(outbox.put(&message("a", 3), b"second").unwrap(), kept, "the same key is the same mail");
+    outbox.put(&message("b", 1), b"b").unwrap();
+    let trouble = outbox.trouble().unwrap();
+    assert!(trouble.starts_with("not on the disk, lost if the monitor ends: "), "{trouble}");
+    let waiting = outbox.all().unwrap();
+    assert_eq!(names(&waiting), ["0000000002.000000-a.eml", "0000000002.000001-b.eml"]);
+    assert_eq!(outbox.read(&waiting[0]).unwrap(), b"second");
+    // It was sent from there, into a folder that works.
+    outbox.delivered(&waiting[0]).unwrap();
+    assert_eq!(fs::read(data.path().join("sent/0000000002.000000-a.eml")).unwrap(), b"second");
+    outbox.write_down();
+    assert!(outbox.trouble().is_some(), "it is still in the way");
+
+    fs::remove_file(&folder).unwrap();
+    outbox.write_down();
+    assert_eq!((outbox.trouble(), outbox.is_safe(&waiting[1].path)), (None, true));
+    assert_eq!(fs::read(&waiting[1].path).unwrap(), b"b", "in a folder that was made anew");
+    assert_eq!(outbox.all().unwrap(), waiting[1..]);
+}
+
+#[test]
+fn what_was_sent_from_memory_is_not_put_again() {
+    let data = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(data.path()).unwrap();
+    for folder in ["outbox", "sent"] {
+        fs::remove_dir(data.path().join(folder)).unwrap();
+        fs::write(data.path().join(folder), b"in the way").unwrap();
+    }
+    assert!(outbox.all().is_err());
+    outbox.put(&message("a", 1), b"a").unwrap();
+    outbox.delivered(&outbox.all().unwrap()[0]).unwrap();
+    outbox.put(&message("a", 1), b"a").unwrap();
+    outbox.put(&message("b", 1), b"b").unwrap();
+    assert_eq!(names(&outbox.all().unwrap()), ["0000000001.000000-b.eml"]);
+}
+
+#[test]
+fn what_was_taken_out_stays_out() {
+    let data = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(data.path()).unwrap();
+    outbox.put(&message("a", 1), b"a").unwrap();
+    let waiting = outbox.all().unwrap();
+    outbox.discard(&waiting[0]).unwrap();
+    outbox.rewrite(&waiting[0], b"noted").unwrap();
+    outbox.delivered(&waiting[0]).unwrap();
+    assert_eq!(outbox.all().unwrap(), []);
+    assert!(outbox.discard(&waiting[0]).is_err());
+}
+
+#[test]
+fn sent_mails_have_a_bound_of_bytes_too() {
+    let data = tempfile::tempdir().unwrap();
+    let outbox = Outbox::open(data.path()).unwrap();
+    for secs in 1..=3 {
+        let path = data.path().join(format!("sent/{secs:010}.000000-x.eml"));
+        File::create(path).unwrap().set_len(SENT_BYTES_KEPT / 2).unwrap();
+    }
+    outbox.put(&message("new", 10), b"").unwrap();
+    outbox.delivered(&outbox.all().unwrap()[0]).unwrap();
+    let kept = ["0000000002.000000-x.eml", "0000000003.000000-x.eml", "0000000010.000000-new.eml"];
+    assert_eq!(names(&list(&data.path().join("sent")).unwrap()), kept);
 }

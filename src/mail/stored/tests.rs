@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::{Server, Tls};
+use super::super::{Limits, Server, Tls};
 use super::*;
 
 impl<'a> Stored<'a> {
@@ -18,6 +18,8 @@ pub(in crate::mail) fn settings() -> Settings {
         from: "latmon@example.org".parse().unwrap(),
         to: vec!["noc@example.org".parse().unwrap(), "boss@example.net".parse().unwrap()],
         server: Server { host: "localhost".into(), port: 25, tls: Tls::None, login: None },
+        fallback: None,
+        limits: Limits::USUAL,
     }
 }
 

@@ -8,18 +8,18 @@ use crate::time::UnixTime;
 
 /// One mail's content.
 #[derive(Clone, Debug)]
-pub(super) struct Page {
+pub(in crate::monitor) struct Page {
     /// The subject's first word, by which a mailbox sorts: `DOWN`.
-    pub(super) word: &'static str,
+    pub(in crate::monitor) word: &'static str,
     /// What happened, without a full stop: the rest of the subject, and the first line.
-    pub(super) headline: String,
+    pub(in crate::monitor) headline: String,
     /// Everything else.
-    pub(super) blocks: Vec<Block>,
+    pub(in crate::monitor) blocks: Vec<Block>,
 }
 
 /// A part of a page.
 #[derive(Clone, Debug)]
-pub(super) enum Block {
+pub(in crate::monitor) enum Block {
     /// Names and values, a line each.
     Facts(Vec<(&'static str, String)>),
     /// One or more sentences.
@@ -51,41 +51,48 @@ pub(super) enum Block {
 
 /// See [`Block::Table`].
 #[derive(Clone, Debug)]
-pub(super) struct Table {
-    pub(super) title: String,
-    pub(super) sides: Vec<Side>,
-    pub(super) rows: Vec<Row>,
+pub(in crate::monitor) struct Table {
+    pub(in crate::monitor) title: String,
+    pub(in crate::monitor) sides: Vec<Side>,
+    pub(in crate::monitor) rows: Vec<Row>,
 }
 
 /// To which side the cells of a column stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(in crate::monitor) enum Side {
     Left,
     Right,
 }
 
 /// One line of a table.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Row {
-    pub(super) cells: Vec<String>,
+pub(in crate::monitor) struct Row {
+    pub(in crate::monitor) cells: Vec<String>,
     /// What is to be said about it.
-    pub(super) note: Option<String>,
+    pub(in crate::monitor) note: Option<String>,
     /// It is what the reader looks for.
-    pub(super) is_marked: bool,
+    pub(in crate::monitor) is_marked: bool,
 }
 
 /// By what a mail is known, and when it was decided on.
 #[derive(Clone, Debug)]
-pub(super) struct Post {
-    pub(super) key: String,
-    pub(super) in_reply_to: Option<String>,
-    pub(super) is_urgent: bool,
-    pub(super) date: UnixTime,
+pub(in crate::monitor) struct Post {
+    pub(in crate::monitor) key: String,
+    pub(in crate::monitor) in_reply_to: Option<String>,
+    pub(in crate::monitor) is_urgent: bool,
+    pub(in crate::monitor) date: UnixTime,
+}
+
+impl Post {
+    /// A mail that answers none.
+    pub(in crate::monitor) fn news(key: String, date: UnixTime) -> Self {
+        Self { key, in_reply_to: None, is_urgent: false, date }
+    }
 }
 
 impl Page {
     /// The message, sent by the machine called `host`, without its pictures.
-    pub(super) fn into_message(self, post: Post, host: &str) -> Message {
+    pub(in crate::monitor) fn into_message(self, post: Post, host: &str) -> Message {
         let text = html::document(&self, host, &|number| content_id(&post.key, number));
         Message {
             subject: format!("[latmon] {}: {}", self.word, self.headline),

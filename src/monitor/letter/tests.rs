@@ -21,6 +21,7 @@ fn event(kind: EventKind, trouble: Trouble, median: Option<u64>) -> Event {
         rounds: 6,
         median: median.map(|ms| Rtt::new(Duration::from_millis(ms))),
         worst_median: Some(Rtt::new(Duration::from_millis(80))),
+        usual: None,
         loss_ratio: 0.25,
         worst_loss_ratio: 0.5,
         says: None,

@@ -76,8 +76,17 @@ pub(super) fn worst(event: &Event) -> String {
     }
 }
 
-/// The median of the medians before the trouble, and the mean loss.
-pub(super) fn usual(past: Option<&History>, since: UnixTime) -> String {
+/// What is usual at this hour, where that is known; and the median of the medians of the day before the trouble, and its
+/// mean loss.
+pub(super) fn usual(at_this_hour: Option<Rtt>, past: Option<&History>, since: UnixTime) -> String {
+    let day = day_before(past, since);
+    match at_this_hour {
+        Some(median) => format!("median {median} at this hour of the week; {day}"),
+        None => day,
+    }
+}
+
+fn day_before(past: Option<&History>, since: UnixTime) -> String {
     let before: Vec<&Row> =
         past.map(|past| past.rows.iter().filter(|row| row.end < since).collect()).unwrap_or_default();
     let mut medians: Vec<Rtt> = before.iter().filter_map(|row| row.median).collect();
@@ -104,7 +113,7 @@ pub(super) fn percent(ratio: f64) -> String {
 }
 
 /// `Sun 2026-11-22 14:03:00 CET`.
-pub(super) fn stamp(time: UnixTime) -> String {
+pub(in crate::monitor) fn stamp(time: UnixTime) -> String {
     let local = time.local();
     format!("{} {}", local.civil.format("%a %Y-%m-%d %H:%M:%S"), local.zone)
 }
