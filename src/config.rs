@@ -160,6 +160,8 @@ pub struct MailOrigins {
     pub username: Option<Origin>,
     /// The password, or the file it is in.
     pub password: Option<Origin>,
+    /// The fallback server.
+    pub fallback: Option<Origin>,
 }
 
 /// Finds out which settings hold.
@@ -246,7 +248,7 @@ impl<'a> Loader<'a> {
         let mail_every_end = mail.as_ref().is_none_or(|mail| mail.every_end);
         let (mail, mail_origins) = match mail {
             Some(mail) => {
-                warnings.extend(mail.warning);
+                warnings.extend(mail.warnings);
                 (Some(mail.settings), Some(mail.origins))
             }
             None => (None, None),

@@ -11,6 +11,7 @@ mod letter;
 mod life;
 mod panics;
 mod paths;
+mod posting;
 pub mod state;
 pub mod status;
 mod teller;
@@ -18,6 +19,7 @@ mod teller;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
@@ -26,12 +28,12 @@ use tracing::{error, info, warn};
 use crate::alert::{self, Alerts, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
-use crate::mail::{self, Mailer, Outbox};
+use crate::mail::{self, Courier, Mailer, Outbox};
 use crate::probe::{self, OpenSockets, Prober};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
-use control::Control;
+use control::{Answer, Ask, Control};
 pub use letter::exit_key;
 use life::Outside;
 pub use life::{Exit, Life, Order};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub alert: alert::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
+    /// The webhooks and commands that are told beside it.
+    pub ways: Vec<mail::Way>,
     /// The limit of latency that a target's picture shows, where it has one.
     pub limits: HashMap<Arc<Target>, Rtt>,
     /// What it says of its own end.
@@ -108,13 +112,15 @@ pub fn run(
     settings.follow(&archives);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
+    let courier = Arc::new(Courier::start(outbox.clone(), settings.ways.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
-    let control = answer_calls(&settings, &board, &outbox, &mailer);
+    let control = answer_calls(&settings, &board, &outbox, &mailer, &courier);
     let composer =
-        Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&board)).map_err(Error::Thread)?;
+        Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier), Arc::clone(&board));
+    let composer = composer.map_err(Error::Thread)?;
     let mut teller = begin_telling(&settings, composer, started);
     greet(&settings, &prober);
 
@@ -142,7 +148,7 @@ pub fn run(
         Ok(Some(end)) => end,
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, teller, &mailer, &end, started);
+    farewell(&settings, teller, (&mailer, &courier), &end, started);
     Ok(end)
 }
 
@@ -256,10 +262,24 @@ fn answer_calls(
     board: &Arc<Board>,
     outbox: &Outbox,
     mailer: &Arc<Mailer>,
+    courier: &Arc<Courier>,
 ) -> Option<Control> {
-    let (board, outbox, mailer) = (Arc::clone(board), outbox.clone(), Arc::clone(mailer));
-    let status = move || board.status(&outbox, &mailer, Instant::now());
-    Control::start(&settings.archive.data_dir, status)
+    let (board, outbox) = (Arc::clone(board), outbox.clone());
+    let (mailer, courier) = (Arc::clone(mailer), Arc::clone(courier));
+    let mail = settings.mail.clone();
+    let done = |done: Result<usize, String>| done.map_or_else(Answer::Failed, Answer::Done);
+    let does = move |ask| match ask {
+        Ask::Status => {
+            let mut status = board.status(&outbox, &mailer, Instant::now());
+            status.mails.add_troubles(courier.troubles());
+            Answer::Status(Box::new(status))
+        }
+        Ask::Outbox => control::outbox::list(&outbox, mail.as_ref(), Some(&mailer))
+            .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
+        Ask::Retry(words) => done(control::outbox::retry(&outbox, &mailer, &words)),
+        Ask::Drop(words) => done(control::outbox::discard(&outbox, &words, true)),
+    };
+    Control::start(&settings.archive.data_dir, does)
         .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
         .ok()
 }
@@ -279,15 +299,26 @@ fn greet(settings: &Settings, prober: &Prober) {
             let to: Vec<String> = mail.to.iter().map(ToString::to_string).collect();
             info!("alerts go to {} through {}:{}", to.join(", "), mail.server.host, mail.server.port);
         }
+        None if !settings.ways.is_empty() => {}
         None => warn!(
             "no mail settings: alerts go to this log only, and their mails lie unsent in {}",
             settings.archive.data_dir.join("outbox").display()
         ),
     }
+    if !settings.ways.is_empty() {
+        let names: Vec<&str> = settings.ways.iter().map(|way| way.name.as_str()).collect();
+        info!("alerts go to {}", names.join(", "));
+    }
 }
 
-/// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
-fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, started: UnixTime) {
+/// Writes the exit mail behind every mail that was decided on, and gives all who send a bounded time to do it.
+fn farewell(
+    settings: &Settings,
+    teller: Teller,
+    (mailer, courier): (&Mailer, &Courier),
+    end: &End,
+    started: UnixTime,
+) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
@@ -306,7 +337,14 @@ fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, sta
     }
     // Whoever goes on at once sends what waits.
     let grace = if matches!(end, End::Told(_)) || is_mailed { FAREWELL } else { Duration::ZERO };
-    let waiting = mailer.stop(grace.saturating_sub(began.elapsed()));
+    let grace = grace.saturating_sub(began.elapsed());
+    let (waiting, postings) = thread::scope(|scope| {
+        let postings = scope.spawn(|| courier.stop(grace));
+        (mailer.stop(grace), postings.join().unwrap_or_default())
+    });
+    if postings > 0 {
+        warn!("{postings} messages to webhooks and commands wait in the outbox: the next run sends them");
+    }
     if settings.mail.is_some() && waiting > 0 {
         warn!("{waiting} mails wait in the outbox: the next run sends them");
     }

@@ -61,6 +61,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],
         },
         mail: None,
+        ways: Vec::new(),
         limits: HashMap::new(),
         exit: monitor::Exit::default(),
     };

@@ -294,20 +294,20 @@ fn on_a_full_disk_mails_are_kept_in_memory_and_sent() {
 #[test]
 fn a_route_that_comes_back_ends_a_pause() {
     let _network = Namespace::enter();
+    ip_batch("link set lo up\n");
     // On a machine that is held up for seconds the pause may be over by itself.
     assert!((0..5).any(|_| sent_when_the_route_came()), "each time the pause of five seconds went by");
 }
 
 fn sent_when_the_route_came() -> bool {
-    ip_batch("link set lo up\n");
     let smtp = answering("");
     let place = Place::new();
     place.put(&message("a", 1), None);
-    ip_batch("link set lo down\n");
+    ip_batch("addr del 127.0.0.1/8 dev lo\n");
     let mailer = place.mailer(Some(settings_for("127.0.0.1", smtp.port, Tls::None)));
     assert!(trouble(&mailer).contains("no route to it from here"), "{:?}", mailer.trouble());
     let started = Instant::now();
-    ip_batch("link set lo up\n");
+    ip_batch("addr add 127.0.0.1/8 dev lo\n");
     smtp.wait_for(1, LONG);
     started.elapsed() < Duration::from_secs(4)
 }
@@ -359,6 +359,75 @@ fn an_outage_that_cuts_off_the_mail_server_is_told_once_when_it_is_over() {
     monitor.stop();
     assert_eq!(smtp.received().len(), 3, "and the exit mail");
     assert_eq!(smtp.received().iter().filter(|mail| mail.header("Subject").contains("DOWN")).count(), 1);
+}
+
+/// With a monitor and with none: what waits is listed, tried, taken out.
+#[test]
+fn people_see_and_change_what_waits() {
+    let smtp = answering("550:boss,550:boss");
+    let desk = Desk::new();
+    desk.write(
+        "latmon.toml",
+        &format!(
+            "[defaults]\nstep = '1s'\npings = 1\n[mail]\nfrom = 'latmon@example.org'\nto = ['{NOC}', '{BOSS}']\nserver = \
+             '127.0.0.1'\nport = {}\ntls = 'none'\n[targets]\nlo = {{ host = '127.0.0.1', alerts = [] }}\n",
+            smtp.port
+        ),
+    );
+    let latmon = |words: &str| {
+        let output = desk.done(words);
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), text)
+    };
+    assert_eq!(latmon("outbox"), (Some(0), "nothing waits to be sent\n".to_owned()));
+    let outbox = Outbox::open(&desk.path(".")).unwrap();
+    let put = |key: &str, at: i64| {
+        let message = message(key, at);
+        outbox.put(&message, &latmon::mail::compose(&message, None, "mon1").unwrap()).unwrap();
+    };
+    put("a", 1);
+    let (code, sent) = latmon("outbox send");
+    assert_eq!(code, Some(1), "{sent}");
+    let refused = format!("127.0.0.1:{}: refused the recipient {BOSS}: 550 5.1.1 no such user", smtp.port);
+    assert_eq!(sent, format!("sent: 0, still waiting: 1: {refused}\n"));
+
+    let mut monitor = desk.start(&mut desk.latmon("run"));
+    smtp.wait_for_verb("RSET", 1, LONG);
+    put("b", 2);
+    put("c", 3);
+    let shown = monitor.until(LONG, "a list", |_| {
+        let (code, shown) = latmon("outbox");
+        (code == Some(0) && shown.contains("subject of a\n")).then_some(shown)
+    });
+    let expected =
+        format!("  subject of a\n        to {BOSS}\n        has arrived at {NOC}\n        {refused}\n");
+    assert!(shown.contains(&expected), "{shown}");
+    let id = |key: &str| {
+        let json: serde_json::Value = serde_json::from_str(&latmon("outbox --json").1).unwrap();
+        let items = json.as_array().unwrap().iter();
+        let mut found = items.filter(|item| item["subject"] == format!("subject of {key}"));
+        found.next().map(|item| item["id"].as_str().unwrap().to_owned())
+    };
+    let (code, failed) = latmon("outbox drop nobody");
+    assert_eq!(
+        (code, failed.contains("nothing in the outbox is called 'nobody'")),
+        (Some(1), true),
+        "{failed}"
+    );
+    assert_eq!(latmon("outbox drop").0, Some(2));
+    let b = id("b").unwrap();
+    assert_eq!(latmon(&format!("outbox drop {b}")), (Some(0), "dropped: 1\n".to_owned()));
+    assert_eq!(id("b"), None);
+    // The server has changed its mind.
+    assert_eq!(latmon("outbox retry").0, Some(0));
+    let mails = smtp.wait_for(3, LONG);
+    assert_eq!(ids(&mails), ["<a@mon1>", "<a@mon1>", "<c@mon1>"]);
+    monitor.stop();
+
+    put("d", 4);
+    assert_eq!(latmon("outbox drop all"), (Some(0), "dropped: 1\n".to_owned()));
+    put("e", 5);
+    assert_eq!(latmon("outbox retry"), (Some(0), "sent: 1, still waiting: 0\n".to_owned()));
 }
 
 fn answering(answers: &str) -> Smtp {

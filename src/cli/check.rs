@@ -161,18 +161,26 @@ fn describe_mail(page: &mut Page, config: &Config) {
     }
     page.setting("  server", &mail.server.host, &origins.server);
     page.setting("  port", mail.server.port, &origins.port);
-    let tls = match mail.server.tls {
-        Tls::Implicit => "implicit",
-        Tls::StartTls => "starttls",
-        Tls::None => "none: everybody on the way can read the mails",
-    };
-    page.setting("  tls", tls, &origins.tls);
+    page.setting("  tls", tls(mail.server.tls), &origins.tls);
     match (&mail.server.login, &origins.username, &origins.password) {
         (Some(login), Some(username), Some(password)) => {
             page.setting("  username", &login.username, username);
             page.setting("  password", "***", password);
         }
         _ => page.line("  username", "none: the server is not logged in to", None),
+    }
+    if let (Some(server), Some(origin)) = (&mail.fallback, &origins.fallback) {
+        let login = server.login.as_ref().map(|login| format!(", as {}", login.username)).unwrap_or_default();
+        let place = format!("{}:{}, tls {}{login}", server.host, server.port, tls(server.tls));
+        page.setting("  fallback", place, origin);
+    }
+}
+
+fn tls(tls: Tls) -> &'static str {
+    match tls {
+        Tls::Implicit => "implicit",
+        Tls::StartTls => "starttls",
+        Tls::None => "none: everybody on the way can read the mails",
     }
 }
 

@@ -6,6 +6,7 @@ mod doctor;
 mod family;
 mod graph;
 mod log;
+mod outbox;
 mod output;
 mod ping;
 mod rrd;
@@ -102,6 +103,8 @@ enum Command {
     Trace(trace::Args),
     /// Show how the targets of the running monitor stand
     Status(status::Args),
+    /// Show what waits to be sent, try it at once, or take it out
+    Outbox(outbox::Args),
     /// Draw what was recorded
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
@@ -140,6 +143,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Ping(args) => ping::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Outbox(args) => outbox::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

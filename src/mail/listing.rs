@@ -60,6 +60,8 @@ pub fn list(outbox: &Outbox, settings: Option<&Settings>, reasons: &Reasons) -> 
             None if file.kind == Kind::Mail => listed.why = vec!["the file is no mail".to_owned()],
             None => {}
         }
+        let texts = listed.to.iter_mut().chain(&mut listed.taken).chain(&mut listed.why);
+        texts.for_each(|text| text.retain(|c| !c.is_control()));
         listed.why.dedup();
         Some(listed)
     };

@@ -208,11 +208,9 @@ impl Outbox {
     /// Takes something out that is not to be sent any more; what is under way may still arrive.
     pub fn discard(&self, file: &Waiting) -> Result<(), Error> {
         let mut moving = self.moving();
-        let was_held = moving.memory.release(&file.path).is_some();
+        moving.memory.release(&file.path);
         match fs::remove_file(&file.path) {
-            Err(error) if !(was_held && error.kind() == ErrorKind::NotFound) => {
-                Err(disk("remove", &file.path)(error))
-            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(disk("remove", &file.path)(error)),
             _ => sync_folder(&self.0.waiting),
         }
     }

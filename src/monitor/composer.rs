@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tracing::{error, warn};
 
-use super::Settings;
 use super::letter::{self, Around};
 use super::paths::Paths;
 use super::status::{Board, State};
+use super::{Settings, posting};
 use crate::alert::{Event, EventKind, Notice, Story};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
-use crate::mail::{self, Attachment, Mailer, Message, Outbox};
+use crate::mail::{self, Attachment, Courier, Kept, Mailer, Message, Outbox, Posting};
 use crate::round::{Rtt, Target};
 
 /// How far back the picture of a mail reaches.
@@ -33,6 +33,9 @@ const PICTURE_BYTES: usize = 1 << 20;
 
 /// How many notices may wait to be composed; the loop waits beyond that, for a notice that was dropped is a mail lost.
 const QUEUE: usize = 1024;
+
+/// How often it is looked whether the disk has taken what it did not take at first.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The composer's handle.
 pub(super) struct Composer {
@@ -51,6 +54,9 @@ struct Desk {
     limits: HashMap<Arc<Target>, Rtt>,
     outbox: Outbox,
     mailer: Arc<Mailer>,
+    courier: Arc<Courier>,
+    /// The names of the webhooks and commands.
+    ways: Vec<String>,
     board: Arc<Board>,
     paths: Arc<Paths>,
 }
@@ -60,6 +66,7 @@ impl Composer {
         settings: &Settings,
         outbox: Outbox,
         mailer: Arc<Mailer>,
+        courier: Arc<Courier>,
         board: Arc<Board>,
     ) -> io::Result<Self> {
         let desk = Desk {
@@ -69,6 +76,8 @@ impl Composer {
             limits: settings.limits.clone(),
             outbox,
             mailer,
+            courier,
+            ways: settings.ways.iter().map(|way| way.name.clone()).collect(),
             paths: Arc::new(Paths::start(settings, Arc::clone(&board))?),
             board,
         };
@@ -109,12 +118,32 @@ impl Composer {
 
 impl Desk {
     fn work(&self, orders: &Receiver<Notice>, kept: &Sender<String>) {
-        for notice in orders {
-            let message = self.compose(&notice);
-            match self.post(&message) {
+        // What the disk did not take: it is sent, but a crash would lose it, so the state keeps its notice.
+        let mut held: Vec<(String, Vec<PathBuf>)> = Vec::new();
+        loop {
+            let patience = if held.is_empty() { Duration::MAX } else { LOOK_AGAIN };
+            let notice = orders.recv_timeout(patience);
+            held.retain(|(key, paths)| {
+                let is_safe = paths.iter().all(|path| self.outbox.is_safe(path));
                 // The loop may be gone already, which ends all.
-                Ok(()) => _ = kept.send(notice.key),
-                Err(error) => error!("the mail '{}' could not be written: {error}", message.subject),
+                let _ = is_safe && kept.send(key.clone()).is_ok();
+                !is_safe
+            });
+            let notice = match notice {
+                Ok(notice) => notice,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut message = self.compose(&notice);
+            let usual =
+                |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
+            let postings = posting::of_notice(&notice, &message, usual, &self.ways, &self.host);
+            let mailed = posting::mailed(&notice);
+            message.to = mailed.clone().unwrap_or_default();
+            match self.keep(mailed.map(|_| &message), &postings) {
+                Ok(unsafe_yet) if unsafe_yet.is_empty() => _ = kept.send(notice.key),
+                Ok(unsafe_yet) => held.push((notice.key, unsafe_yet)),
+                Err(error) => error!("the message '{}' could not be written: {error}", message.subject),
             }
         }
     }
@@ -150,12 +179,18 @@ impl Desk {
         message
     }
 
+    /// What the archive knows of the target, up to the event.
+    fn past(&self, event: &Event) -> Result<History, archive::Error> {
+        let target = &event.target.name;
+        let path = archive::path(&self.data_dir, target);
+        archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
+    }
+
     /// What is known around an event. The path is looked for while the trouble is there.
     fn look_around(&self, event: &Event, is_alert: bool) -> Around {
         let target = &event.target;
-        let file = archive::path(&self.data_dir, &target.name);
-        let past = archive::history(&file, &target.name, event.at.minus(PICTURE_SPAN), event.at)
-            .inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name));
+        let past =
+            self.past(event).inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name));
         let is_open = !matches!(event.kind, EventKind::Cleared { .. });
         let sighting = (is_alert && is_open).then(|| self.paths.sight(target, event.address));
         // After the path, which takes its time: rounds that end together come one after the other.
@@ -196,10 +231,25 @@ impl Desk {
         both.inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name)).ok()
     }
 
+    /// Puts a message about the monitor itself into the outbox, for everybody.
     fn post(&self, message: &Message) -> Result<(), mail::Error> {
-        let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
-        self.outbox.put(message, &bytes)?;
-        self.mailer.wake();
-        Ok(())
+        let postings = posting::of_mail("stopped", message, &self.ways, &self.host);
+        self.keep(Some(message), &postings).map(drop)
+    }
+
+    /// Puts the message into the outbox for all that it is for. Where mail is not set up and other ways are, nobody waits
+    /// for mails.
+    /// Returns the files of those that the disk did not take yet.
+    fn keep(&self, mail: Option<&Message>, postings: &[Posting]) -> Result<Vec<PathBuf>, mail::Error> {
+        let mut kept = Vec::new();
+        if let Some(message) = mail.filter(|_| self.mail.is_some() || self.ways.is_empty()) {
+            let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
+            kept.push(self.outbox.put(message, &bytes)?);
+            self.mailer.wake();
+        }
+        for posting in postings {
+            kept.push(self.courier.put(posting)?);
+        }
+        Ok(kept.into_iter().filter(|kept| !kept.on_disk).map(|Kept { path, .. }| path).collect())
     }
 }

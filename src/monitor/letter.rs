@@ -48,8 +48,8 @@ pub(super) fn of_notice(notice: &Notice, around: &[Around], host: &str) -> Messa
         Story::Together { events, of, behind } => {
             together(events, *of, behind.as_deref(), around, notice.at, host)
         }
-        Story::Flapping { event, changes, since } => flapping(event, *changes, *since, first, host),
-        Story::Steady { event, changes, since } => steady(event, *changes, *since, first, host),
+        Story::Flapping { event, changes, since, .. } => flapping(event, *changes, *since, first, host),
+        Story::Steady { event, changes, since, .. } => steady(event, *changes, *since, first, host),
         Story::Digest { events, more, since } => digest(events, *more, *since, host),
         Story::Offline { since, why } => offline(*since, why, notice.at, host),
         Story::Online { since, lasted, why } => online(*since, *lasted, why, host),

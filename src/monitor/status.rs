@@ -74,6 +74,16 @@ pub struct Ignored {
     pub impossible: u64,
 }
 
+impl Mails {
+    /// Says also why the other ways wait, where any does.
+    pub(super) fn add_troubles(&mut self, troubles: Vec<(String, String)>) {
+        for (way, trouble) in troubles {
+            let trouble = format!("{way}: {trouble}");
+            self.why = Some(self.why.take().map_or(trouble.clone(), |why| format!("{why}; {trouble}")));
+        }
+    }
+}
+
 /// How a target stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -268,7 +278,11 @@ impl Board {
             Ok(waiting) => Mails {
                 waiting: waiting.len(),
                 since: waiting.first().map(|first| first.since.secs()),
-                why: if self.is_mailed { mailer.trouble() } else { Some("no mail settings".to_owned()) },
+                why: match outbox.trouble() {
+                    Some(trouble) => Some(trouble),
+                    None if self.is_mailed => mailer.trouble(),
+                    None => Some("no mail settings".to_owned()),
+                },
             },
             Err(error) => Mails { why: Some(error.to_string()), ..Mails::default() },
         }
@@ -547,6 +561,7 @@ mod tests {
             },
             alert: alert::Settings { targets: Vec::new() },
             mail: None,
+            ways: Vec::new(),
             limits: HashMap::new(),
             exit: super::super::Exit::default(),
         };

@@ -93,8 +93,8 @@ impl Pass {
         self.outbox.trouble().is_some()
     }
 
-    pub(super) fn route_is_back(&mut self) {
-        self.retry.route_is_back();
+    /// Forgets that the first server gave no session.
+    pub(super) fn first_server_again(&mut self) {
         self.fallback_until = None;
     }
 

@@ -73,8 +73,11 @@ impl Worker {
         for file in retry {
             self.pass.retry.another_chance_for(&file);
         }
+        if route_is_back {
+            self.pass.first_server_again();
+        }
         if route_is_back && self.pass.retry.waits_for_route() {
-            self.pass.route_is_back();
+            self.pass.retry.route_is_back();
             if now < self.next_by_route {
                 self.pass.retry.resume_at(self.next_by_route);
             }
