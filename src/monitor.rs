@@ -12,6 +12,7 @@ mod letter;
 mod life;
 mod panics;
 mod past;
+mod paths;
 mod posting;
 pub mod state;
 pub mod status;
@@ -134,7 +135,8 @@ pub fn run(
         line,
     };
     let control = answer_calls(&settings, caller);
-    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier));
+    let composer =
+        Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier), Arc::clone(&board));
     let composer = composer.map_err(Error::Thread)?;
     let mut alerts = Alerts::new(&settings.alert);
     let state = begin_run(&settings, state, &composer, started);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::letter::{fact, sign, stamp};
+use super::letter::{Block, Page, Post, RESTART, Row, Side, Table, stamp};
 use crate::mail::{self, Message, Outbox};
 use crate::time::{Lasted, UnixTime};
 
@@ -137,9 +137,7 @@ impl Teller<'_> {
             Next::Never => (
                 "STOPPED",
                 "please restart it",
-                "Nothing is measured, and no alert will come, until it is started again: 'systemctl start latmon' where it \
-                 is a service, else 'latmon run'."
-                    .to_owned(),
+                format!("Nothing is measured, and no alert will come, until it is started again: {RESTART}."),
             ),
             Next::Repaired => (
                 "RESTARTED",
@@ -151,37 +149,28 @@ impl Teller<'_> {
                 ("RESTARTED", "starts again", "The service manager starts all of it again.".to_owned())
             }
         };
-        let mut text = format!("The monitor on {host} {reason}.\n\n{now}\n\n");
         let ran = at.since(*started).unwrap_or_default();
-        fact(&mut text, "ended", &stamp(*at));
-        fact(&mut text, "ran", &format!("{}, since {}", Lasted(ran), stamp(*started)));
-        fact(&mut text, "data", &self.data_dir.display().to_string());
+        let facts = vec![
+            ("ended", stamp(*at)),
+            ("ran", format!("{}, since {}", Lasted(ran), stamp(*started))),
+            ("data", self.data_dir.display().to_string()),
+        ];
+        let mut blocks =
+            vec![Block::Words(format!("The monitor on {host} {reason}. {now}")), Block::Facts(facts)];
         let before = &kept.untold[..kept.untold.len() - 1];
         if !before.is_empty() {
             let count = before.len() as u64 + kept.more;
-            text.push_str(&format!("\nBefore that it ended {count} more times, which no mail told:\n"));
-            if kept.more > 0 {
-                text.push_str(&format!("  {} times, which are not listed, and\n", kept.more));
-            }
-            for death in before {
-                text.push_str(&format!("  {}  it {}\n", stamp(death.at), death.reason));
-            }
+            let title = format!("Before that it ended {count} more times, which no mail told");
+            let unlisted = format!("{} times, which are not listed, and", kept.more);
+            let listed = before.iter().map(|death| format!("{}  it {}", stamp(death.at), death.reason));
+            blocks.push(lines(title, (kept.more > 0).then_some(unlisted).into_iter().chain(listed)));
         }
         if !newest.log.is_empty() {
-            text.push_str("\nThe last lines of its log:\n");
-            newest.log.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            blocks.push(lines("The last lines of its log".to_owned(), newest.log.iter().cloned()));
         }
-        sign(&mut text, host);
         let short = reason.split([':', ',']).next().unwrap_or(reason);
-        Message {
-            key: newest.key.clone(),
-            in_reply_to: None,
-            to: Vec::new(),
-            subject: format!("[latmon] {word}: the monitor on {host} {short}, {what}"),
-            text,
-            attachments: Vec::new(),
-            date: *at,
-        }
+        let page = Page { word, headline: format!("the monitor on {host} {short}, {what}"), blocks };
+        page.into_message(Post::news(newest.key.clone(), *at), host)
     }
 
     fn save(&self, kept: &Kept) -> Result<(), Error> {
@@ -194,6 +183,11 @@ impl Teller<'_> {
             .and_then(|()| File::open(self.data_dir)?.sync_all())
             .map_err(|error| Error::Disk { file: path.display().to_string(), error })
     }
+}
+
+fn lines(title: String, lines: impl Iterator<Item = String>) -> Block {
+    let row = |line| Row { cells: vec![line], ..Row::default() };
+    Block::Table(Table { title, sides: vec![Side::Left], rows: lines.map(row).collect() })
 }
 
 /// What is kept; nothing where that cannot be read, for this file must not keep an end from being told.
