@@ -110,6 +110,9 @@ impl Desk {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if matches!(notice.story, Story::Online { .. }) {
+                self.mailer.route_is_back();
+            }
             let message = self.compose(&notice);
             match self.post(&message) {
                 Ok(Kept { on_disk: true, .. }) => _ = kept.send(notice.key),
