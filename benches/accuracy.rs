@@ -61,6 +61,7 @@ fn latmon(step_secs: u32, name: &str) {
         pace: Pace::default(),
         resolve_every: RESOLVE_EVERY,
         anchors: Anchors::default(),
+        known_anchors: Vec::new(),
     };
     let (sender, rounds) = crossbeam_channel::bounded(4 * TARGETS);
     let prober = Prober::start(settings, sender).expect("this bench needs root, for its sockets");

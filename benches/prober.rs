@@ -91,6 +91,7 @@ impl Work {
             pace,
             resolve_every: RESOLVE_EVERY,
             anchors: Anchors::default(),
+            known_anchors: Vec::new(),
         }
     }
 

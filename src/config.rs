@@ -20,6 +20,7 @@ pub use self::error::Error;
 pub use self::kept::Kept;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
+pub use self::uplink::UplinkConfig;
 pub use self::ways::WayConfig;
 
 mod document;
@@ -36,6 +37,7 @@ mod read;
 mod rules;
 mod said;
 mod targets;
+mod uplink;
 mod value;
 mod ways;
 
@@ -100,6 +102,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// How the prober goes about them all, and who said so.
     pub pace: ProbeConfig,
+    /// How our own uplink is judged, and who said so.
+    pub uplink: UplinkConfig,
     /// For the prober.
     pub probe: probe::Settings,
     /// For the archives.
@@ -243,6 +247,7 @@ impl<'a> Loader<'a> {
         };
         let targets = targets::resolve(candidates, &overrides, self.content());
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
+        let uplink = self.content().map(|file| file.uplink.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
         let mail_every_end = mail.as_ref().is_none_or(|mail| mail.every_end);
@@ -259,9 +264,11 @@ impl<'a> Loader<'a> {
                 targets: targets.iter().map(TargetConfig::probe).collect(),
                 pace: pace.pace(),
                 resolve_every: pace.resolve_every.value,
-                anchors: probe::Anchors::default(),
+                anchors: uplink.anchors.value.clone(),
+                known_anchors: Vec::new(),
             },
             pace,
+            uplink,
             archive: archive::Settings {
                 data_dir: data_dir.value.clone(),
                 targets: targets.iter().map(TargetConfig::archive).collect(),
@@ -436,6 +443,7 @@ impl TargetConfig {
             target: Arc::clone(&self.target),
             step: wanted(&self.step),
             pings: wanted(&self.pings),
+            forecast: self.alerts.value.iter().any(|rule| rule.value.asks_for_a_forecast()),
         }
     }
 

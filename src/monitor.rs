@@ -10,6 +10,8 @@ pub mod ends;
 mod letter;
 mod life;
 mod panics;
+mod past;
+mod posting;
 pub mod state;
 pub mod status;
 mod teller;
@@ -17,6 +19,7 @@ mod teller;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
@@ -25,16 +28,18 @@ use tracing::{error, info, warn};
 use crate::alert::{self, Alerts, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
-use crate::mail::{self, Mailer, Outbox};
-use crate::probe::{self, OpenSockets, Prober};
+use crate::mail::{self, Courier, Mailer, Outbox};
+use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
+use control::outbox::Senders;
 use control::{Answer, Ask, Control};
 pub use letter::exit_key;
 use life::Outside;
 pub use life::{Exit, Life, Order};
 use panics::Panics;
+use past::Pasts;
 use state::{RunState, State, Store};
 use status::Board;
 use teller::Teller;
@@ -52,6 +57,8 @@ pub struct Settings {
     pub alert: alert::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
+    /// The webhooks and commands that are told beside it.
+    pub ways: Vec<mail::Way>,
     /// The limit of latency that a target's picture shows, where it has one.
     pub limits: HashMap<Arc<Target>, Rtt>,
     /// What it says of its own end.
@@ -107,23 +114,31 @@ pub fn run(
     settings.follow(&archives);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
+    let courier = Arc::new(Courier::start(outbox.clone(), settings.ways.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
-    let control = answer_calls(&settings, &board, &outbox, &mailer);
-    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
+    let control = answer_calls(&settings, &board, &outbox, &mailer, &courier);
+    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier));
+    let composer = composer.map_err(Error::Thread)?;
     let mut teller = begin_telling(&settings, composer, started);
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
-    let mut show = |round: &Round, state: &TargetState| {
-        board.enter(round, state, Instant::now());
-        show(round, state);
+    let mut judging =
+        Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
+    let mut show = |told: Told<'_>| match told {
+        Told::Round(round, state) => {
+            board.enter(round, state, Instant::now());
+            show(round, state);
+        }
+        Told::Uplink(change) => board.enter_uplink(change),
     };
     let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
+    let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, &outside, &mut show)
+        watch(&mut archives, &mut judging, &incoming, &mut teller, &mut show)
     }));
     tell(Life::Stopping);
     // Before the folder is free for another monitor, which has a socket of its own there.
@@ -140,19 +155,37 @@ pub fn run(
         Ok(Some(end)) => end,
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, teller, &mailer, &end, started);
+    farewell(&settings, teller, (&mailer, &courier), &end, started);
     Ok(end)
+}
+
+/// What the loop listens to.
+struct Incoming<'a> {
+    rounds: &'a Receiver<Round>,
+    uplink: &'a Receiver<Uplink>,
+    panics: &'a Panics,
+    outside: &'a Outside<'a>,
+}
+
+/// Who judges the rounds, and what they need to know for it.
+struct Judging<'a> {
+    alerts: &'a mut Alerts,
+    pasts: Pasts,
+}
+
+/// What the loop shows.
+enum Told<'a> {
+    Round(&'a Round, &'a TargetState),
+    Uplink(&'a Uplink),
 }
 
 /// The loop: record, judge, show, tell. Returns what ended it; `None` after a panic.
 fn watch(
     archives: &mut Archives,
-    alerts: &mut Alerts,
-    rounds: &Receiver<Round>,
+    Judging { alerts, pasts }: &mut Judging<'_>,
+    Incoming { rounds, uplink, panics, outside }: &Incoming<'_>,
     teller: &mut Teller,
-    panics: &Panics,
-    outside: &Outside<'_>,
-    show: &mut dyn FnMut(&Round, &TargetState),
+    show: &mut dyn FnMut(Told<'_>),
 ) -> Option<End> {
     loop {
         let now = UnixTime::from(SystemTime::now());
@@ -165,6 +198,12 @@ fn watch(
             recv(due) -> _ => continue,
             recv(teller.kept()) -> key => {
                 teller.is_kept(key.ok()?);
+                continue;
+            }
+            recv(uplink) -> change => {
+                let change = change.ok()?;
+                teller.take_uplink(&change);
+                show(Told::Uplink(&change));
                 continue;
             }
             recv(panics.some()) -> _ => return None,
@@ -184,12 +223,13 @@ fn watch(
         let group: Vec<Round> =
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
+        pasts.begin_turn();
         for round in &group {
-            for event in alerts.observe(round, alert::Past::default()) {
+            for event in alerts.observe(round, pasts.of(round, archives)) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
-                show(round, &state);
+                show(Told::Round(round, &state));
             }
         }
     }
@@ -254,15 +294,27 @@ fn answer_calls(
     board: &Arc<Board>,
     outbox: &Outbox,
     mailer: &Arc<Mailer>,
+    courier: &Arc<Courier>,
 ) -> Option<Control> {
-    let (board, outbox, mailer) = (Arc::clone(board), outbox.clone(), Arc::clone(mailer));
+    let (board, outbox) = (Arc::clone(board), outbox.clone());
+    let (mailer, courier) = (Arc::clone(mailer), Arc::clone(courier));
     let mail = settings.mail.clone();
     let done = |done: Result<usize, String>| done.map_or_else(Answer::Failed, Answer::Done);
     let does = move |ask| match ask {
-        Ask::Status => Answer::Status(Box::new(board.status(&outbox, &mailer, Instant::now()))),
-        Ask::Outbox => control::outbox::list(&outbox, mail.as_ref(), Some(&mailer))
-            .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
-        Ask::Retry(words) => done(control::outbox::retry(&outbox, &mailer, &words)),
+        Ask::Status => {
+            let mut status = board.status(&outbox, &mailer, Instant::now());
+            status.mails.add_troubles(courier.troubles());
+            Answer::Status(Box::new(status))
+        }
+        Ask::Outbox => {
+            let senders = Senders { mailer: &mailer, courier: &courier };
+            let listed = control::outbox::list(&outbox, mail.as_ref(), Some(senders));
+            listed.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox)
+        }
+        Ask::Retry(words) => {
+            let senders = Senders { mailer: &mailer, courier: &courier };
+            done(control::outbox::retry(&outbox, senders, &words))
+        }
         Ask::Drop(words) => done(control::outbox::discard(&outbox, &words, true)),
     };
     Control::start(&settings.archive.data_dir, does)
@@ -285,15 +337,26 @@ fn greet(settings: &Settings, prober: &Prober) {
             let to: Vec<String> = mail.to.iter().map(ToString::to_string).collect();
             info!("alerts go to {} through {}:{}", to.join(", "), mail.server.host, mail.server.port);
         }
+        None if !settings.ways.is_empty() => {}
         None => warn!(
             "no mail settings: alerts go to this log only, and their mails lie unsent in {}",
             settings.archive.data_dir.join("outbox").display()
         ),
     }
+    if !settings.ways.is_empty() {
+        let names: Vec<&str> = settings.ways.iter().map(|way| way.name.as_str()).collect();
+        info!("alerts go to {}", names.join(", "));
+    }
 }
 
-/// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
-fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, started: UnixTime) {
+/// Writes the exit mail behind every mail that was decided on, and gives all who send a bounded time to do it.
+fn farewell(
+    settings: &Settings,
+    teller: Teller,
+    (mailer, courier): (&Mailer, &Courier),
+    end: &End,
+    started: UnixTime,
+) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
@@ -312,7 +375,14 @@ fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, sta
     }
     // Whoever goes on at once sends what waits.
     let grace = if matches!(end, End::Told(_)) || is_mailed { FAREWELL } else { Duration::ZERO };
-    let waiting = mailer.stop(grace.saturating_sub(began.elapsed()));
+    let grace = grace.saturating_sub(began.elapsed());
+    let (waiting, postings) = thread::scope(|scope| {
+        let postings = scope.spawn(|| courier.stop(grace));
+        (mailer.stop(grace), postings.join().unwrap_or_default())
+    });
+    if postings > 0 {
+        warn!("{postings} messages to webhooks and commands wait in the outbox: the next run sends them");
+    }
     if settings.mail.is_some() && waiting > 0 {
         warn!("{waiting} mails wait in the outbox: the next run sends them");
     }

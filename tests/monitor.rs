@@ -42,6 +42,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
                 target: target.clone(),
                 step: Wanted::Outright(step),
                 pings: Wanted::Outright(3),
+                forecast: false,
             }],
         },
         probe: probe::Settings {
@@ -56,11 +57,13 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
             pace: probe::Pace::default(),
             resolve_every: probe::RESOLVE_EVERY,
             anchors: probe::Anchors::default(),
+            known_anchors: Vec::new(),
         },
         alert: alert::Settings {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],
         },
         mail: None,
+        ways: Vec::new(),
         limits: HashMap::new(),
         exit: monitor::Exit::default(),
     };

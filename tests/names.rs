@@ -193,6 +193,7 @@ impl Watch {
             pace: Pace::default(),
             resolve_every,
             anchors: Anchors::default(),
+            known_anchors: Vec::new(),
         };
         let (sender, rounds) = bounded(10_000);
         Self { prober: Prober::start(settings, sender).expect("the prober starts"), rounds }

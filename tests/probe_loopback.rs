@@ -150,6 +150,7 @@ fn settings(targets: &[(&str, &str)]) -> Settings {
         pace: Pace::default(),
         resolve_every: RESOLVE_EVERY,
         anchors: Anchors::default(),
+        known_anchors: Vec::new(),
     }
 }
 

@@ -666,6 +666,7 @@ impl Watch {
                 pace: Pace::default(),
                 resolve_every: RESOLVE_EVERY,
                 anchors: Anchors::default(),
+                known_anchors: Vec::new(),
             },
             sender,
         )

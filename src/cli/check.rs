@@ -9,8 +9,11 @@ use std::sync::Arc;
 use latmon::alert::pattern::Semantics;
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, WayConfig};
+use latmon::config::{
+    self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, UplinkConfig, WayConfig,
+};
 use latmon::mail::Tls;
+use latmon::probe::Anchors;
 use latmon::time::Spelled;
 
 use super::settings::SettingsArgs;
@@ -47,6 +50,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         config.targets.iter().for_each(|target| describe_target(&mut page, config, target));
     }
     describe_pace(&mut page, &config.pace);
+    describe_uplink(&mut page, &config.uplink);
     describe_mail(&mut page, config);
     config.ways.iter().for_each(|way| describe_way(&mut page, way));
     page.print(out)?;
@@ -114,6 +118,18 @@ fn describe_pace(page: &mut Page, pace: &ProbeConfig) {
     page.setting("  packets_per_sec", packets_per_sec.value, &packets_per_sec.origin);
     page.setting("  in_flight", in_flight.value, &in_flight.origin);
     page.setting("  resolve_every", Spelled(resolve_every.value), &resolve_every.origin);
+}
+
+fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
+    page.gap();
+    page.line("uplink", "who tells whether it is us", None);
+    let Setting { value, origin } = &uplink.anchors;
+    let shown = match value {
+        Anchors::Gateways => "the gateways in use".to_owned(),
+        Anchors::These(none) if none.is_empty() => "none: only routes and carriers tell".to_owned(),
+        Anchors::These(these) => these.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    page.setting("  anchor", shown, origin);
 }
 
 fn written(rule: &Rule) -> String {
@@ -336,6 +352,9 @@ probe              how all echoes leave
   packets_per_sec  100000                                                          default
   in_flight        1000000                                                         default
   resolve_every    5m                                                              default
+
+uplink             who tells whether it is us
+  anchor           the gateways in use                                             default
 
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default

@@ -159,6 +159,7 @@ impl Part<'_> {
             probe: config.probe.clone(),
             alert: config.alert.clone(),
             mail: config.mail.clone(),
+            ways: config.ways.iter().map(|way| way.way.clone()).collect(),
             limits: config.limits.clone(),
             exit: monitor::Exit {
                 run: Some(self.charge.started),

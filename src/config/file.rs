@@ -19,6 +19,7 @@ use super::pace::ProbeConfig;
 use super::read::read;
 use super::rules::{self, Recipient};
 use super::targets::{Candidate, Candidates};
+use super::uplink::UplinkConfig;
 use super::value;
 use super::ways::WaySection;
 
@@ -28,6 +29,7 @@ pub(super) struct File {
     pub(super) user: Option<Setting<String>>,
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
+    pub(super) uplink: UplinkConfig,
     pub(super) mail: Option<MailSection>,
     pub(super) ways: Vec<WaySection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
@@ -117,6 +119,7 @@ impl<'a> Reader<'a> {
             user: None,
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
+            uplink: UplinkConfig::default(),
             mail: None,
             ways: Vec::new(),
             alerts: BTreeMap::new(),
@@ -182,6 +185,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(entry) = top.get("probe") {
             self.file.pace = ProbeConfig::read(&entry)?;
+        }
+        if let Some(entry) = top.get("uplink") {
+            self.file.uplink = UplinkConfig::read(&entry)?;
         }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
@@ -356,12 +362,13 @@ fn found(whole: &str, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-const TOP_KEYS: [&str; 12] = [
+const TOP_KEYS: [&str; 13] = [
     "data_dir",
     "user",
     "include",
     "defaults",
     "probe",
+    "uplink",
     "mail",
     "webhook",
     "command",
@@ -370,7 +377,8 @@ const TOP_KEYS: [&str; 12] = [
     "targets_file",
     "group",
 ];
-const MAIN_ONLY: [&str; 7] = ["data_dir", "user", "defaults", "probe", "mail", "webhook", "command"];
+const MAIN_ONLY: [&str; 8] =
+    ["data_dir", "user", "defaults", "probe", "uplink", "mail", "webhook", "command"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
 const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
 const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);

@@ -180,6 +180,15 @@ pub(super) fn source(text: &str) -> Result<IpAddr, Wanted> {
         .ok_or("write an address of this machine, as 192.0.2.1")
 }
 
+/// Whoever has an address of one link only is found by the routes, with the link.
+pub(super) fn anchor(text: &str) -> Result<IpAddr, Wanted> {
+    let address = text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    let of_link = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    address
+        .filter(|it| !it.is_unspecified() && !it.is_multicast() && !it.is_loopback() && !of_link(it))
+        .ok_or("write the address of a machine that answers as long as there is a way out, as 192.0.2.1")
+}
+
 /// What the kernel takes for a name of an interface.
 pub(super) fn interface(text: &str) -> Result<String, Wanted> {
     let good = (1..=LONGEST_INTERFACE).contains(&text.len())

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 use tracing::{info, warn};
 
 use super::Error;
-use super::outbox::{Claim, Kind, Outbox, Waiting};
+use super::outbox::{Claim, Kept, Kind, Outbox, Waiting};
 use super::patience::Patience;
 use super::posting::Posting;
 use super::way::{Way, WayFault};
@@ -52,14 +52,14 @@ impl Courier {
 
     /// Keeps `posting` until it has arrived, and says so to its way. While that pauses after a failure, it waits for the
     /// others.
-    pub fn put(&self, posting: &Posting) -> Result<(), Error> {
+    pub fn put(&self, posting: &Posting) -> Result<Kept, Error> {
         let kind = if posting.way.starts_with("command:") { Kind::Command } else { Kind::Post };
-        self.outbox.keep(kind, &posting.file_key(), posting.at, &posting.to_bytes())?;
+        let kept = self.outbox.keep(kind, &posting.file_key(), posting.at, &posting.to_bytes())?;
         if let Some(line) = self.lines.iter().find(|line| line.name == posting.way) {
             // A full channel says the same already.
             let _ = line.wake.try_send(());
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Tries everything at once: the route is back, or somebody asks for it.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Message -> compose -> Outbox (outbox/*.eml) -> Mailer -> smtp -> sent/*.eml
+//! Posting -> Outbox (outbox/*.post.json, *.command.json) -> Courier -> webhook, command -> sent/*.json
 //! ```
 //! A mail is decided on once it lies in the outbox, which a crash does not undo, and leaves it only after the server's
 //! 250 to its last dot. Where the line breaks between that dot and the reply it goes again, under the same Message-ID.

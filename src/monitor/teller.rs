@@ -11,6 +11,7 @@ use super::letter;
 use super::state::{State, Store};
 use crate::alert::{Desk, Event, EventKind};
 use crate::mail::{self, Message};
+use crate::probe::Uplink;
 use crate::time::UnixTime;
 
 /// Decides what is told, and remembers what is not yet safe.
@@ -39,6 +40,17 @@ impl Teller {
     pub(super) fn take(&mut self, event: Event, now: UnixTime) {
         announce(&event);
         self.desk.take(event, now);
+    }
+
+    /// Takes a change of our own uplink.
+    pub(super) fn take_uplink(&mut self, change: &Uplink) {
+        match change {
+            Uplink::Offline { since, why } => warn!("this monitor is offline since {}: {why}", clock(*since)),
+            Uplink::Online { since: Some(since), at } => {
+                info!("online again at {}, offline since {}", clock(*at), clock(*since))
+            }
+            Uplink::Online { since: None, .. } | Uplink::Anchors(_) => {}
+        }
     }
 
     /// Hands what is due to the composer; false when that is gone.
@@ -111,6 +123,10 @@ fn save(store: &Store, state: &State, is_failing: &mut bool) {
 
 /// How often a running monitor says in its state that it runs.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+
+fn clock(at: UnixTime) -> impl std::fmt::Display {
+    at.local().civil.format("%Y-%m-%d %H:%M:%S").to_string()
+}
 
 /// Tells the log.
 fn announce(event: &Event) {

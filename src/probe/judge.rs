@@ -316,7 +316,7 @@ mod tests {
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
             let settings = [settings];
             let mut judge = Judge::new(&settings, Secret::new([7; 16]), true);
-            let mut schedule = Schedule::new(&settings, &Pace::default(), now);
+            let mut schedule = Schedule::new(&settings, &Pace::default(), &[], now);
             let address = SocketAddr::new(THEM.into(), 0);
             schedule.set_address(0, address);
             judge.set_address(0, address);

@@ -70,6 +70,8 @@ pub struct Settings {
     pub resolve_every: Duration,
     /// Who tells an outage of our own uplink from one of the targets.
     pub anchors: Anchors,
+    /// Those that answered an earlier prober.
+    pub known_anchors: Vec<IpAddr>,
 }
 
 /// How the echoes of all targets leave.

@@ -69,8 +69,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of `targets`, which joins the rounds that are running now.
-    pub(super) fn new(targets: &[TargetSettings], pace: &Pace, now: Now) -> Self {
+    /// The schedule of `targets`, which joins the rounds that are running now; `known` are anchors that answered before.
+    pub(super) fn new(targets: &[TargetSettings], pace: &Pace, known: &[IpAddr], now: Now) -> Self {
         let clocks = Clocks::new(now);
         let mut courses: Vec<Course> =
             targets.iter().zip(0..).map(|(it, index)| Course::new(it, index)).collect();
@@ -89,7 +89,7 @@ impl Schedule {
             clocks,
             heard: Monotonic::LONG_AGO,
             overflowed: Overflowed::NEVER,
-            line: Line::new(now.monotonic),
+            line: Line::new(now.monotonic, known.to_vec()),
         };
         schedule.call_all(now.monotonic);
         schedule
@@ -222,7 +222,8 @@ impl Schedule {
         let time = |at: &Monotonic| self.clocks.wall(*at).into();
         match news {
             News::Offline { since, why } => Uplink::Offline { since: time(since), why: why.clone() },
-            News::Online { since, at } => Uplink::Online { since: time(since), at: time(at) },
+            News::Online { since, at } => Uplink::Online { since: since.as_ref().map(time), at: time(at) },
+            News::Anchors(anchors) => Uplink::Anchors(anchors.clone()),
         }
     }
 

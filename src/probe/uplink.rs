@@ -15,7 +15,8 @@
 //! The uplink is down when the kernel says so: no far target has a route any more, or the interface that it leads to has no
 //! carrier. It is also down when nobody beyond it answers: each anchor that ever answered has lost [`line::ENOUGH`] pings
 //! in a row, all of them sent after the last reply of any anchor or far target, and a far target that answered before has
-//! lost one too. A reply of any of them ends it. Near targets have no say: a printer that answers does not prove that there
+//! lost one too. A reply of any of them ends it. Which anchors have answered outlasts the prober, where it is told the next
+//! time: after a power cut the monitor may be there before its router. Near targets have no say: a printer that answers does not prove that there
 //! is a way out.
 //!
 //! Pings that were lost by it become [`crate::round::Fault::Offline`]: those of far targets, and those of near ones as
@@ -43,10 +44,15 @@ pub enum Anchors {
     #[default]
     Gateways,
     /// These, as long as there are targets beyond this machine; with none, only route and carrier tell.
-    These(Vec<SocketAddr>),
+    These(Vec<IpAddr>),
 }
 
-/// A change of our own uplink.
+impl Anchors {
+    /// More than these are not asked: several routes to everywhere are possible, and more than a few are no use.
+    pub const MOST: usize = 8;
+}
+
+/// What was found out about our own uplink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uplink {
     /// It is down.
@@ -56,13 +62,15 @@ pub enum Uplink {
         /// How that is known.
         why: Cut,
     },
-    /// It is back.
+    /// It is back; or, for the first time since the prober started, it is known to be well.
     Online {
-        /// When it began to be down.
-        since: UnixTime,
+        /// When it began to be down, if it was.
+        since: Option<UnixTime>,
         /// When somebody answered again.
         at: UnixTime,
     },
+    /// Other anchors than before have answered: these, which the next prober should know.
+    Anchors(Vec<IpAddr>),
 }
 
 /// How it is known that the uplink is down; its `Display` is for people: `192.0.2.1 does not answer`.
@@ -119,14 +127,14 @@ pub struct WaysOut {
 }
 
 /// Asks the kernel which ways lead to these addresses; those of this machine itself are left out.
-pub fn ways_out(addresses: &[IpAddr]) -> io::Result<WaysOut> {
+pub fn ways_out(addresses: &[SocketAddr]) -> io::Result<WaysOut> {
     let mut asker = Asker::new()?;
     let mut links = Links::default();
     asker.dump_links(&mut links)?;
     let mut out = WaysOut::default();
     let mut gateways: Vec<(usize, Gateway)> = Vec::new();
     for address in addresses {
-        match asker.way(SocketAddr::new(*address, 0), &ways::From::default())? {
+        match asker.way(*address, &ways::From::default())? {
             Way::Own => {}
             Way::Link { .. } => out.near += 1,
             Way::Nowhere => out.unreachable += 1,

@@ -69,7 +69,7 @@ impl Worker {
         bell: Arc<Bell>,
     ) -> io::Result<Self> {
         let now = clock::now();
-        let Settings { targets, pace, resolve_every, anchors } = settings;
+        let Settings { targets, pace, resolve_every, anchors, known_anchors } = settings;
         let pace = pace.in_bunches(targets);
         let (kinds, by_kernel) = (sockets.kinds(), sockets.stamps() == Stamps::Kernel);
         let ring = Arc::clone(&bell);
@@ -79,7 +79,7 @@ impl Worker {
             watch: Watch::new(targets, anchors, move || ring.ring()),
             post: Post::new(targets, sockets),
             judge: Judge::new(targets, secret, by_kernel),
-            schedule: Schedule::new(targets, &pace, now),
+            schedule: Schedule::new(targets, &pace, known_anchors, now),
             names,
             rounds,
             changes,

@@ -288,7 +288,7 @@ pub fn make_certificates(folder: &Path, names: &str, days: u32) {
 pub struct Port {
     /// Its number.
     pub number: u16,
-    socket: OwnedFd,
+    pub(super) socket: OwnedFd,
 }
 
 impl Port {

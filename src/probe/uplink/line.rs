@@ -40,7 +40,13 @@ pub(in crate::probe) struct Line {
     /// Since when an outage lasts that nobody is left to end.
     alone: Option<Monotonic>,
     has_begun: bool,
+    /// Whether anybody beyond the uplink has answered this prober.
+    is_well_known: bool,
     news: Option<News>,
+    /// Whether people are to be told that other anchors have answered.
+    anchors_are_news: bool,
+    /// Anchors that answered an earlier prober.
+    known: Vec<IpAddr>,
 }
 
 /// The replies of many.
@@ -69,7 +75,8 @@ struct Outage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::probe) enum News {
     Offline { since: Monotonic, why: Cut },
-    Online { since: Monotonic, at: Monotonic },
+    Online { since: Option<Monotonic>, at: Monotonic },
+    Anchors(Vec<IpAddr>),
 }
 
 /// What is to be done for the line.
@@ -97,8 +104,8 @@ struct Anchor {
 }
 
 impl Line {
-    /// One of which nothing is known at `now`.
-    pub(in crate::probe) fn new(now: Monotonic) -> Self {
+    /// One of which nothing is known at `now`, but that these anchors have answered before.
+    pub(in crate::probe) fn new(now: Monotonic, known: Vec<IpAddr>) -> Self {
         let silent = Replies { heard: now, proved: Monotonic::LONG_AGO };
         Self {
             anchors: Vec::new(),
@@ -111,7 +118,10 @@ impl Line {
             outage: None,
             alone: None,
             has_begun: false,
+            is_well_known: false,
             news: None,
+            anchors_are_news: false,
+            known,
         }
     }
 
@@ -127,7 +137,8 @@ impl Line {
             if !self.anchors.iter().any(|known| known.address == *address) {
                 let name = FIRST_NAME | self.named;
                 self.named = (self.named + 1) % FIRST_NAME;
-                self.anchors.push(Anchor::new(*address, name, now));
+                let answered = self.known.contains(&address.ip()).then_some(now);
+                self.anchors.push(Anchor::new(*address, name, now, answered));
             }
         }
         self.cut = cut.map(|cut| match self.cut.take() {
@@ -195,6 +206,7 @@ impl Line {
         };
         if anchor.answered.replace(at).is_none() {
             info!("{from} answers: our own uplink is judged by it");
+            self.anchors_are_news = true;
         }
         anchor.losses = 0;
         self.heard(Reach::Far, at, sent);
@@ -210,6 +222,9 @@ impl Line {
         };
         replies.heard = replies.heard.max(at);
         replies.proved = replies.proved.max(sent.unwrap_or(Monotonic::LONG_AGO));
+        if reach == Reach::Far && !std::mem::replace(&mut self.is_well_known, true) && self.outage.is_none() {
+            self.tell(News::Online { since: None, at });
+        }
         let Some(outage) = self.outage.as_mut().filter(|it| it.until == Monotonic::NEVER && at > it.known)
         else {
             return;
@@ -269,13 +284,21 @@ impl Line {
 
     /// What people are to be told, once.
     pub(in crate::probe) fn take_news(&mut self) -> Option<News> {
-        self.news.take()
+        self.news.take().or_else(|| {
+            let answered = self.anchors.iter().filter(|anchor| anchor.answered.is_some());
+            let anchors = || News::Anchors(answered.map(|anchor| anchor.address.ip()).collect());
+            std::mem::take(&mut self.anchors_are_news).then(anchors)
+        })
     }
 
-    /// Nobody took the news: they are to be told later, unless they are none any more by then.
+    /// Nobody took the news: they are to be told later, unless there are newer ones by then.
     pub(in crate::probe) fn put_back(&mut self, news: News) {
-        // Who has not heard of the first change need not hear of the one that takes it back.
-        self.news = if self.news.take().is_some() { None } else { Some(news) };
+        match news {
+            News::Anchors(_) => self.anchors_are_news = true,
+            News::Offline { .. } | News::Online { .. } => {
+                self.news.get_or_insert(news);
+            }
+        }
     }
 
     fn is_down(&self) -> bool {
@@ -325,25 +348,26 @@ impl Line {
         self.alone = None;
         if let Some(outage) = &mut self.outage {
             outage.until = at;
-            let since = outage.from;
+            let since = Some(outage.from);
             self.tell(News::Online { since, at });
         }
     }
 
+    /// Who has not taken what was told before need not know of it any more.
     fn tell(&mut self, news: News) {
-        self.news = if self.news.take().is_some() { None } else { Some(news) };
+        self.news = Some(news);
     }
 }
 
 impl Anchor {
-    fn new(address: SocketAddr, name: u32, now: Monotonic) -> Self {
+    fn new(address: SocketAddr, name: u32, now: Monotonic, answered: Option<Monotonic>) -> Self {
         Self {
             address,
             name,
             ping: 0,
             flight: None,
             due: now,
-            answered: None,
+            answered,
             lost: [Monotonic::LONG_AGO; ENOUGH],
             losses: 0,
         }

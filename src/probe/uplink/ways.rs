@@ -77,12 +77,14 @@ impl Ways {
         let parties = || self.ways.iter().flatten().filter(|way| **way != Way::Own);
         match &self.anchors {
             Anchors::These(_) if parties().next().is_none() => Vec::new(),
-            Anchors::These(these) => these.iter().copied().take(MOST_ANCHORS).collect(),
+            Anchors::These(these) => {
+                these.iter().map(|it| SocketAddr::new(*it, 0)).take(Anchors::MOST).collect()
+            }
             Anchors::Gateways => {
                 let mut anchors = Vec::new();
                 for way in parties() {
                     if let Way::Gateway { gateway, .. } = way
-                        && anchors.len() < MOST_ANCHORS
+                        && anchors.len() < Anchors::MOST
                         && !anchors.contains(gateway)
                     {
                         anchors.push(*gateway);
@@ -130,9 +132,6 @@ fn reach(way: Option<Way>) -> Reach {
     }
 }
 
-/// Several routes to everywhere are possible, and more than a few are no use.
-const MOST_ANCHORS: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +165,7 @@ mod tests {
 
     #[test]
     fn loopback_alone_has_no_anchor_and_no_uplink() {
-        let these = Anchors::These(vec![GATEWAY.parse().unwrap()]);
+        let these = Anchors::These(vec!["192.0.2.1".parse().unwrap()]);
         for anchors in [Anchors::Gateways, these.clone()] {
             let mut own = Ways { anchors, ..ways(&[Way::Own, Way::Own]) };
             let lay = own.lay(&links(&[], &[1]));

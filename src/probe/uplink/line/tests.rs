@@ -33,7 +33,7 @@ fn no_carrier() -> Cut {
 impl World {
     fn new(anchors: &[u8]) -> Self {
         let anchors: Vec<SocketAddr> = anchors.iter().copied().map(gateway).collect();
-        let mut line = Line::new(at(0));
+        let mut line = Line::new(at(0), Vec::new());
         line.lay(&anchors, None, at(0));
         Self { line, now: 0, alive: anchors.into_iter().collect(), asked: Vec::new(), news: Vec::new() }
     }
@@ -61,7 +61,12 @@ impl World {
                 assert!(matches!(verdict, Verdict::Answered { .. }), "{verdict:?}");
             }
         }
-        self.news.extend(self.line.take_news().map(|news| (self.now, news)));
+        while let Some(news) = self.line.take_news() {
+            // That it is well at first, and who says so, is another test's.
+            if !matches!(news, News::Online { since: None, .. } | News::Anchors(_)) {
+                self.news.push((self.now, news));
+            }
+        }
     }
 
     /// A far target answers a ping that was sent a moment ago.
@@ -117,7 +122,7 @@ fn when_anchor_and_targets_are_silent_it_is_us_from_the_last_reply_on() {
 
     world.alive.insert(gateway(1));
     world.until(30_000);
-    assert_eq!(world.news[1..], [(21_000, News::Online { since: at(9_400), at: at(21_000) })]);
+    assert_eq!(world.news[1..], [(21_000, News::Online { since: Some(at(9_400)), at: at(21_000) })]);
     assert!(world.took(Reach::Far, 21_000) && !world.took(Reach::Far, 21_001), "nobody answered until then");
 }
 
@@ -130,7 +135,7 @@ fn the_reply_of_a_target_ends_it_too() {
     world.until(20_500);
     world.target_answers();
     assert_eq!(world.news.len(), 2, "{:?}", world.news);
-    assert_eq!(world.news[1].1, News::Online { since: at(9_000), at: at(20_500) });
+    assert_eq!(world.news[1].1, News::Online { since: Some(at(9_000)), at: at(20_500) });
 }
 
 /// Routers have better things to do than to answer pings.
@@ -233,7 +238,7 @@ fn without_carrier_it_is_us_at_once() {
     assert_eq!(world.news.len(), 1, "the carrier alone brings nobody back");
     world.alive.insert(gateway(1));
     world.until(61_000);
-    assert_eq!(world.news[1].1, News::Online { since: at(9_000), at: at(60_000) });
+    assert_eq!(world.news[1].1, News::Online { since: Some(at(9_000)), at: at(60_000) });
 }
 
 /// Rules that route by something else than the address may prove the kernel's answer wrong.
@@ -246,7 +251,7 @@ fn who_hears_replies_is_not_cut_off_whatever_the_kernel_says() {
     world.target_answers();
     world.until(60_000);
     assert_eq!(world.news.len(), 2);
-    assert_eq!(world.news[1].1, News::Online { since: at(0), at: at(1_000) });
+    assert_eq!(world.news[1].1, News::Online { since: Some(at(0)), at: at(1_000) });
 }
 
 /// Another network, whose gateway has not answered yet: dead targets must not hide behind an outage for ever.
@@ -261,7 +266,7 @@ fn an_outage_that_nobody_can_end_is_over_some_time() {
     world.until(29_999);
     assert_eq!(world.news.len(), 1);
     world.until(40_000);
-    assert_eq!(world.news[1..], [(30_000, News::Online { since: at(9_000), at: at(30_000) })]);
+    assert_eq!(world.news[1..], [(30_000, News::Online { since: Some(at(9_000)), at: at(30_000) })]);
 }
 
 #[test]
@@ -331,7 +336,7 @@ fn what_was_under_way_while_the_clocks_moved_says_nothing() {
 }
 
 #[test]
-fn news_that_nobody_took_are_told_later_or_never() {
+fn the_newest_of_the_news_that_nobody_took_is_told_later() {
     let mut world = World::new(&[1]);
     world.until(9_500);
     world.alive.clear();
@@ -340,9 +345,40 @@ fn news_that_nobody_took_are_told_later_or_never() {
     let (_, offline) = world.news.pop().unwrap();
     world.line.put_back(offline.clone());
     assert_eq!(world.line.take_news(), Some(offline.clone()));
-    world.line.put_back(offline);
     world.line.heard(Reach::Far, at(20_500), None);
-    assert_eq!(world.line.take_news(), None, "who knew of nothing need not know that it is over");
+    world.line.put_back(offline);
+    let online = News::Online { since: Some(at(9_000)), at: at(20_500) };
+    assert_eq!((world.line.take_news(), world.line.take_news()), (Some(online), None));
+}
+
+/// The run before may have told that it was offline, and this one must know whom it can ask.
+#[test]
+fn the_first_sign_of_life_and_who_gave_it_are_told() {
+    let mut line = Line::new(at(0), Vec::new());
+    line.lay(&[gateway(1), gateway(2)], None, at(0));
+    assert_eq!(line.take_news(), None);
+    let Some(Chore::Send(Request { number, to })) = line.poll(at(0), at(0)) else {
+        panic!("an anchor is due")
+    };
+    line.on_reply(number, to.ip(), at(3));
+    assert_eq!(line.take_news(), Some(News::Online { since: None, at: at(3) }));
+    let anchors = News::Anchors(vec![to.ip()]);
+    assert_eq!(line.take_news(), Some(anchors.clone()));
+    line.put_back(anchors.clone());
+    assert_eq!((line.take_news(), line.take_news()), (Some(anchors), None));
+}
+
+/// After a power cut the monitor may be there before its router.
+#[test]
+fn an_anchor_that_answered_an_earlier_run_need_not_answer_again_to_be_one() {
+    let mut world = World::new(&[]);
+    world.line.known = vec![gateway(1).ip()];
+    world.line.lay(&[gateway(1)], None, at(0));
+    assert!(world.is_open(Reach::Far, 0));
+    world.target_loses(100);
+    world.until(10_000);
+    assert_eq!(world.news, [(4_000, News::Offline { since: at(0), why: silence(&[1]) })]);
+    assert!(world.took(Reach::Far, 100));
 }
 
 #[test]
