@@ -35,6 +35,7 @@ use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
+use control::outbox::Senders;
 use control::{Answer, Ask, Control};
 pub use letter::exit_key;
 use life::Outside;
@@ -344,11 +345,15 @@ impl Caller {
                 Answer::Status(Box::new(status))
             }
             Ask::Wish(wish) => self.line.ask(wish).map_or_else(Answer::Failed, Answer::Done),
-            Ask::Outbox => control::outbox::list(&self.outbox, self.mail.as_ref(), Some(&self.mailer))
+            Ask::Outbox => control::outbox::list(&self.outbox, self.mail.as_ref(), Some(self.senders()))
                 .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
-            Ask::Retry(words) => counted(control::outbox::retry(&self.outbox, &self.mailer, &words)),
+            Ask::Retry(words) => counted(control::outbox::retry(&self.outbox, self.senders(), &words)),
             Ask::Drop(words) => counted(control::outbox::discard(&self.outbox, &words, true)),
         }
+    }
+
+    fn senders(&self) -> Senders<'_> {
+        Senders { mailer: &self.mailer, courier: &self.courier }
     }
 }
 

@@ -134,6 +134,10 @@ impl Desk {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if matches!(notice.story, Story::Online { .. }) {
+                self.mailer.route_is_back();
+                self.courier.hurry();
+            }
             let mut message = self.compose(&notice);
             let usual =
                 |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
