@@ -132,9 +132,13 @@ pub fn run(
             board.enter(round, state, Instant::now());
             show(round, state);
         }
-        Told::Uplink(change) => board.enter_uplink(change),
+        Told::Uplink(change) => {
+            board.enter_uplink(change);
+            // Whatever waits for the line is tried at once.
+            courier.hurry();
+        }
     };
-    let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
+    let outside = Outside::new(&settings, orders, &prober, (&mailer, &courier), tell);
     let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
         watch(&mut archives, &mut judging, &incoming, &mut teller, &mut show)
@@ -262,7 +266,7 @@ fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> 
     if let Some(last) = state.run.died().filter(|_| !is_known) {
         let message = letter::gap(settings, last, started);
         warn!("{}", message.subject);
-        if let Err(error) = composer.post(&message) {
+        if let Err(error) = composer.post(posting::GAP, &message) {
             error!("the mail about that could not be written: {error}");
         }
     }
@@ -307,7 +311,10 @@ fn answer_calls(
         }
         Ask::Outbox => control::outbox::list(&outbox, mail.as_ref(), Some(&mailer))
             .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
-        Ask::Retry(words) => done(control::outbox::retry(&outbox, &mailer, &words)),
+        Ask::Retry(words) => {
+            courier.hurry();
+            done(control::outbox::retry(&outbox, &mailer, &words))
+        }
         Ask::Drop(words) => done(control::outbox::discard(&outbox, &words, true)),
     };
     Control::start(&settings.archive.data_dir, does)

@@ -15,7 +15,7 @@ use latmon::config::{Config, Kept};
 use latmon::guardian::{
     self, Charge, FromMonitor, LastWords, Lifeline, Program, Role, ToMonitor, descriptors,
 };
-use latmon::mail::{Mailer, Outbox};
+use latmon::mail::{Courier, Mailer, Outbox, Way};
 use latmon::monitor::ends::{self, Death, Next, Told};
 use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
@@ -159,7 +159,7 @@ impl Part<'_> {
             probe: config.probe.clone(),
             alert: config.alert.clone(),
             mail: config.mail.clone(),
-            ways: config.ways.iter().map(|way| way.way.clone()).collect(),
+            ways: ways(&config),
             limits: config.limits.clone(),
             exit: monitor::Exit {
                 run: Some(self.charge.started),
@@ -272,13 +272,25 @@ fn tell_end(config: &Config, death: Option<Death>, send: Duration) -> Result<Tol
     let data_dir = &config.archive.data_dir;
     let outbox = Outbox::open(data_dir).map_err(Failure::failed)?;
     let host = host_name();
-    let teller = ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), outbox: &outbox };
+    let ways = ways(config);
+    let names: Vec<String> = ways.iter().map(|way| way.name.clone()).collect();
+    let teller =
+        ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), ways: &names, outbox: &outbox };
     let told = teller.tell(death, UnixTime::from(SystemTime::now())).map_err(Failure::failed)?;
     if !send.is_zero() {
+        let courier = Courier::start(outbox.clone(), ways).map_err(Failure::failed)?;
         let mailer = Mailer::start(outbox, config.mail.clone()).map_err(Failure::failed)?;
-        mailer.stop(send);
+        thread::scope(|scope| {
+            scope.spawn(|| courier.stop(send));
+            mailer.stop(send)
+        });
     }
     Ok(told)
+}
+
+/// The webhooks and commands of the settings.
+fn ways(config: &Config) -> Vec<Way> {
+    config.ways.iter().map(|way| way.way.clone()).collect()
 }
 
 /// Keeps what was read of the settings, for the processes that may not read it any more.

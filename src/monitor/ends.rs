@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::letter::{fact, sign, stamp};
+use super::posting;
 use crate::mail::{self, Message, Outbox};
 use crate::time::{Lasted, UnixTime};
 
@@ -86,6 +87,8 @@ pub struct Teller<'a> {
     pub data_dir: &'a Path,
     /// Who is mailed.
     pub mail: Option<&'a mail::Settings>,
+    /// The names of the webhooks and commands that are told, too.
+    pub ways: &'a [String],
     /// Where the mails lie.
     pub outbox: &'a Outbox,
 }
@@ -114,8 +117,14 @@ impl Teller<'_> {
             return Ok(Told::Later);
         }
         let message = self.message(newest, &kept);
-        let mail = mail::compose(&message, self.mail, self.host)?;
-        self.outbox.put(&message, &mail)?;
+        if self.mail.is_some() || self.ways.is_empty() {
+            let mail = mail::compose(&message, self.mail, self.host)?;
+            self.outbox.put(&message, &mail)?;
+        }
+        let state = if newest.next == Next::Never { posting::STOPPED } else { posting::RESTARTED };
+        for posting in posting::of_mail(state, &message, self.ways, self.host) {
+            posting.keep(self.outbox)?;
+        }
         self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last })?;
         Ok(Told::Now)
     }
@@ -277,7 +286,13 @@ mod tests {
         }
 
         fn tell(&self, death: Option<Death>, secs: i64) -> Told {
-            let teller = Teller { host: "mon", data_dir: self.dir.path(), mail: None, outbox: &self.outbox };
+            let teller = Teller {
+                host: "mon",
+                data_dir: self.dir.path(),
+                mail: None,
+                ways: &[],
+                outbox: &self.outbox,
+            };
             teller.tell(death, UnixTime::from_secs(1_700_000_000 + secs)).unwrap()
         }
 
