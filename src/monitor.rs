@@ -151,9 +151,13 @@ pub fn run(
             board.enter(round, state, Instant::now());
             show(round, state);
         }
-        Told::Uplink(change) => board.enter_uplink(change),
+        Told::Uplink(change) => {
+            board.enter_uplink(change);
+            // Whatever waits for the line is tried at once.
+            courier.hurry();
+        }
     };
-    let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
+    let outside = Outside::new(&settings, orders, &prober, (&mailer, &courier), tell);
     let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
         watch(&mut archives, &mut judging, &incoming, &mut teller, &mut show)
@@ -288,7 +292,7 @@ fn begin_run(settings: &Settings, state: State, composer: &Composer, started: Un
     if let Some(last) = state.run.died().filter(|_| !is_known) {
         let message = letter::gap(settings, last, started);
         warn!("{}", message.subject);
-        if let Err(error) = composer.post(&message) {
+        if let Err(error) = composer.post(posting::GAP, &message) {
             error!("the mail about that could not be written: {error}");
         }
     }

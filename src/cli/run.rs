@@ -15,7 +15,7 @@ use latmon::config::{Config, Kept};
 use latmon::guardian::{
     self, Charge, FromMonitor, LastWords, Lifeline, Program, Role, ToMonitor, descriptors,
 };
-use latmon::mail::Outbox;
+use latmon::mail::{Courier, Mailer, Outbox, Way};
 use latmon::monitor::ends::{self, Death, Next, Told};
 use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
@@ -160,7 +160,7 @@ impl Part<'_> {
             alert: config.alert.clone(),
             desk: config.desk.clone(),
             mail: config.mail.clone(),
-            ways: config.ways.iter().map(|way| way.way.clone()).collect(),
+            ways: ways(&config),
             limits: config.limits.clone(),
             exit: monitor::Exit {
                 run: Some(self.charge.started),
@@ -274,14 +274,27 @@ fn tell_end(config: &Config, death: Option<Death>, send: Duration) -> Result<Tol
     let data_dir = &config.archive.data_dir;
     let outbox = Outbox::open(data_dir).map_err(Failure::failed)?;
     let host = host_name();
-    let teller = ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), outbox: &outbox };
+    let ways = ways(config);
+    let names: Vec<String> = ways.iter().map(|way| way.name.clone()).collect();
+    let teller =
+        ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), ways: &names, outbox: &outbox };
     let told = teller.tell(death, UnixTime::from(SystemTime::now())).map_err(Failure::failed)?;
     // What no disk has goes now, or with this process.
     let send = if told == Told::Unkept { FAREWELL } else { send };
-    if let Some(mail) = config.mail.as_ref().filter(|_| !send.is_zero()) {
-        latmon::mail::send_waiting(&outbox, mail, Instant::now() + send).map_err(Failure::failed)?;
+    if !send.is_zero() {
+        let courier = Courier::start(outbox.clone(), ways).map_err(Failure::failed)?;
+        let mailer = Mailer::start(outbox, config.mail.clone()).map_err(Failure::failed)?;
+        thread::scope(|scope| {
+            scope.spawn(|| courier.stop(send));
+            mailer.stop(send)
+        });
     }
     Ok(told)
+}
+
+/// The webhooks and commands of the settings.
+fn ways(config: &Config) -> Vec<Way> {
+    config.ways.iter().map(|way| way.way.clone()).collect()
 }
 
 /// Keeps what was read of the settings, for the processes that may not read it any more.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, tick};
 
 use super::{End, Settings};
-use crate::mail::Mailer;
+use crate::mail::{Courier, Mailer};
 use crate::probe::Prober;
 use crate::time::UnixTime;
 
@@ -60,6 +60,7 @@ pub(super) struct Outside<'a> {
     pub(super) beats: Receiver<Instant>,
     prober: &'a Prober,
     mailer: &'a Mailer,
+    courier: &'a Courier,
     tell: &'a dyn Fn(Life),
 }
 
@@ -69,12 +70,12 @@ impl<'a> Outside<'a> {
         settings: &Settings,
         orders: &'a Receiver<Order>,
         prober: &'a Prober,
-        mailer: &'a Mailer,
+        (mailer, courier): (&'a Mailer, &'a Courier),
         tell: &'a dyn Fn(Life),
     ) -> Self {
         tell(Life::ready(settings));
         let beats = tick((patience(settings) / BEATS).min(RAREST_BEAT));
-        Self { orders, beats, prober, mailer, tell }
+        Self { orders, beats, prober, mailer, courier, tell }
     }
 
     /// Shows that the loop goes round; not where the prober does not.
@@ -91,6 +92,7 @@ impl<'a> Outside<'a> {
             Order::Orphaned => Some(End::Orphaned),
             Order::MailsWait => {
                 self.mailer.wake();
+                self.courier.hurry();
                 None
             }
         }
