@@ -322,7 +322,11 @@ impl Guardian<'_> {
     fn listen(&mut self, running: &mut Running) {
         while let Some(message) = running.line.heard() {
             match message {
-                FromMonitor::Ready(patience, what) => {
+                FromMonitor::Ready { patience, has_untold, what } => {
+                    // Another guardian may have left them, which was killed too.
+                    if has_untold {
+                        self.tell_later.get_or_insert_with(|| Instant::now() + LATER);
+                    }
                     running.silence = Some(Silence::new(patience, clock()));
                     self.begin = Begin::Done;
                     self.manager.ready(&what);

@@ -169,7 +169,9 @@ impl Part<'_> {
             },
         };
         let tell = |life| match life {
-            Life::Ready { what, patience } => self.line.tell(&FromMonitor::Ready(patience, what)),
+            Life::Ready { what, patience, has_untold } => {
+                self.line.tell(&FromMonitor::Ready { patience, has_untold, what });
+            }
             Life::Beat => self.line.tell(&FromMonitor::Beat),
             Life::Stopping => self.line.tell(&FromMonitor::Stopping),
         };
