@@ -8,7 +8,6 @@ mod composer;
 pub mod control;
 mod letter;
 mod panics;
-mod past;
 pub mod state;
 pub mod status;
 mod teller;
@@ -21,9 +20,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, after, bounded, never, select};
 use tracing::{error, info, warn};
 
-use crate::alert::{self, Alerts, TargetState};
+use crate::alert::{self, Alerts, Past, TargetState};
 use crate::archive::journal::GROUP_FILES;
-use crate::archive::{self, Archives, Recorded};
+use crate::archive::{self, Archives, Known, Recorded};
 use crate::mail::{self, Mailer, Outbox};
 use crate::probe::{self, OpenSockets, Prober};
 use crate::round::{Round, Rtt, Target};
@@ -31,7 +30,6 @@ use crate::time::UnixTime;
 use composer::Composer;
 use control::Control;
 use panics::Panics;
-use past::Pasts;
 use state::{RunState, State, Store};
 use status::Board;
 use teller::Teller;
@@ -108,14 +106,12 @@ pub fn run(
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
-    let mut judging =
-        Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
     let mut show = |round: &Round, state: &TargetState| {
         board.enter(round, state, Instant::now());
         show(round, state);
     };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut judging, &rounds, &mut teller, &panics, stop, &mut show)
+        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, stop, &mut show)
     }));
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
@@ -135,16 +131,10 @@ pub fn run(
     Ok(end)
 }
 
-/// Who judges the rounds, and what they need to know for it.
-struct Judging<'a> {
-    alerts: &'a mut Alerts,
-    pasts: Pasts,
-}
-
 /// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
 fn watch(
     archives: &mut Archives,
-    Judging { alerts, pasts }: &mut Judging<'_>,
+    alerts: &mut Alerts,
     rounds: &Receiver<Round>,
     teller: &mut Teller,
     panics: &Panics,
@@ -171,9 +161,8 @@ fn watch(
         let group: Vec<Round> =
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
-        pasts.begin_turn();
         for round in &group {
-            for event in alerts.observe(round, pasts.of(round, archives)) {
+            for event in alerts.observe(round, past(archives, round)) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
@@ -181,6 +170,12 @@ fn watch(
             }
         }
     }
+}
+
+/// What is known of a target's past, for those who judge its `round`.
+fn past(archives: &mut Archives, round: &Round) -> Past {
+    let Known { usual, aberrant } = archives.known(round);
+    Past { usual, aberrant }
 }
 
 /// Stores the rounds; a file that fails is told once, again when it recovers, and stops nothing.
