@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use latmon::probe::{EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
+use latmon::probe::{Anchors, EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
 use latmon::round::{Ping, Round, Target};
 use latmon::time::Step;
 
@@ -56,8 +56,13 @@ fn latmon(step_secs: u32, name: &str) {
         family: None,
         echo: EchoSettings::default(),
     });
-    let settings =
-        Settings { targets: targets.collect(), pace: Pace::default(), resolve_every: RESOLVE_EVERY };
+    let settings = Settings {
+        targets: targets.collect(),
+        pace: Pace::default(),
+        resolve_every: RESOLVE_EVERY,
+        anchors: Anchors::default(),
+        known_anchors: Vec::new(),
+    };
     let (sender, rounds) = crossbeam_channel::bounded(4 * TARGETS);
     let prober = Prober::start(settings, sender).expect("this bench needs root, for its sockets");
     let mut found: HashMap<IpAddr, Vec<Round>> = HashMap::new();

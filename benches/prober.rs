@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::bounded;
-use latmon::probe::{EchoSettings, Ignored, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
+use latmon::probe::{Anchors, EchoSettings, Ignored, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
 use latmon::round::{Ping, Round, Target};
 use latmon::time::Step;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -86,7 +86,13 @@ impl Work {
             }
         };
         let pace = Pace { collect: self.collect, packets_per_sec: 10_000_000, ..Pace::default() };
-        Settings { targets: (0..self.targets).map(target).collect(), pace, resolve_every: RESOLVE_EVERY }
+        Settings {
+            targets: (0..self.targets).map(target).collect(),
+            pace,
+            resolve_every: RESOLVE_EVERY,
+            anchors: Anchors::default(),
+            known_anchors: Vec::new(),
+        }
     }
 
     fn to_boundary(&self) -> Duration {

@@ -17,8 +17,11 @@ use crate::{alert, archive, mail as post, probe};
 
 pub use self::echo::{EchoConfig, Families};
 pub use self::error::Error;
+pub use self::kept::Kept;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
+pub use self::uplink::UplinkConfig;
+pub use self::ways::WayConfig;
 
 mod document;
 mod dotenv;
@@ -26,6 +29,7 @@ mod echo;
 mod error;
 mod file;
 mod hosts;
+mod kept;
 mod mail;
 mod origin;
 mod pace;
@@ -33,9 +37,12 @@ mod read;
 mod rules;
 mod said;
 mod targets;
+mod uplink;
 mod value;
+mod ways;
 
 use self::file::File;
+use self::kept::Question;
 use self::said::{
     LATENCY_STEP, LATENCY_THRESHOLD, LATMON_CONFIG, LATMON_DATA_DIR, PING_HOST, STATE_DIRECTORY, Said,
 };
@@ -95,6 +102,8 @@ pub struct Config {
     pub targets: Vec<TargetConfig>,
     /// How the prober goes about them all, and who said so.
     pub pace: ProbeConfig,
+    /// How our own uplink is judged, and who said so.
+    pub uplink: UplinkConfig,
     /// For the prober.
     pub probe: probe::Settings,
     /// For the archives.
@@ -103,8 +112,12 @@ pub struct Config {
     pub alert: alert::Settings,
     /// For the mailer; `None` where nobody is mailed.
     pub mail: Option<post::Settings>,
+    /// Whether a stop that was asked for is mailed too, and not only the ends that nobody wanted.
+    pub mail_every_end: bool,
     /// Where the mail settings come from; there whenever `mail` is.
     pub mail_origins: Option<MailOrigins>,
+    /// The webhooks and commands that are told, in the order of the file.
+    pub ways: Vec<WayConfig>,
     /// The limits to draw as lines, of the targets that have one.
     pub limits: HashMap<Arc<Target>, Rtt>,
     /// What is no error and still should be said once, a sentence each.
@@ -151,18 +164,34 @@ pub struct MailOrigins {
     pub username: Option<Origin>,
     /// The password, or the file it is in.
     pub password: Option<Origin>,
+    /// The fallback server.
+    pub fallback: Option<Origin>,
 }
 
 /// Finds out which settings hold.
 pub fn load(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     let loader = Loader::new(options, surroundings)?;
     let mail = loader.mail()?;
-    let config = loader.config(mail)?;
+    let (ways, warnings) = loader.ways()?;
+    let mut config = loader.config(mail)?;
+    ways::check_options(&ways, &config.targets)?;
+    config.ways = ways;
+    config.warnings.extend(warnings);
     if config.targets.is_empty() { Err(Error::NoTargets) } else { Ok(config) }
 }
 
-/// As [`load`], for commands that only look: there may be no target at all, and the mail settings are left out, because
-/// a password file may be readable for the monitor alone.
+/// As [`load`], with all that was read to get there.
+pub fn load_and_keep(options: &Options, surroundings: &Surroundings) -> (Result<Config, Error>, Kept) {
+    Kept::keeping(|| load(options, surroundings))
+}
+
+/// As [`load`], from what was read by [`load_and_keep`] in another process, with the same options and surroundings.
+pub fn load_kept(options: &Options, surroundings: &Surroundings, kept: Kept) -> Result<Config, Error> {
+    kept.answering(|| load(options, surroundings))
+}
+
+/// As [`load`], for commands that only look: there may be no target at all, and the settings of mail, webhooks and
+/// commands are left out, because a password file may be readable for the monitor alone.
 pub fn look(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     Loader::new(options, surroundings)?.config(None)
 }
@@ -203,6 +232,10 @@ impl<'a> Loader<'a> {
         mail::resolve(&self.said, section, &self.surroundings.working_dir)
     }
 
+    fn ways(&self) -> Result<(Vec<WayConfig>, Vec<String>), Error> {
+        ways::resolve(self.content().map_or(&[][..], |file| &file.ways))
+    }
+
     fn config(mut self, mail: Option<mail::Mail>) -> Result<Config, Error> {
         let data_dir = self.data_dir();
         let overrides = self.overrides()?;
@@ -214,11 +247,13 @@ impl<'a> Loader<'a> {
         };
         let targets = targets::resolve(candidates, &overrides, self.content());
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
+        let uplink = self.content().map(|file| file.uplink.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
+        let mail_every_end = mail.as_ref().is_none_or(|mail| mail.every_end);
         let (mail, mail_origins) = match mail {
             Some(mail) => {
-                warnings.extend(mail.warning);
+                warnings.extend(mail.warnings);
                 (Some(mail.settings), Some(mail.origins))
             }
             None => (None, None),
@@ -229,8 +264,11 @@ impl<'a> Loader<'a> {
                 targets: targets.iter().map(TargetConfig::probe).collect(),
                 pace: pace.pace(),
                 resolve_every: pace.resolve_every.value,
+                anchors: uplink.anchors.value.clone(),
+                known_anchors: Vec::new(),
             },
             pace,
+            uplink,
             archive: archive::Settings {
                 data_dir: data_dir.value.clone(),
                 targets: targets.iter().map(TargetConfig::archive).collect(),
@@ -241,7 +279,9 @@ impl<'a> Loader<'a> {
             user: self.content().and_then(|file| file.user.clone()),
             targets,
             mail,
+            mail_every_end,
             mail_origins,
+            ways: Vec::new(),
             warnings,
         })
     }
@@ -334,7 +374,9 @@ fn find_file(
     for shown in [Path::new(LOCAL_FILE), &surroundings.system_file] {
         // A file that cannot be looked at is there: reading it tells why.
         let path = working_dir.join(shown);
-        if path.try_exists().unwrap_or(true) && !path.is_dir() {
+        let is_there =
+            kept::asked(Question::IsThere, &path, || path.try_exists().unwrap_or(true) && !path.is_dir());
+        if is_there {
             return read(shown, &Origin::Default);
         }
     }

@@ -15,7 +15,7 @@
 //! 2  round        Target, Rtt, Ping, Round: loss, median, percentiles
 //!    history      what was consolidated, ready to draw
 //!    rrd/         the archive engine; knows nothing of pings
-//!    mail/        compose, outbox, smtp; knows nothing of pings
+//!    mail/        compose, outbox, smtp, webhook, command; knows nothing of pings
 //! 1  time         UnixTime, Step, durations; no clock in here
 //!    privileges   who this process is, and how it gives up what it no longer needs
 //! ```
@@ -33,6 +33,7 @@
 //!            for notice in desk.due(now) { state.json, and then composer.send(notice) }
 //! composer:  notice -> archive history -> graph::smoke -> mail::Message -> outbox (on disk), and then off state.json
 //! mailer:    outbox -> SMTP, again and again until the server has it
+//! courier:   outbox -> webhooks and commands, each in a thread of its own
 //! ```
 //! A `Round` is made once, moved once, then only lent.
 
@@ -42,6 +43,7 @@ pub mod alert;
 pub mod archive;
 pub mod config;
 pub mod graph;
+pub mod guardian;
 pub mod history;
 pub mod mail;
 pub mod monitor;

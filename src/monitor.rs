@@ -6,8 +6,11 @@
 
 mod composer;
 pub mod control;
+pub mod ends;
 mod letter;
+mod life;
 mod panics;
+mod posting;
 pub mod state;
 pub mod status;
 mod teller;
@@ -15,6 +18,7 @@ mod teller;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
@@ -23,12 +27,15 @@ use tracing::{error, info, warn};
 use crate::alert::{self, Alerts, Past, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Known, Recorded};
-use crate::mail::{self, Mailer, Outbox};
-use crate::probe::{self, OpenSockets, Prober};
+use crate::mail::{self, Courier, Mailer, Outbox};
+use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
-use control::Control;
+use control::{Answer, Ask, Control};
+pub use letter::exit_key;
+use life::Outside;
+pub use life::{Exit, Life, Order};
 use panics::Panics;
 use state::{RunState, State, Store};
 use status::Board;
@@ -47,8 +54,12 @@ pub struct Settings {
     pub alert: alert::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
+    /// The webhooks and commands that are told beside it.
+    pub ways: Vec<mail::Way>,
     /// The limit of latency that a target's picture shows, where it has one.
     pub limits: HashMap<Arc<Target>, Rtt>,
+    /// What it says of its own end.
+    pub exit: Exit,
 }
 
 /// Why a run ended.
@@ -56,6 +67,8 @@ pub struct Settings {
 pub enum End {
     /// It was told to, by what this names: `SIGTERM`.
     Told(String),
+    /// Whoever watched over it is gone; that is not mailed yet.
+    Orphaned,
     /// A part of it panicked: which, where, and with what message.
     Panicked(String),
 }
@@ -81,13 +94,15 @@ pub enum Error {
 /// run starts.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Watches through `sockets`, which were opened for these settings, until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
-/// judged. Returns after the exit mail was sent, or lies in the outbox.
+/// Watches through `sockets`, which were opened for these settings, until an order ends it, or a part of it panics; `show`
+/// sees every round once it is recorded and judged, `tell` hears how the run does. Returns after the exit mail was sent, or
+/// lies in the outbox.
 pub fn run(
     mut settings: Settings,
     sockets: OpenSockets,
-    stop: &Receiver<String>,
+    orders: &Receiver<Order>,
     show: &mut dyn FnMut(&Round, &TargetState),
+    tell: &dyn Fn(Life),
 ) -> Result<End, Error> {
     let started = UnixTime::from(SystemTime::now());
     let panics = Panics::watch();
@@ -96,23 +111,31 @@ pub fn run(
     settings.follow(&archives);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
+    let courier = Arc::new(Courier::start(outbox.clone(), settings.ways.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
-    let control = answer_calls(&settings, &board, &outbox, &mailer);
-    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
+    let control = answer_calls(&settings, &board, &outbox, &mailer, &courier);
+    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier));
+    let composer = composer.map_err(Error::Thread)?;
     let mut teller = begin_telling(&settings, composer, started);
     greet(&settings, &prober);
 
     let mut alerts = Alerts::new(&settings.alert);
-    let mut show = |round: &Round, state: &TargetState| {
-        board.enter(round, state, Instant::now());
-        show(round, state);
+    let mut show = |told: Told<'_>| match told {
+        Told::Round(round, state) => {
+            board.enter(round, state, Instant::now());
+            show(round, state);
+        }
+        Told::Uplink(change) => board.enter_uplink(change),
     };
+    let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
+    let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &rounds, &mut teller, &panics, stop, &mut show)
+        watch(&mut archives, &mut alerts, &incoming, &mut teller, &mut show)
     }));
+    tell(Life::Stopping);
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
     // Its panic is known already; what it had finished before is still recorded.
@@ -124,23 +147,35 @@ pub fn run(
         error!("{error}");
     }
     let end = match watched {
-        Ok(Some(what)) => End::Told(what),
+        Ok(Some(end)) => end,
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, teller, &mailer, &end, started);
+    farewell(&settings, teller, (&mailer, &courier), &end, started);
     Ok(end)
 }
 
-/// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
+/// What the loop listens to.
+struct Incoming<'a> {
+    rounds: &'a Receiver<Round>,
+    uplink: &'a Receiver<Uplink>,
+    panics: &'a Panics,
+    outside: &'a Outside<'a>,
+}
+
+/// What the loop shows.
+enum Told<'a> {
+    Round(&'a Round, &'a TargetState),
+    Uplink(&'a Uplink),
+}
+
+/// The loop: record, judge, show, tell. Returns what ended it; `None` after a panic.
 fn watch(
     archives: &mut Archives,
     alerts: &mut Alerts,
-    rounds: &Receiver<Round>,
+    Incoming { rounds, uplink, panics, outside }: &Incoming<'_>,
     teller: &mut Teller,
-    panics: &Panics,
-    stop: &Receiver<String>,
-    show: &mut dyn FnMut(&Round, &TargetState),
-) -> Option<String> {
+    show: &mut dyn FnMut(Told<'_>),
+) -> Option<End> {
     loop {
         let now = UnixTime::from(SystemTime::now());
         if !teller.tell_due(now) {
@@ -154,8 +189,24 @@ fn watch(
                 teller.is_kept(key.ok()?);
                 continue;
             }
+            recv(uplink) -> change => {
+                let change = change.ok()?;
+                teller.take_uplink(&change);
+                show(Told::Uplink(&change));
+                continue;
+            }
             recv(panics.some()) -> _ => return None,
-            recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
+            recv(outside.beats) -> _ => {
+                outside.beat();
+                teller.is_alive(now);
+                continue;
+            }
+            recv(outside.orders) -> order => {
+                match outside.follow(order.unwrap_or_else(|_| Order::Stop("its caller".to_owned()))) {
+                    Some(end) => return Some(end),
+                    None => continue,
+                }
+            }
         };
         // Those that wait already share its way to the disk.
         let group: Vec<Round> =
@@ -166,7 +217,7 @@ fn watch(
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
-                show(round, &state);
+                show(Told::Round(round, &state));
             }
         }
     }
@@ -201,7 +252,16 @@ fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> 
         error!("{error}");
         State::default()
     });
-    state.run = RunState { started: Some(started), ended: None };
+    let data_dir = &settings.archive.data_dir;
+    let is_known = state.run.started.is_some_and(|run| ends::is_known(data_dir, run, started));
+    if let Some(last) = state.run.died().filter(|_| !is_known) {
+        let message = letter::gap(settings, last, started);
+        warn!("{}", message.subject);
+        if let Err(error) = composer.post(&message) {
+            error!("the mail about that could not be written: {error}");
+        }
+    }
+    state.run = RunState::beginning(settings.exit.run.unwrap_or(started), started);
     Teller::start(state, store, composer)
 }
 
@@ -228,10 +288,24 @@ fn answer_calls(
     board: &Arc<Board>,
     outbox: &Outbox,
     mailer: &Arc<Mailer>,
+    courier: &Arc<Courier>,
 ) -> Option<Control> {
-    let (board, outbox, mailer) = (Arc::clone(board), outbox.clone(), Arc::clone(mailer));
-    let status = move || board.status(&outbox, &mailer, Instant::now());
-    Control::start(&settings.archive.data_dir, status)
+    let (board, outbox) = (Arc::clone(board), outbox.clone());
+    let (mailer, courier) = (Arc::clone(mailer), Arc::clone(courier));
+    let mail = settings.mail.clone();
+    let done = |done: Result<usize, String>| done.map_or_else(Answer::Failed, Answer::Done);
+    let does = move |ask| match ask {
+        Ask::Status => {
+            let mut status = board.status(&outbox, &mailer, Instant::now());
+            status.mails.add_troubles(courier.troubles());
+            Answer::Status(Box::new(status))
+        }
+        Ask::Outbox => control::outbox::list(&outbox, mail.as_ref(), Some(&mailer))
+            .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
+        Ask::Retry(words) => done(control::outbox::retry(&outbox, &mailer, &words)),
+        Ask::Drop(words) => done(control::outbox::discard(&outbox, &words, true)),
+    };
+    Control::start(&settings.archive.data_dir, does)
         .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
         .ok()
 }
@@ -251,26 +325,52 @@ fn greet(settings: &Settings, prober: &Prober) {
             let to: Vec<String> = mail.to.iter().map(ToString::to_string).collect();
             info!("alerts go to {} through {}:{}", to.join(", "), mail.server.host, mail.server.port);
         }
+        None if !settings.ways.is_empty() => {}
         None => warn!(
             "no mail settings: alerts go to this log only, and their mails lie unsent in {}",
             settings.archive.data_dir.join("outbox").display()
         ),
     }
+    if !settings.ways.is_empty() {
+        let names: Vec<&str> = settings.ways.iter().map(|way| way.name.as_str()).collect();
+        info!("alerts go to {}", names.join(", "));
+    }
 }
 
-/// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
-fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, started: UnixTime) {
+/// Writes the exit mail behind every mail that was decided on, and gives all who send a bounded time to do it.
+fn farewell(
+    settings: &Settings,
+    teller: Teller,
+    (mailer, courier): (&Mailer, &Courier),
+    end: &End,
+    started: UnixTime,
+) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
+        End::Orphaned => error!("stopping: the guardian of this monitor is gone"),
         End::Panicked(reason) => error!("stopping after a panic: {reason}"),
     }
+    let is_mailed = match end {
+        End::Told(_) => settings.exit.told,
+        End::Orphaned => false,
+        End::Panicked(_) => settings.exit.panicked,
+    };
     let now = UnixTime::from(SystemTime::now());
-    let message = letter::exit(settings, end, started, now);
-    if let Err(error) = teller.finish(&message) {
+    let message = is_mailed.then(|| letter::exit(settings, end, started, now));
+    if let Err(error) = teller.finish(message.as_ref(), is_mailed || matches!(end, End::Told(_))) {
         error!("the exit mail could not be written: {error}");
     }
-    let waiting = mailer.stop(FAREWELL.saturating_sub(began.elapsed()));
+    // Whoever goes on at once sends what waits.
+    let grace = if matches!(end, End::Told(_)) || is_mailed { FAREWELL } else { Duration::ZERO };
+    let grace = grace.saturating_sub(began.elapsed());
+    let (waiting, postings) = thread::scope(|scope| {
+        let postings = scope.spawn(|| courier.stop(grace));
+        (mailer.stop(grace), postings.join().unwrap_or_default())
+    });
+    if postings > 0 {
+        warn!("{postings} messages to webhooks and commands wait in the outbox: the next run sends them");
+    }
     if settings.mail.is_some() && waiting > 0 {
         warn!("{waiting} mails wait in the outbox: the next run sends them");
     }

@@ -88,6 +88,9 @@ pub enum Fault {
     /// The wall clock, which the kernel stamps with, was set while it was under way.
     #[error("the clock was set while it was under way")]
     ClockSet,
+    /// Our own uplink was down: it would have been lost whoever was asked.
+    #[error("our own uplink was down")]
+    Offline,
 }
 
 /// What became of one ping.

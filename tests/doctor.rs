@@ -19,6 +19,8 @@ use support::smtp::{Mode, PASSWORD, Smtp, USER};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const TARGET: &str = "[targets]\noffice = '198.18.0.1'\n";
+/// One behind the default route, which the doctor asks the kernel about and sends nothing to.
+const FAR_TARGET: &str = "[targets]\noffice = '192.0.2.1'\n";
 
 /// What the doctor said: `verdict about text` of each line.
 struct Report {
@@ -80,7 +82,7 @@ fn where_all_is_well_nothing_fails_and_no_mail_goes_unasked() {
     net.host(ROUTER_IPV4, answer());
     route_by_the_router(&net);
     let smtp = Smtp::start(Mode::Implicit);
-    let desk = desk(&(mail_settings(&smtp, PASSWORD) + TARGET));
+    let desk = desk(&(mail_settings(&smtp, PASSWORD) + FAR_TARGET));
     fs::set_permissions(desk.path("latmon.toml"), fs::Permissions::from_mode(0o600)).unwrap();
 
     let look = |words: &str| {
@@ -112,7 +114,7 @@ fn where_all_is_well_nothing_fails_and_no_mail_goes_unasked() {
 fn a_machine_without_sockets_is_told_what_to_do() {
     let mut net = Net::new();
     net.forbid_raw_sockets();
-    let report = doctor(&desk(TARGET), "");
+    let report = doctor(&desk(FAR_TARGET), "");
     report.says("FAIL", "sockets", &["setcap cap_net_raw+ep ", "ping_group_range", "AmbientCapabilities"]);
     report.says("WARN", "gateway", &["no default route"]);
 
@@ -125,8 +127,18 @@ fn a_gateway_that_never_answers_is_no_witness() {
     let net = Net::new();
     net.host(ROUTER_IPV4, silence());
     route_by_the_router(&net);
-    let report = doctor(&desk(TARGET), "");
-    report.says("WARN", "gateway", &[ROUTER_IPV4, "never answers ping"]);
+    let report = doctor(&desk(FAR_TARGET), "");
+    report.says("WARN", "gateway", &[ROUTER_IPV4, "never answers ping: not used as anchor"]);
+    let anchored = |anchor: &str| format!("[uplink]\nanchor = [{anchor}]\n{FAR_TARGET}");
+    net.host("198.18.0.9", answer());
+    doctor(&desk(&anchored("'198.18.0.9'")), "").says(
+        "OK",
+        "gateway",
+        &["198.18.0.9 (latmon.toml:2) answers after"],
+    );
+    doctor(&desk(&anchored("")), "").says("OK", "gateway", &["no anchor is asked (latmon.toml:2)"]);
+    doctor(&desk(TARGET), "").says("OK", "gateway", &["no target is behind one"]);
+    doctor(&desk("[targets]\nme = '127.0.0.1'\n"), "").says("OK", "gateway", &["none is needed"]);
     report.says("WARN", "mail", &["nobody is told", "EMAIL_SENDER"]);
     assert_eq!(report.code, Some(0), "warnings are no failures");
 }
@@ -242,7 +254,7 @@ fn the_running_monitor_is_looked_at_too() {
 
     monitor.freeze();
     let report = doctor(&desk, "");
-    monitor.signal(Signal::SIGCONT);
+    monitor.signal_monitor(Signal::SIGCONT);
     report.says("FAIL", "monitor", &["does not answer"]);
 
     // Its socket is taken away under it: who holds the folder can still be told.

@@ -56,17 +56,21 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
             }],
             pace: probe::Pace::default(),
             resolve_every: probe::RESOLVE_EVERY,
+            anchors: probe::Anchors::default(),
+            known_anchors: Vec::new(),
         },
         alert: alert::Settings {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],
         },
         mail: None,
+        ways: Vec::new(),
         limits: HashMap::new(),
+        exit: monitor::Exit::default(),
     };
-    let (_hold, stop) = crossbeam_channel::bounded(1);
+    let (_hold, orders) = crossbeam_channel::bounded(1);
 
     let sockets = probe::OpenSockets::open(&settings.probe).unwrap();
-    let end = monitor::run(settings, sockets, &stop, show).unwrap();
+    let end = monitor::run(settings, sockets, &orders, show, &|_| ()).unwrap();
 
     let End::Panicked(reason) = end else { panic!("{end:?}") };
     let mails: Vec<String> = fs::read_dir(dir.path().join("outbox"))

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use latmon::probe::icmp::Family;
-use latmon::probe::{EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
+use latmon::probe::{Anchors, EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::Step;
 use support::dns::{A, AAAA, Etc, Manner, NameServer, has, long, slow};
@@ -188,8 +188,13 @@ impl Watch {
             family: *family,
             echo: EchoSettings::default(),
         };
-        let settings =
-            Settings { targets: names.iter().map(target).collect(), pace: Pace::default(), resolve_every };
+        let settings = Settings {
+            targets: names.iter().map(target).collect(),
+            pace: Pace::default(),
+            resolve_every,
+            anchors: Anchors::default(),
+            known_anchors: Vec::new(),
+        };
         let (sender, rounds) = bounded(10_000);
         Self { prober: Prober::start(settings, sender).expect("the prober starts"), rounds }
     }

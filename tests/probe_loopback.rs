@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
-use latmon::probe::{EchoSettings, Error, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings};
+use latmon::probe::{
+    Anchors, EchoSettings, Error, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings,
+};
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::{Step, UnixTime};
 use nix::sched::{CloneFlags, unshare};
@@ -147,6 +149,8 @@ fn settings(targets: &[(&str, &str)]) -> Settings {
         targets: targets.iter().map(target).collect(),
         pace: Pace::default(),
         resolve_every: RESOLVE_EVERY,
+        anchors: Anchors::default(),
+        known_anchors: Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use latmon::probe::{
-    Counts, EchoSettings, Ignored, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings,
+    Anchors, Counts, EchoSettings, Ignored, Pace, Prober, RESOLVE_EVERY, Settings, SocketKind, TargetSettings,
 };
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::Step;
@@ -660,9 +660,17 @@ impl Watch {
             })
             .collect();
         let (sender, rounds) = crossbeam_channel::bounded(1000);
-        let prober =
-            Prober::start(Settings { targets, pace: Pace::default(), resolve_every: RESOLVE_EVERY }, sender)
-                .expect("the prober starts");
+        let prober = Prober::start(
+            Settings {
+                targets,
+                pace: Pace::default(),
+                resolve_every: RESOLVE_EVERY,
+                anchors: Anchors::default(),
+                known_anchors: Vec::new(),
+            },
+            sender,
+        )
+        .expect("the prober starts");
         let kind = Some(match sockets {
             Sockets::Raw => SocketKind::Raw,
             Sockets::Datagram => SocketKind::Datagram,

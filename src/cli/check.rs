@@ -1,5 +1,6 @@
 //! `latmon check`: the settings that hold, each with where it comes from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -8,8 +9,11 @@ use std::sync::Arc;
 use latmon::alert::pattern::Semantics;
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig};
+use latmon::config::{
+    self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, UplinkConfig, WayConfig,
+};
 use latmon::mail::Tls;
+use latmon::probe::Anchors;
 use latmon::time::Spelled;
 
 use super::settings::SettingsArgs;
@@ -46,7 +50,9 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         config.targets.iter().for_each(|target| describe_target(&mut page, config, target));
     }
     describe_pace(&mut page, &config.pace);
+    describe_uplink(&mut page, &config.uplink);
     describe_mail(&mut page, config);
+    config.ways.iter().for_each(|way| describe_way(&mut page, way));
     page.print(out)?;
     if table {
         print_table(&config.targets, out)?;
@@ -114,6 +120,18 @@ fn describe_pace(page: &mut Page, pace: &ProbeConfig) {
     page.setting("  resolve_every", Spelled(resolve_every.value), &resolve_every.origin);
 }
 
+fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
+    page.gap();
+    page.line("uplink", "who tells whether it is us", None);
+    let Setting { value, origin } = &uplink.anchors;
+    let shown = match value {
+        Anchors::Gateways => "the gateways in use".to_owned(),
+        Anchors::These(none) if none.is_empty() => "none: only routes and carriers tell".to_owned(),
+        Anchors::These(these) => these.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    page.setting("  anchor", shown, origin);
+}
+
 fn written(rule: &Rule) -> String {
     format!("{}: {}", rule.name, judged(rule))
 }
@@ -159,12 +177,7 @@ fn describe_mail(page: &mut Page, config: &Config) {
     }
     page.setting("  server", &mail.server.host, &origins.server);
     page.setting("  port", mail.server.port, &origins.port);
-    let tls = match mail.server.tls {
-        Tls::Implicit => "implicit",
-        Tls::StartTls => "starttls",
-        Tls::None => "none: everybody on the way can read the mails",
-    };
-    page.setting("  tls", tls, &origins.tls);
+    page.setting("  tls", tls(mail.server.tls), &origins.tls);
     match (&mail.server.login, &origins.username, &origins.password) {
         (Some(login), Some(username), Some(password)) => {
             page.setting("  username", &login.username, username);
@@ -172,18 +185,40 @@ fn describe_mail(page: &mut Page, config: &Config) {
         }
         _ => page.line("  username", "none: the server is not logged in to", None),
     }
+    if let (Some(server), Some(origin)) = (&mail.fallback, &origins.fallback) {
+        let login = server.login.as_ref().map(|login| format!(", as {}", login.username)).unwrap_or_default();
+        let place = format!("{}:{}, tls {}{login}", server.host, server.port, tls(server.tls));
+        page.setting("  fallback", place, origin);
+    }
+}
+
+fn tls(tls: Tls) -> &'static str {
+    match tls {
+        Tls::Implicit => "implicit",
+        Tls::StartTls => "starttls",
+        Tls::None => "none: everybody on the way can read the mails",
+    }
+}
+
+fn describe_way(page: &mut Page, way: &WayConfig) {
+    page.gap();
+    let (kind, name) = way.way.name.split_once(':').unwrap_or(("", &way.way.name));
+    page.setting(kind.to_owned(), name, &way.origin);
+    for (key, said) in &way.said {
+        page.setting(format!("  {key}"), &said.value, &said.origin);
+    }
 }
 
 /// Labels, values and origins in three columns.
 #[derive(Default)]
-struct Page(Vec<(&'static str, String, String)>);
+struct Page(Vec<(Cow<'static, str>, String, String)>);
 
 impl Page {
-    fn line(&mut self, label: &'static str, value: impl Display, origin: Option<&Origin>) {
-        self.0.push((label, value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
+    fn line(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: Option<&Origin>) {
+        self.0.push((label.into(), value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
     }
 
-    fn setting(&mut self, label: &'static str, value: impl Display, origin: &Origin) {
+    fn setting(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: &Origin) {
         self.line(label, value, Some(origin));
     }
 
@@ -317,6 +352,9 @@ probe              how all echoes leave
   packets_per_sec  100000                                                          default
   in_flight        1000000                                                         default
   resolve_every    5m                                                              default
+
+uplink             who tells whether it is us
+  anchor           the gateways in use                                             default
 
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default

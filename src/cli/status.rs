@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use glob::Pattern;
 use latmon::monitor::control;
-use latmon::monitor::status::{Ignored, State, Status, TargetStatus};
+use latmon::monitor::status::{Ignored, Outage, State, Status, TargetStatus};
 use latmon::round::Rtt;
 use latmon::time::UnixTime;
 
@@ -86,7 +86,7 @@ fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a T
 /// is its name.
 fn page(status: &Status, chosen: &[&TargetStatus], words: &[String], now: UnixTime) -> String {
     let mut text = format!("{}\n{}\n", first_line(status, now), summary(status, chosen));
-    own_trouble(status, &mut text);
+    own_trouble(status, &mut text, now);
     let mut shown: Vec<&TargetStatus> =
         chosen.iter().copied().filter(|target| !words.is_empty() || target.state != State::Ok).collect();
     shown.sort_by_key(|target| target.state);
@@ -154,7 +154,10 @@ fn summary(status: &Status, chosen: &[&TargetStatus]) -> String {
 }
 
 /// What this machine itself has lost, which no target is to be blamed for.
-fn own_trouble(status: &Status, text: &mut String) {
+fn own_trouble(status: &Status, text: &mut String, now: UnixTime) {
+    if let Some(Outage { since, why }) = &status.uplink {
+        let _ = writeln!(text, "uplink: down since {}, {why}", clock(*since, now));
+    }
     if status.rounds_dropped > 0 {
         let _ = writeln!(
             text,
@@ -299,6 +302,7 @@ mod tests {
             rounds_dropped: 0,
             packets_dropped: 0,
             ignored: Ignored::default(),
+            uplink: None,
             mails: Mails::default(),
             targets,
         }

@@ -10,6 +10,7 @@ mod files;
 mod lists;
 mod mails;
 mod precedence;
+mod ways;
 
 /// A made-up surrounding.
 struct World {

@@ -134,6 +134,22 @@ pub(super) fn tls(text: &str) -> Result<Tls, Wanted> {
     }
 }
 
+pub(super) fn command_timeout(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Secs))
+        .ok()
+        .filter(|duration| (SHORTEST_COMMAND..=LONGEST_COMMAND).contains(duration))
+        .ok_or("write a duration from 1s to 10m, as 30s")
+}
+
+/// Whether every end of a monitor is mailed, or only what was not planned.
+pub(super) fn exit(text: &str) -> Result<bool, Wanted> {
+    match text {
+        "always" => Ok(true),
+        "unplanned" => Ok(false),
+        _ => Err("write always or unplanned"),
+    }
+}
+
 pub(super) fn not_empty(text: &str) -> Result<String, Wanted> {
     if text.trim().is_empty() { Err("write a text that is not empty") } else { Ok(text.to_owned()) }
 }
@@ -162,6 +178,15 @@ pub(super) fn source(text: &str) -> Result<IpAddr, Wanted> {
     address
         .filter(|address| !address.is_unspecified() && !address.is_multicast())
         .ok_or("write an address of this machine, as 192.0.2.1")
+}
+
+/// Whoever has an address of one link only is found by the routes, with the link.
+pub(super) fn anchor(text: &str) -> Result<IpAddr, Wanted> {
+    let address = text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    let of_link = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    address
+        .filter(|it| !it.is_unspecified() && !it.is_multicast() && !it.is_loopback() && !of_link(it))
+        .ok_or("write the address of a machine that answers as long as there is a way out, as 192.0.2.1")
 }
 
 /// What the kernel takes for a name of an interface.
@@ -229,6 +254,8 @@ const LONGEST_STEP: Duration = Duration::from_secs(86_400);
 const MOST_PINGS: u16 = 1000;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+const SHORTEST_COMMAND: Duration = Duration::from_secs(1);
+const LONGEST_COMMAND: Duration = Duration::from_secs(600);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
 const NO_NETWORK: Wanted =
     "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";

@@ -9,8 +9,13 @@ use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, 
 use lettre::message::{Attachment as LettreAttachment, Body, Mailbox, MultiPart, SinglePart};
 use siphasher::sip::SipHasher13;
 
+use super::stored::{self, Stored};
 use super::{Error, Message, Settings};
 use crate::time::UnixTime;
+
+/// The line of a text, or of its HTML, in whose place a mail that waited for the server says how long:
+/// `held up 47 min: no route to the mail server`. In HTML it stands on a line of its own, between the tags.
+pub const NOT_HELD_UP: &str = "held up: no";
 
 /// The mail that `message` makes on the machine called `host`: ASCII, its lines ended by CRLF.
 ///
@@ -35,7 +40,7 @@ pub fn compose(message: &Message, settings: Option<&Settings>, host: &str) -> Re
     builder = builder
         .raw_header(header("Auto-Submitted", "auto-generated"))
         .raw_header(header("X-Mailer", concat!("latmon/", env!("CARGO_PKG_VERSION"))));
-    let text = SinglePart::plain(without_controls(&message.text));
+    let text = SinglePart::plain(readable(without_controls(&message.text)));
     let mail = if message.attachments.is_empty() {
         builder.singlepart(text)
     } else {
@@ -47,29 +52,17 @@ pub fn compose(message: &Message, settings: Option<&Settings>, host: &str) -> Re
         builder.multipart(parts)
     };
     let raw = mail.expect("a message is refused only without sender or envelope").formatted();
+    let mut mail: Vec<u8> = message.to.iter().map(stored::recipient_field).collect::<String>().into();
+    mail.extend_from_slice(&raw);
     Ok(match settings {
-        Some(settings) => addressed(&raw, settings).expect("what was just composed has a header"),
-        None => raw,
+        Some(settings) => {
+            let stored = Stored::parse(&mail).expect("what was just composed has a header");
+            let mut addressed = stored.own_fields();
+            addressed.extend(stored.going_out(settings, None));
+            addressed
+        }
+        None => mail,
     })
-}
-
-/// The mail in `raw` as it goes out by `settings`: From and To are theirs whatever the file says (the sender's
-/// displayed name stays), and every line ends in CRLF, also where somebody edited the file. `None` when `raw` does not
-/// begin with a header and an empty line.
-pub(super) fn addressed(raw: &[u8], settings: &Settings) -> Option<Vec<u8>> {
-    let (fields, body) = split(raw)?;
-    let name = fields.iter().find(|field| field.is("From")).and_then(|field| displayed_name(field.value()));
-    let mut mail = Vec::with_capacity(raw.len() + 256);
-    let recipients: Vec<String> = settings.to.iter().map(ToString::to_string).collect();
-    let name = name.as_deref().unwrap_or("latmon");
-    mail.extend_from_slice(format!("From: {name} <{}>\r\n", settings.from).as_bytes());
-    mail.extend_from_slice(format!("To: {}\r\n", recipients.join(",\r\n ")).as_bytes());
-    for field in fields.iter().filter(|field| !field.is("From") && !field.is("To")) {
-        push_crlf(&mut mail, field.0);
-    }
-    mail.extend_from_slice(b"\r\n");
-    push_crlf(&mut mail, body);
-    Some(mail)
 }
 
 /// `text` in letters that a file name and the left part of a Message-ID may have, a different one for every text: what
@@ -94,64 +87,15 @@ pub(super) fn safe_id(text: &str) -> String {
     if safe.is_empty() { "%".to_owned() } else { safe }
 }
 
-/// One field of a header with its continuation lines and line ends.
-struct Field<'a>(&'a [u8]);
-
-impl<'a> Field<'a> {
-    fn is(&self, name: &str) -> bool {
-        self.0.len() > name.len()
-            && self.0[..name.len()].eq_ignore_ascii_case(name.as_bytes())
-            && self.0[name.len()] == b':'
-    }
-
-    fn value(&self) -> &'a [u8] {
-        let colon = self.0.iter().position(|byte| *byte == b':').map_or(self.0.len(), |colon| colon + 1);
-        &self.0[colon..]
-    }
-}
-
-/// The fields of the header, and the body behind the empty line.
-fn split(raw: &[u8]) -> Option<(Vec<Field<'_>>, &[u8])> {
-    let mut fields: Vec<Field<'_>> = Vec::new();
-    let mut at = 0;
-    let mut field_start = 0;
-    while let Some(length) = raw[at..].iter().position(|byte| *byte == b'\n') {
-        let line = &raw[at..=at + length];
-        let text = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
-        let end = at + line.len();
-        if text.is_empty() {
-            return (!fields.is_empty()).then_some((fields, &raw[end..]));
+/// `text` in an encoding that leaves ASCII as it is, so that the line [`NOT_HELD_UP`] can be found in it.
+fn readable(text: String) -> Body {
+    let best = Body::new(text.clone());
+    match best.encoding() {
+        ContentTransferEncoding::Base64 => {
+            Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable)
+                .expect("quoted-printable suits all texts")
         }
-        if matches!(text[0], b' ' | b'\t') {
-            *fields.last_mut()? = Field(&raw[field_start..end]);
-        } else {
-            let name = text.iter().position(|byte| *byte == b':')?;
-            if name == 0 || !text[..name].iter().all(u8::is_ascii_graphic) || fields.len() == MAX_FIELDS {
-                return None;
-            }
-            field_start = at;
-            fields.push(Field(&raw[at..end]));
-        }
-        at = end;
-    }
-    None
-}
-
-/// The words before the address in `words <address>`, as they stand there: quoted or encoded.
-fn displayed_name(value: &[u8]) -> Option<String> {
-    let value = std::str::from_utf8(value).ok()?;
-    let (words, _) = value.rsplit_once('<')?;
-    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    (!words.is_empty() && words.bytes().all(|byte| matches!(byte, b' '..=b'~'))).then_some(words)
-}
-
-/// Appends `text`, each of its lines ended by CRLF and none broken by a CR alone, which SMTP forbids.
-fn push_crlf(mail: &mut Vec<u8>, text: &[u8]) {
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        mail.extend(line.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
-        if line.ends_with(b"\n") {
-            mail.extend_from_slice(b"\r\n");
-        }
+        _ => best,
     }
 }
 
@@ -200,7 +144,6 @@ fn without_controls(text: &str) -> String {
 
 /// A file name has at most 255 bytes, and the date and the ending want some.
 const ID_BYTES: usize = 160;
-const MAX_FIELDS: usize = 1000;
 const SUBJECT_CHARS: usize = 250;
 const HOST_CHARS: usize = 100;
 const NAME_CHARS: usize = 120;
@@ -212,69 +155,14 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Server, Tls};
     use super::*;
-
-    fn settings() -> Settings {
-        Settings {
-            from: "latmon@example.org".parse().unwrap(),
-            to: vec!["noc@example.org".parse().unwrap(), "boss@example.net".parse().unwrap()],
-            server: Server { host: "localhost".into(), port: 25, tls: Tls::None, login: None },
-        }
-    }
-
-    fn addressed_text(raw: &str) -> Option<String> {
-        addressed(raw.as_bytes(), &settings()).map(|mail| String::from_utf8(mail).unwrap())
-    }
-
-    const HEAD: &str = "From: latmon <latmon@example.org>\r\nTo: noc@example.org,\r\n boss@example.net\r\n";
-
-    #[test]
-    fn a_mail_that_waited_gets_the_addresses_of_today() {
-        let raw = "Subject: a\r\n folded\r\nfrom: \"latmon on\r\n mon1\" <latmon@mon1>\r\nTO: old@example.org,\r\n older@example.org\r\nX: y\r\n\r\nTo: body\r\n";
-        let named = HEAD.replace("latmon <", "\"latmon on mon1\" <");
-        let expected = format!("{named}Subject: a\r\n folded\r\nX: y\r\n\r\nTo: body\r\n");
-        assert_eq!(addressed_text(raw), Some(expected));
-    }
-
-    #[test]
-    fn an_edited_mail_has_its_line_ends_mended() {
-        assert_eq!(
-            addressed_text("Subject: a\nX: y\r\n\nbo\rdy\n\r\n"),
-            Some(format!("{HEAD}Subject: a\r\nX: y\r\n\r\nbody\r\n\r\n"))
-        );
-    }
-
-    #[test]
-    fn what_has_no_header_is_no_mail() {
-        for raw in
-            ["", "\r\n", "text\r\n\r\n", " a: b\r\n\r\n", "a b: c\r\n\r\n", ": c\r\n\r\n", "a: no end\r\n"]
-        {
-            assert_eq!(addressed_text(raw), None, "{raw:?}");
-        }
-        assert_eq!(addressed(&b"a: b\n".repeat(MAX_FIELDS + 1), &settings()), None);
-    }
-
-    #[test]
-    fn a_sender_that_nobody_can_read_is_latmon() {
-        for from in ["From: latmon@mon1", "From: <a@b>", "From: gr\u{fc}n <a@b>", "From: >x<", "X: y"] {
-            let mail = addressed_text(&format!("{from}\r\n\r\n")).unwrap();
-            assert!(
-                mail.starts_with("From: latmon <latmon@example.org>\r\n") || from == "From: >x<",
-                "{mail}"
-            );
-            assert!(
-                mail.starts_with("From: ") && mail.contains(" <latmon@example.org>\r\nTo: noc"),
-                "{mail}"
-            );
-        }
-    }
 
     #[test]
     fn a_mail_without_attachments_is_plain_text() {
         let message = Message {
             key: "a".into(),
             in_reply_to: None,
+            to: Vec::new(),
             subject: "s".into(),
             text: "one\ntwo\u{0}\u{1b}\n".into(),
             attachments: Vec::new(),
@@ -309,25 +197,19 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_addressing_panic(raw in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = addressed(&raw, &settings());
-        }
-
-        #[test]
         fn no_text_makes_a_header(text in "\\PC*[\r\n\u{85}\u{2028}]{0,3}(Bcc: x@y)?.{0,300}") {
             let message = Message {
                 key: text.clone(),
                 in_reply_to: Some(text.clone()),
+                to: Vec::new(),
                 subject: text.clone(),
                 text: text.clone(),
                 attachments: vec![super::super::Attachment { name: text.clone(), mime: "image/png", bytes: vec![0] }],
                 date: UnixTime::from_secs(0),
             };
-            let mail = compose(&message, Some(&settings()), &text).unwrap();
+            let mail = compose(&message, Some(&crate::mail::stored::tests::settings()), &text).unwrap();
             prop_assert!(mail.is_ascii());
-            let (fields, _) = split(&mail).unwrap();
-            let mut names: Vec<&[u8]> =
-                fields.iter().map(|field| field.0.split(|byte| *byte == b':').next().unwrap()).collect();
+            let mut names = Stored::parse(&mail).unwrap().names();
             names.sort_unstable();
             let expected: [&[u8]; 11] = [
                 b"Auto-Submitted", b"Content-Type", b"Date", b"From", b"In-Reply-To", b"MIME-Version", b"Message-ID",

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tracing::{error, warn};
 
-use super::{Settings, letter};
+use super::{Settings, letter, posting};
 use crate::alert::{Event, Notice, Story};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
-use crate::mail::{self, Attachment, Mailer, Message, Outbox};
+use crate::mail::{self, Attachment, Courier, Kept, Mailer, Message, Outbox, Posting};
 use crate::round::{Rtt, Target};
 
 /// How far back the picture of a mail reaches.
@@ -24,6 +24,9 @@ const PICTURE_SPAN: Duration = Duration::from_secs(24 * 3600);
 
 /// How many notices may wait to be composed; the loop waits beyond that, for a notice that was dropped is a mail lost.
 const QUEUE: usize = 1024;
+
+/// How often it is looked whether the disk has taken what it did not take at first.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The composer's handle.
 pub(super) struct Composer {
@@ -42,10 +45,18 @@ struct Desk {
     limits: HashMap<Arc<Target>, Rtt>,
     outbox: Outbox,
     mailer: Arc<Mailer>,
+    courier: Arc<Courier>,
+    /// The names of the webhooks and commands.
+    ways: Vec<String>,
 }
 
 impl Composer {
-    pub(super) fn start(settings: &Settings, outbox: Outbox, mailer: Arc<Mailer>) -> io::Result<Self> {
+    pub(super) fn start(
+        settings: &Settings,
+        outbox: Outbox,
+        mailer: Arc<Mailer>,
+        courier: Arc<Courier>,
+    ) -> io::Result<Self> {
         let desk = Desk {
             host: settings.host.clone(),
             data_dir: settings.archive.data_dir.clone(),
@@ -53,6 +64,8 @@ impl Composer {
             limits: settings.limits.clone(),
             outbox,
             mailer,
+            courier,
+            ways: settings.ways.iter().map(|way| way.name.clone()).collect(),
         };
         let (notices, orders) = bounded(QUEUE);
         // Unbounded: the composer waits for the loop nowhere, or the two could wait for each other.
@@ -74,24 +87,49 @@ impl Composer {
         &self.kept
     }
 
-    /// Composes what still waits, and then `last`.
-    pub(super) fn finish(self, last: &Message) -> Result<(), mail::Error> {
+    /// Puts a message into the outbox that needs no composing.
+    pub(super) fn post(&self, message: &Message) -> Result<(), mail::Error> {
+        self.desk.post(message)
+    }
+
+    /// Composes what still waits, and then `last`, where there is one.
+    pub(super) fn finish(self, last: Option<&Message>) -> Result<(), mail::Error> {
         drop(self.notices);
         if self.thread.join().is_err() {
             error!("the composer of mails panicked; its last mail may be missing");
         }
-        self.desk.post(last)
+        last.map_or(Ok(()), |last| self.desk.post(last))
     }
 }
 
 impl Desk {
     fn work(&self, orders: &Receiver<Notice>, kept: &Sender<String>) {
-        for notice in orders {
-            let message = self.compose(&notice);
-            match self.post(&message) {
+        // What the disk did not take: it is sent, but a crash would lose it, so the state keeps its notice.
+        let mut held: Vec<(String, Vec<PathBuf>)> = Vec::new();
+        loop {
+            let patience = if held.is_empty() { Duration::MAX } else { LOOK_AGAIN };
+            let notice = orders.recv_timeout(patience);
+            held.retain(|(key, paths)| {
+                let is_safe = paths.iter().all(|path| self.outbox.is_safe(path));
                 // The loop may be gone already, which ends all.
-                Ok(()) => _ = kept.send(notice.key),
-                Err(error) => error!("the mail '{}' could not be written: {error}", message.subject),
+                let _ = is_safe && kept.send(key.clone()).is_ok();
+                !is_safe
+            });
+            let notice = match notice {
+                Ok(notice) => notice,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut message = self.compose(&notice);
+            let usual =
+                |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
+            let postings = posting::of_notice(&notice, &message, usual, &self.ways, &self.host);
+            let mailed = posting::mailed(&notice);
+            message.to = mailed.clone().unwrap_or_default();
+            match self.keep(mailed.map(|_| &message), &postings) {
+                Ok(unsafe_yet) if unsafe_yet.is_empty() => _ = kept.send(notice.key),
+                Ok(unsafe_yet) => held.push((notice.key, unsafe_yet)),
+                Err(error) => error!("the message '{}' could not be written: {error}", message.subject),
             }
         }
     }
@@ -106,18 +144,20 @@ impl Desk {
     /// The mail about an event; a picture or a past that cannot be had leaves the mail without it.
     fn compose_alert(&self, notice: &Notice, event: &Event) -> Message {
         let target = &event.target.name;
-        let past = archive::history(
-            &archive::path(&self.data_dir, target),
-            target,
-            event.at.minus(PICTURE_SPAN),
-            event.at,
-        );
-        let past = past.inspect_err(|error| warn!("{target}: no picture for the mail: {error}")).ok();
+        let past =
+            self.past(event).inspect_err(|error| warn!("{target}: no picture for the mail: {error}")).ok();
         let mut message = letter::alert(notice, event, past.as_ref(), &self.host);
         if let Some(picture) = past.and_then(|past| self.draw(event, &past)) {
             message.attachments.push(picture);
         }
         message
+    }
+
+    /// What the archive knows of the target, up to the event.
+    fn past(&self, event: &Event) -> Result<History, archive::Error> {
+        let target = &event.target.name;
+        let path = archive::path(&self.data_dir, target);
+        archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
     }
 
     fn draw(&self, event: &Event, past: &History) -> Option<Attachment> {
@@ -142,10 +182,25 @@ impl Desk {
         }
     }
 
+    /// Puts a message about the monitor itself into the outbox, for everybody.
     fn post(&self, message: &Message) -> Result<(), mail::Error> {
-        let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
-        self.outbox.put(message, &bytes)?;
-        self.mailer.wake();
-        Ok(())
+        let postings = posting::of_mail("stopped", message, &self.ways, &self.host);
+        self.keep(Some(message), &postings).map(drop)
+    }
+
+    /// Puts the message into the outbox for all that it is for. Where mail is not set up and other ways are, nobody waits
+    /// for mails.
+    /// Returns the files of those that the disk did not take yet.
+    fn keep(&self, mail: Option<&Message>, postings: &[Posting]) -> Result<Vec<PathBuf>, mail::Error> {
+        let mut kept = Vec::new();
+        if let Some(message) = mail.filter(|_| self.mail.is_some() || self.ways.is_empty()) {
+            let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
+            kept.push(self.outbox.put(message, &bytes)?);
+            self.mailer.wake();
+        }
+        for posting in postings {
+            kept.push(self.courier.put(posting)?);
+        }
+        Ok(kept.into_iter().filter(|kept| !kept.on_disk).map(|Kept { path, .. }| path).collect())
     }
 }

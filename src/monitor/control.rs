@@ -1,7 +1,7 @@
 //! The control socket, `DATA_DIR/control.sock`: how other commands talk with the running monitor.
 //!
 //! The client sends one line of JSON and gets one back: `{"latmon":1,"ask":"status"}`, and `{"latmon":1,"status":{..}}` or
-//! `{"latmon":1,"error":".."}`. The number is the protocol's; a monitor that speaks another one says so. Whoever may write
+//! `{"latmon":1,"error":".."}`; words stand with what is asked where there are any: `{"latmon":1,"ask":{"drop":["all"]}}`. The number is the protocol's; a monitor that speaks another one says so. Whoever may write
 //! to the socket, its owner, may ask.
 
 use std::fs::File;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::Status;
 
+pub mod outbox;
 mod server;
 
 pub(super) use server::Control;
@@ -28,6 +29,23 @@ pub(super) use server::Control;
 pub enum Ask {
     /// How everything stands.
     Status,
+    /// What waits in the outbox.
+    Outbox,
+    /// That some of it is tried at once: `all`, ids or keys.
+    Retry(Vec<String>),
+    /// That some of it is taken out.
+    Drop(Vec<String>),
+}
+
+/// What the monitor answers.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Status(Box<Status>),
+    Outbox(Vec<outbox::Item>),
+    /// So much was done.
+    Done(usize),
+    /// It was not, because of this.
+    Failed(String),
 }
 
 /// Why a running monitor could not be asked.
@@ -50,6 +68,9 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// It understood, and could not do it.
+    #[error("{0}")]
+    Failed(String),
     /// The system refused.
     #[error("{}: {error}", path.display())]
     System {
@@ -78,17 +99,43 @@ struct Reply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    outbox: Option<Vec<outbox::Item>>,
+    /// How many were meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 /// Asks the monitor that records in `data_dir` how everything stands.
 pub fn status(data_dir: &Path) -> Result<Status, Error> {
-    let reply = ask(data_dir, Ask::Status)?;
+    reply(data_dir, Ask::Status, |reply| reply.status)
+}
+
+/// Asks it what waits in its outbox.
+pub fn outbox(data_dir: &Path) -> Result<Vec<outbox::Item>, Error> {
+    reply(data_dir, Ask::Outbox, |reply| reply.outbox)
+}
+
+/// Has it try at once what people call by `words`, and tells how many that are.
+pub fn retry(data_dir: &Path, words: Vec<String>) -> Result<usize, Error> {
+    reply(data_dir, Ask::Retry(words), |reply| reply.done)
+}
+
+/// Has it take out what people call by `words`, and tells how many that were.
+pub fn discard(data_dir: &Path, words: Vec<String>) -> Result<usize, Error> {
+    reply(data_dir, Ask::Drop(words), |reply| reply.done)
+}
+
+/// The part of its reply that is wanted.
+fn reply<T>(data_dir: &Path, wanted: Ask, part: impl FnOnce(Reply) -> Option<T>) -> Result<T, Error> {
     let garbled = |why| Error::Garbled { dir: data_dir.to_owned(), why };
-    match reply {
+    match ask(data_dir, wanted)? {
         Reply { error: Some(error), .. } => Err(garbled(error)),
-        Reply { status: Some(status), .. } => Ok(status),
-        _ => Err(garbled("neither a status nor an error".to_owned())),
+        Reply { failed: Some(failed), .. } => Err(Error::Failed(failed)),
+        reply => part(reply).ok_or_else(|| garbled("neither what was asked nor an error".to_owned())),
     }
 }
 

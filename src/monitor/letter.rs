@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{End, Settings};
 use crate::alert::{Event, EventKind, Notice, Story, Trouble};
 use crate::history::{History, Row};
-use crate::mail::Message;
+use crate::mail::{Message, NOT_HELD_UP};
 use crate::round::{Rtt, Target};
 use crate::time::{Lasted, UnixTime};
 
@@ -58,6 +58,7 @@ pub(super) fn alert(notice: &Notice, event: &Event, past: Option<&History>, host
     Message {
         key: notice.key.clone(),
         in_reply_to: notice.answers.clone(),
+        to: Vec::new(),
         subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
         text,
         attachments: Vec::new(),
@@ -91,6 +92,7 @@ pub(super) fn summary(notice: &Notice, host: &str) -> Message {
     Message {
         key: notice.key.clone(),
         in_reply_to: notice.answers.clone(),
+        to: Vec::new(),
         subject: format!("[latmon] {headline}"),
         text,
         attachments: Vec::new(),
@@ -102,6 +104,7 @@ pub(super) fn summary(notice: &Notice, host: &str) -> Message {
 pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixTime) -> Message {
     let (reason, subject) = match end {
         End::Told(what) => (format!("It was told to stop: {what}."), "stopped"),
+        End::Orphaned => ("Its guardian is gone.".to_owned(), "stopped"),
         End::Panicked(reason) => (format!("It ended by a fault of its own: {reason}."), "crashed"),
     };
     let targets = &settings.probe.targets;
@@ -120,8 +123,9 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
     fact(&mut text, "targets", &format!("{}{more}", watched.join(", ")));
     sign(&mut text, &settings.host);
     Message {
-        key: format!("monitor-exit-{}", now.micros()),
+        key: exit_key(settings.exit.run.unwrap_or(started)),
         in_reply_to: None,
+        to: Vec::new(),
         subject: format!(
             "[latmon] STOPPED: the monitor on {} has {subject}, please restart it",
             settings.host
@@ -130,6 +134,36 @@ pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixT
         attachments: Vec::new(),
         date: now,
     }
+}
+
+/// The mail that says that nobody was watching since `last`, the last sign of life of a run that could not say so itself.
+pub(super) fn gap(settings: &Settings, last: UnixTime, started: UnixTime) -> Message {
+    let host = &settings.host;
+    let lasted = Lasted(started.since(last).unwrap_or(Duration::ZERO));
+    let mut text = format!(
+        "latmon on {host} was not watching from {} to {}: it ended without a word (its machine lost power, or all of it \
+         was killed), and was started now. What happened meanwhile was not measured, and nobody was told.\n\n",
+        stamp(last),
+        stamp(started)
+    );
+    fact(&mut text, "from", &format!("{}, the last sign of life", stamp(last)));
+    fact(&mut text, "to", &format!("{}, after {lasted}", stamp(started)));
+    fact(&mut text, "data", &settings.archive.data_dir.display().to_string());
+    sign(&mut text, host);
+    Message {
+        key: format!("monitor-gap-{}", last.micros()),
+        in_reply_to: None,
+        to: Vec::new(),
+        subject: format!("[latmon] GAP: the monitor on {host} was not watching for {lasted}"),
+        text,
+        attachments: Vec::new(),
+        date: started,
+    }
+}
+
+/// The key of the mail about the end of a run: each has one, whoever writes it.
+pub fn exit_key(run: UnixTime) -> String {
+    format!("monitor-exit-{}", run.micros())
 }
 
 /// What happened, as the rest of a sentence that begins with the target.
@@ -212,18 +246,18 @@ pub(super) fn percent(ratio: f64) -> String {
     }
 }
 
-fn stamp(time: UnixTime) -> String {
+pub(super) fn stamp(time: UnixTime) -> String {
     let local = time.local();
     format!("{} {}", local.civil.format("%a %Y-%m-%d %H:%M:%S"), local.zone)
 }
 
-fn fact(text: &mut String, name: &str, value: &str) {
+pub(super) fn fact(text: &mut String, name: &str, value: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{name:<9}{value}");
 }
 
-fn sign(text: &mut String, host: &str) {
-    let _ = write!(text, "\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
+pub(super) fn sign(text: &mut String, host: &str) {
+    let _ = write!(text, "\n{NOT_HELD_UP}\n\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use crate::alert::{OpenAlert, TargetState, Trouble};
 use crate::mail::{Mailer, Outbox};
-use crate::probe::{self, Counts, Prober};
+use crate::probe::{self, Counts, Prober, Uplink};
 use crate::round::{Fault, Round, Rtt, Says, Target};
 use crate::time::UnixTime;
 
@@ -36,10 +36,22 @@ pub struct Status {
     pub packets_dropped: u64,
     /// Replies that did not count, of all targets.
     pub ignored: Ignored,
+    /// Our own uplink, while it is down.
+    #[serde(default)]
+    pub uplink: Option<Outage>,
     /// Mails that the server does not have yet.
     pub mails: Mails,
     /// Every target, in the order of the settings.
     pub targets: Vec<TargetStatus>,
+}
+
+/// Our own uplink is down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// When somebody beyond it last answered.
+    pub since: i64,
+    /// How that is known: `192.0.2.1 does not answer`.
+    pub why: String,
 }
 
 /// Mails that wait.
@@ -72,6 +84,16 @@ pub struct Ignored {
     pub forged: u64,
     /// Their stamps contradicted the clocks.
     pub impossible: u64,
+}
+
+impl Mails {
+    /// Says also why the other ways wait, where any does.
+    pub(super) fn add_troubles(&mut self, troubles: Vec<(String, String)>) {
+        for (way, trouble) in troubles {
+            let trouble = format!("{way}: {trouble}");
+            self.why = Some(self.why.take().map_or(trouble.clone(), |why| format!("{why}; {trouble}")));
+        }
+    }
 }
 
 /// How a target stands.
@@ -147,6 +169,7 @@ pub(super) struct Board {
 struct Known {
     /// When the newest round came in; at first, when the board was made.
     heard: Instant,
+    uplink: Option<Outage>,
     targets: Vec<Entry>,
 }
 
@@ -188,6 +211,7 @@ impl Board {
             places: targets.iter().enumerate().map(|(place, it)| (Arc::clone(&it.target), place)).collect(),
             known: Mutex::new(Known {
                 heard: now,
+                uplink: None,
                 targets: targets.iter().map(|it| Entry::new(&it.target)).collect(),
             }),
         }
@@ -201,12 +225,22 @@ impl Board {
         known.targets[place].enter(round, state);
     }
 
+    /// Takes a change of our own uplink.
+    pub(super) fn enter_uplink(&self, change: &Uplink) {
+        let outage = match change {
+            Uplink::Offline { since, why } => Some(Outage { since: since.secs(), why: why.to_string() }),
+            Uplink::Online { .. } => None,
+            Uplink::Anchors(_) => return,
+        };
+        self.known().uplink = outage;
+    }
+
     /// A snapshot, with what waits in the outbox.
     pub(super) fn status(&self, outbox: &Outbox, mailer: &Mailer, now: Instant) -> Status {
         // Copied first: the loop must not wait until it is put into words.
-        let (heard, targets) = {
+        let (heard, uplink, targets) = {
             let known = self.known();
-            (known.heard, known.targets.clone())
+            (known.heard, known.uplink.clone(), known.targets.clone())
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -218,6 +252,7 @@ impl Board {
             rounds_dropped: self.counts.rounds_dropped(),
             packets_dropped: self.counts.dropped(),
             ignored: Ignored::count(|kind| self.counts.total(kind)),
+            uplink,
             mails: self.mails(outbox, mailer),
             targets: targets.iter().enumerate().map(|(place, entry)| self.target(place, entry)).collect(),
         }
@@ -229,11 +264,15 @@ impl Board {
     }
 
     fn mails(&self, outbox: &Outbox, mailer: &Mailer) -> Mails {
-        match outbox.waiting() {
+        match outbox.all() {
             Ok(waiting) => Mails {
                 waiting: waiting.len(),
                 since: waiting.first().map(|first| first.since.secs()),
-                why: if self.is_mailed { mailer.trouble() } else { Some("no mail settings".to_owned()) },
+                why: match outbox.trouble() {
+                    Some(trouble) => Some(trouble),
+                    None if self.is_mailed => mailer.trouble(),
+                    None => Some("no mail settings".to_owned()),
+                },
             },
             Err(error) => Mails { why: Some(error.to_string()), ..Mails::default() },
         }
@@ -508,10 +547,14 @@ mod tests {
                 }],
                 pace: probe::Pace::default(),
                 resolve_every: probe::RESOLVE_EVERY,
+                anchors: probe::Anchors::default(),
+                known_anchors: Vec::new(),
             },
             alert: alert::Settings { targets: Vec::new() },
             mail: None,
+            ways: Vec::new(),
             limits: HashMap::new(),
+            exit: super::super::Exit::default(),
         };
         let (rounds_in, _rounds) = crossbeam_channel::bounded(1);
         let prober = Prober::start(settings.probe.clone(), rounds_in).expect("lib tests run as root");

@@ -1,7 +1,7 @@
 //! The way from an event to a message that is safe: the desk decides what is told, the state keeps that until the
 //! composer has put it into the outbox.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Receiver;
 use tracing::{error, info, warn};
@@ -11,6 +11,7 @@ use super::letter;
 use super::state::{State, Store};
 use crate::alert::{Desk, Event, EventKind};
 use crate::mail::{self, Message};
+use crate::probe::Uplink;
 use crate::time::UnixTime;
 
 /// Decides what is told, and remembers what is not yet safe.
@@ -39,6 +40,17 @@ impl Teller {
     pub(super) fn take(&mut self, event: Event, now: UnixTime) {
         announce(&event);
         self.desk.take(event, now);
+    }
+
+    /// Takes a change of our own uplink.
+    pub(super) fn take_uplink(&mut self, change: &Uplink) {
+        match change {
+            Uplink::Offline { since, why } => warn!("this monitor is offline since {}: {why}", clock(*since)),
+            Uplink::Online { since: Some(since), at } => {
+                info!("online again at {}, offline since {}", clock(*at), clock(*since))
+            }
+            Uplink::Online { since: None, .. } | Uplink::Anchors(_) => {}
+        }
     }
 
     /// Hands what is due to the composer; false when that is gone.
@@ -70,13 +82,22 @@ impl Teller {
         self.save();
     }
 
-    /// Composes what still waits, and then `last`.
-    pub(super) fn finish(mut self, last: &Message) -> Result<(), mail::Error> {
+    /// Keeps for the next run that this one was alive `now`; not more often than that one needs to know.
+    pub(super) fn is_alive(&mut self, now: UnixTime) {
+        let is_news = |alive: UnixTime| now.since(alive).is_none_or(|since| since >= SIGN_OF_LIFE);
+        if self.state.run.alive.is_none_or(is_news) {
+            self.state.run.alive = Some(now);
+            self.save();
+        }
+    }
+
+    /// Composes what still waits, and then `last`; without one the end is told already, or by somebody else later.
+    pub(super) fn finish(mut self, last: Option<&Message>, is_told: bool) -> Result<(), mail::Error> {
         let kept = self.composer.kept().clone();
         let finished = self.composer.finish(last);
         let keys: Vec<String> = kept.try_iter().collect();
         self.state.pending.retain(|notice| !keys.contains(&notice.key));
-        if finished.is_ok() {
+        if finished.is_ok() && is_told {
             self.state.run.ended = Some(UnixTime::from(SystemTime::now()));
         }
         save(&self.store, &self.state, &mut self.is_failing);
@@ -98,6 +119,13 @@ fn save(store: &Store, state: &State, is_failing: &mut bool) {
         }
         Err(_) => {}
     }
+}
+
+/// How often a running monitor says in its state that it runs.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+
+fn clock(at: UnixTime) -> impl std::fmt::Display {
+    at.local().civil.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Tells the log.

@@ -11,6 +11,7 @@ use super::TargetSettings;
 use super::clock::{Clocks, Monotonic, Now, Wall};
 use super::icmp::{Family, Reason};
 use super::open_round::{OpenRound, Slot};
+use super::uplink::line::{Line, Reach};
 use crate::round::{Fault, Ping, Round, Rtt, Target};
 use crate::time::{Step, UnixTime};
 
@@ -22,6 +23,13 @@ pub(super) struct Course {
     pub(super) held: bool,
     /// How many of its pings are under way.
     pub(super) in_flight: u32,
+    /// How far it is.
+    pub(super) reach: Reach,
+    /// Until when the newest ping could be answered that it lost after it had answered the one before, until somebody takes
+    /// note of it.
+    pub(super) missed: Option<Monotonic>,
+    /// Whether the last ping of which that is known was answered; true before there is one.
+    answers: bool,
     any_source: bool,
     pings: u16,
     index: u32,
@@ -47,6 +55,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) heard: Monotonic,
     pub(super) clocks: &'a Clocks,
     pub(super) overflowed: Overflowed,
+    pub(super) line: &'a Line,
     /// Whether one more echo may leave.
     pub(super) room: bool,
     /// How long a ping that is due may be left to be sent with others.
@@ -150,6 +159,9 @@ impl Course {
             scheduled: Monotonic::NEVER,
             held: false,
             in_flight: 0,
+            reach: Reach::Own,
+            missed: None,
+            answers: true,
             any_source: settings.echo.any_source,
             pings: settings.pings,
             index,
@@ -181,7 +193,7 @@ impl Course {
         it_is: Circumstances<'_>,
         finished: &mut VecDeque<(u32, Round)>,
     ) -> Event {
-        let Circumstances { now, heard, clocks, .. } = it_is;
+        let Circumstances { now, heard, clocks, line, .. } = it_is;
         loop {
             let deadline =
                 self.first_waiting(clocks).map_or(Monotonic::NEVER, |(_, sent)| sent.plus(self.timeout));
@@ -192,7 +204,7 @@ impl Course {
                 self.lose_first(it_is);
                 continue;
             }
-            let end = self.finish(now, finished);
+            let end = self.finish(now, line, finished);
             let due = self.next_due(clocks);
             if due > now {
                 return Event::None(deadline.min(end).min(due));
@@ -238,7 +250,7 @@ impl Course {
         self.in_flight -= 1;
         self.broke = Some((now, fault));
         if let Some((round, place)) = self.find(ping.wrapping_sub(1))
-            && let Slot::Settled(Ping::Lost) = round.slots[place]
+            && let Slot::Settled(Ping::Lost) | Slot::Lost(_) = round.slots[place]
         {
             round.slots[place] = Slot::Settled(Ping::Unknown(fault));
         }
@@ -255,17 +267,23 @@ impl Course {
         }
     }
 
-    /// See [`super::schedule::Schedule::on_reply`].
-    pub(super) fn on_reply(&mut self, ping: u32, from: IpAddr, received: Option<Wall>, now: Wall) -> Verdict {
+    /// See [`super::schedule::Schedule::on_reply`]; also when the ping was sent, if it is answered by this.
+    pub(super) fn on_reply(
+        &mut self,
+        ping: u32,
+        from: IpAddr,
+        received: Option<Wall>,
+        now: Wall,
+    ) -> (Verdict, Option<Wall>) {
         let (timeout, any_source) = (self.timeout, self.any_source);
-        let Some((round, place)) = self.find(ping) else { return Verdict::Late };
+        let Some((round, place)) = self.find(ping) else { return (Verdict::Late, None) };
         if !any_source && round.address.is_none_or(|address| address.ip() != from) {
-            return Verdict::WrongSource;
+            return (Verdict::WrongSource, None);
         }
         let (stamp, by_kernel) = match round.slots[place] {
-            Slot::NotDue => return Verdict::Unasked,
-            Slot::Settled(Ping::Answered(_)) => return Verdict::Duplicate,
-            Slot::Settled(Ping::Lost | Ping::Unknown(_)) => return Verdict::Late,
+            Slot::NotDue => return (Verdict::Unasked, None),
+            Slot::Settled(Ping::Answered(_)) => return (Verdict::Duplicate, None),
+            Slot::Lost(_) | Slot::Settled(Ping::Lost | Ping::Unknown(_)) => return (Verdict::Late, None),
             Slot::Sent(stamp) => (stamp, false),
             Slot::Left(stamp) => (stamp, true),
         };
@@ -280,7 +298,9 @@ impl Course {
         };
         round.settle(place, ping);
         self.in_flight -= 1;
-        verdict
+        let sent = matches!(verdict, Verdict::Answered { .. }).then_some(stamp);
+        self.answers |= sent.is_some();
+        (verdict, sent)
     }
 
     /// Whom a ping asked, while its round is open.
@@ -332,15 +352,32 @@ impl Course {
         }
     }
 
+    /// An outage of our own uplink has come out: what it took is no loss.
+    pub(super) fn excuse(&mut self, line: &Line) {
+        for round in &mut self.rounds {
+            round.excuse(|sent| line.took(self.reach, sent, self.timeout));
+        }
+    }
+
     /// Hands over the rounds that are done, in their order; returns when the first one left ends, if that is all it
-    /// waits for.
-    pub(super) fn finish(&mut self, now: Monotonic, finished: &mut VecDeque<(u32, Round)>) -> Monotonic {
+    /// waits for. One with losses also waits until it is clear that those are not our own uplink's.
+    pub(super) fn finish(
+        &mut self,
+        now: Monotonic,
+        line: &Line,
+        finished: &mut VecDeque<(u32, Round)>,
+    ) -> Monotonic {
         while let Some(front) = self.rounds.front() {
             if front.unsettled > 0 {
                 return Monotonic::NEVER;
             }
             if front.ends > now {
                 return front.ends;
+            }
+            let undecided =
+                front.newest_loss.and_then(|sent| line.undecided(self.reach, sent, self.timeout, now));
+            if let Some(until) = undecided {
+                return until;
             }
             if let Some(round) = self.rounds.pop_front() {
                 finished.push_back((self.index, round.close(Arc::clone(&self.target))));
@@ -421,6 +458,7 @@ impl Course {
             due: 0,
             settled: 0,
             unsettled: usize::from(self.pings),
+            newest_loss: None,
             says: None,
         });
         self.next_ping = self.next_ping.wrapping_add(u32::from(self.pings));
@@ -451,13 +489,21 @@ impl Course {
         let Some(((index, place), sent)) = self.first_waiting(it_is.clocks) else { return };
         let round = &mut self.rounds[index];
         let swamped = round.address.is_some_and(|to| it_is.overflowed.since(sent, Family::of(to.ip())));
-        let ping = match self.broke {
-            _ if swamped => Ping::Unknown(Fault::Overflow),
-            Some((at, fault)) if sent <= at => Ping::Unknown(fault),
-            _ => Ping::Lost,
-        };
-        round.settle(place, ping);
         self.in_flight -= 1;
+        let fault = match self.broke {
+            _ if swamped => Some(Fault::Overflow),
+            Some((at, fault)) if sent <= at => Some(fault),
+            _ => it_is.line.took(self.reach, sent, self.timeout).then_some(Fault::Offline),
+        };
+        match fault {
+            Some(fault) => round.settle(place, Ping::Unknown(fault)),
+            None => {
+                round.lose(place, sent);
+                if std::mem::take(&mut self.answers) && self.reach == Reach::Far {
+                    self.missed = Some(sent.plus(self.timeout));
+                }
+            }
+        }
     }
 
     fn find(&mut self, ping: u32) -> Option<(&mut OpenRound, usize)> {

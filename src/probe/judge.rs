@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
-use super::TargetSettings;
 use super::clock::{Monotonic, Now};
 use super::course::{Number, Verdict};
 use super::icmp::{self, Family, Kind, Malformed, Message, Quote, Reason, Secret};
 use super::schedule::Schedule;
 use super::socket::{Origin, Packet, SocketKind};
 use super::tally::{Counts, Ignored, Tally, Throttle};
+use super::{EchoSettings, TargetSettings};
 use crate::round::Target;
 
 /// Decides about packets, and remembers what was said about targets.
@@ -154,7 +154,7 @@ impl Judge {
         if echo.mark != origin.identity.mark {
             return dismissed(Ignored::Damaged);
         }
-        if self.payloads.get(number.target as usize) != Some(&echo.payload) {
+        if self.payload(number) != echo.payload {
             return dismissed(Ignored::Truncated);
         }
         if message.identifier() != origin.identity.identifier {
@@ -174,6 +174,12 @@ impl Judge {
             Verdict::Unasked => dismissed(Ignored::Forged),
             Verdict::Impossible => dismissed(Ignored::Impossible),
         }
+    }
+
+    /// How much payload the echo of that number had.
+    fn payload(&self, number: Number) -> u16 {
+        let anchors = EchoSettings::LEAST_PAYLOAD;
+        self.payloads.get(number.target as usize).copied().unwrap_or(anchors)
     }
 
     /// Takes an ICMP error about an echo to `to`; it changes no ping, since it may be forged or mistaken, and the timeout
@@ -272,11 +278,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::probe::Pace;
     use crate::probe::clock::Wall;
     use crate::probe::icmp::{Echo, Padding};
     use crate::probe::schedule::Action;
     use crate::probe::socket::Identity;
-    use crate::probe::{EchoSettings, Pace};
     use crate::time::Step;
     use etherparse::checksum::Sum16BitWords;
     use etherparse::{IpNumber, Ipv4Header};
@@ -310,7 +316,7 @@ mod tests {
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
             let settings = [settings];
             let mut judge = Judge::new(&settings, Secret::new([7; 16]), true);
-            let mut schedule = Schedule::new(&settings, &Pace::default(), now);
+            let mut schedule = Schedule::new(&settings, &Pace::default(), &[], now);
             let address = SocketAddr::new(THEM.into(), 0);
             schedule.set_address(0, address);
             judge.set_address(0, address);

@@ -10,6 +10,7 @@
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
+//! uplink    whether it is us: gateways, routes, carriers
 //!
 //! look      one look at some targets; trace: the path to one
 //! asker     what these two have in common; flights: which echoes are under way (pure)
@@ -30,17 +31,19 @@ mod schedule;
 mod socket;
 mod tally;
 mod trace;
+mod uplink;
 mod worker;
 
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 pub use self::asker::Odd;
@@ -51,6 +54,7 @@ use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
 pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
+pub use self::uplink::{Anchors, Cut, Gateway, Uplink, WaysOut, ways_out};
 use self::worker::Worker;
 use crate::round::{Fault, Round, Target};
 use crate::time::Step;
@@ -64,6 +68,10 @@ pub struct Settings {
     pub pace: Pace,
     /// How long the address of a name is believed before it is looked up again.
     pub resolve_every: Duration,
+    /// Who tells an outage of our own uplink from one of the targets.
+    pub anchors: Anchors,
+    /// Those that answered an earlier prober.
+    pub known_anchors: Vec<IpAddr>,
 }
 
 /// How the echoes of all targets leave.
@@ -136,6 +144,11 @@ impl EchoSettings {
     pub const LEAST_PAYLOAD: u16 = icmp::LEAST_PAYLOAD;
     /// What fits into an IPv4 packet behind both headers.
     pub const MOST_PAYLOAD: u16 = icmp::MOST_PAYLOAD;
+
+    /// Those of anchors: no longer than any target's, which buffers have room for.
+    fn of_anchors() -> Self {
+        Self { payload: Self::LEAST_PAYLOAD, ..Self::default() }
+    }
 }
 
 impl Default for EchoSettings {
@@ -234,6 +247,22 @@ impl OpenSockets {
         Ok(Self { sockets, secret })
     }
 
+    /// Takes over what [`OpenSockets::into_descriptors`] gave in another process, for the same settings. Echoes that
+    /// are still under way for that process are not taken for ours.
+    pub fn adopt(descriptors: Vec<OwnedFd>, settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let secret = Secret::new(random()?);
+        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
+        let sockets = Sockets::adopt(descriptors, &settings.wanted(identity))
+            .map_err(|error| Error::System { operation: "take over the sockets", error })?;
+        Ok(Self { sockets, secret })
+    }
+
+    /// The sockets alone, for another process of the same settings to adopt.
+    pub fn into_descriptors(self) -> Vec<OwnedFd> {
+        self.sockets.into_descriptors()
+    }
+
     /// Which there are; for people: `raw, IPv4 IPv6`.
     pub fn kinds(&self) -> SocketKinds {
         self.sockets.kinds()
@@ -265,6 +294,9 @@ pub struct Prober {
     kinds: SocketKinds,
     stamps: Stamps,
     counts: Arc<Counts>,
+    uplink: Receiver<Uplink>,
+    /// How often the thread had gone round when that was last asked.
+    seen_turns: AtomicU64,
 }
 
 impl Prober {
@@ -286,14 +318,17 @@ impl Prober {
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
-        let worker = Worker::new(&settings, sockets, secret, rounds, Arc::clone(&bell))
+        // Who does not take one change hears of the next one that still matters.
+        let (changes, uplink) = bounded(1);
+        let worker = Worker::new(&settings, sockets, secret, (rounds, changes), Arc::clone(&bell))
             .map_err(system("start a thread for names"))?;
         let counts = worker.counts();
         let thread = thread::Builder::new()
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())
             .map_err(system("start the prober's thread"))?;
-        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts })
+        let seen_turns = AtomicU64::new(0);
+        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts, uplink, seen_turns })
     }
 
     /// Which sockets it uses; for people: `raw, IPv4 IPv6`.
@@ -310,6 +345,18 @@ impl Prober {
     /// when the prober is gone.
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts
+    }
+
+    /// The changes of our own uplink, in turn: it is well at first.
+    pub fn uplink(&self) -> &Receiver<Uplink> {
+        &self.uplink
+    }
+
+    /// Whether the thread went round since this was last asked; wakes it, so that it has reason to before the next time.
+    pub fn is_moving(&self) -> bool {
+        let turns = self.bell.turns.load(Ordering::Relaxed);
+        self.bell.ring();
+        self.seen_turns.swap(turns, Ordering::Relaxed) != turns
     }
 
     /// Ends the thread and waits for that, which takes no longer than what it is just doing. The error is what the thread
@@ -387,12 +434,14 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
 struct Bell {
     event: EventFd,
     stopped: AtomicBool,
+    /// How often the thread has gone round.
+    turns: AtomicU64,
 }
 
 impl Bell {
     fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { event, stopped: AtomicBool::new(false) })
+        Ok(Self { event, stopped: AtomicBool::new(false), turns: AtomicU64::new(0) })
     }
 
     /// Wakes the thread.
@@ -409,6 +458,11 @@ impl Bell {
     fn hush(&self) {
         // Fails when it was not rung, which is as good.
         let _ = self.event.read();
+    }
+
+    /// The thread has looked at its clock once more.
+    fn count_turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     fn is_stopped(&self) -> bool {

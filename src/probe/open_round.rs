@@ -28,6 +28,8 @@ pub(super) struct OpenRound {
     pub(super) settled: usize,
     /// How many are not.
     pub(super) unsettled: usize,
+    /// When the newest of its lost pings was sent.
+    pub(super) newest_loss: Option<Monotonic>,
     /// What somebody on the way said of its pings last.
     pub(super) says: Option<(Reason, IpAddr)>,
 }
@@ -43,6 +45,8 @@ pub(super) enum Slot {
     Sent(Wall),
     /// It left, says the kernel.
     Left(Wall),
+    /// It was sent then, and no reply came in time: it is lost, unless that was our own uplink's doing.
+    Lost(Monotonic),
     /// This is its result.
     Settled(Ping),
 }
@@ -52,7 +56,7 @@ impl Slot {
     pub(super) fn stamp(self) -> Option<Wall> {
         match self {
             Self::Sent(at) | Self::Left(at) => Some(at),
-            Self::NotDue | Self::Settled(_) => None,
+            Self::NotDue | Self::Lost(_) | Self::Settled(_) => None,
         }
     }
 }
@@ -68,6 +72,30 @@ impl OpenRound {
     pub(super) fn settle(&mut self, place: usize, ping: Ping) {
         self.slots[place] = Slot::Settled(ping);
         self.unsettled -= 1;
+    }
+
+    /// Notes that no reply came in time to a ping that was sent then.
+    pub(super) fn lose(&mut self, place: usize, sent: Monotonic) {
+        self.slots[place] = Slot::Lost(sent);
+        self.unsettled -= 1;
+        self.newest_loss = self.newest_loss.max(Some(sent));
+    }
+
+    /// Declares those of its lost pings unknown that `took` says were lost by our own uplink.
+    pub(super) fn excuse(&mut self, took: impl Fn(Monotonic) -> bool) {
+        if self.newest_loss.is_none() {
+            return;
+        }
+        self.newest_loss = None;
+        for slot in &mut self.slots {
+            if let Slot::Lost(sent) = *slot {
+                if took(sent) {
+                    *slot = Slot::Settled(Ping::Unknown(Fault::Offline));
+                } else {
+                    self.newest_loss = self.newest_loss.max(Some(sent));
+                }
+            }
+        }
     }
 
     /// The first ping that is under way, and when it went out.
@@ -97,6 +125,7 @@ impl OpenRound {
             .into_iter()
             .filter_map(|slot| match slot {
                 Slot::Settled(ping) => Some(ping),
+                Slot::Lost(_) => Some(Ping::Lost),
                 Slot::NotDue | Slot::Sent(_) | Slot::Left(_) => None,
             })
             .collect();

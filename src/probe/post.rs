@@ -24,6 +24,8 @@ pub(super) struct Post {
     ways: Vec<Way>,
     /// For each target the place of its way.
     places: Vec<u32>,
+    /// That of the anchors, which are no targets.
+    anchors: Way,
     /// For each socket how many packets it had dropped when that was last asked.
     drops: Vec<u32>,
 }
@@ -77,6 +79,7 @@ impl Post {
             sockets,
             ways,
             places,
+            anchors: Way { settings: EchoSettings::of_anchors(), v4: None, v6: None },
         }
     }
 
@@ -89,7 +92,7 @@ impl Post {
     pub(super) fn push(&mut self, request: Request, judge: &mut Judge, schedule: &mut Schedule) {
         let Request { number, to } = request;
         let family = Family::of(to.ip());
-        let way = &mut self.ways[self.places[number.target as usize] as usize];
+        let way = way_of(&mut self.ways, &self.places, &mut self.anchors, number);
         let Some(socket) = self.sockets.of(family, way.settings.dont_fragment) else {
             return schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
         };
@@ -146,10 +149,15 @@ impl Post {
     /// An interface that went away and comes back has another index.
     fn look_up_again(&mut self, refused: Option<Number>) {
         if let Some(number) = refused {
-            let way = &mut self.ways[self.places[number.target as usize] as usize];
+            let way = way_of(&mut self.ways, &self.places, &mut self.anchors, number);
             (way.v4, way.v6) = (None, None);
         }
     }
+}
+
+/// How the echo of that number leaves.
+fn way_of<'a>(ways: &'a mut [Way], places: &[u32], anchors: &'a mut Way, number: Number) -> &'a mut Way {
+    places.get(number.target as usize).and_then(|place| ways.get_mut(*place as usize)).unwrap_or(anchors)
 }
 
 impl Way {

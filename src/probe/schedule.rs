@@ -19,6 +19,9 @@ use super::clock::{Clocks, Monotonic, Now, Wall};
 use super::course::{Circumstances, Course, Event, Number, Overflowed, Request, Verdict};
 use super::icmp::{Family, Reason};
 use super::meter::Meter;
+use super::uplink::Uplink;
+use super::uplink::line::{Chore, Line, News};
+use super::uplink::ways::Lay;
 use super::{Pace, TargetSettings};
 use crate::round::{Fault, Round};
 
@@ -61,11 +64,13 @@ pub(super) struct Schedule {
     clocks: Clocks,
     heard: Monotonic,
     overflowed: Overflowed,
+    /// Our own uplink.
+    line: Line,
 }
 
 impl Schedule {
-    /// The schedule of `targets`, which joins the rounds that are running now.
-    pub(super) fn new(targets: &[TargetSettings], pace: &Pace, now: Now) -> Self {
+    /// The schedule of `targets`, which joins the rounds that are running now; `known` are anchors that answered before.
+    pub(super) fn new(targets: &[TargetSettings], pace: &Pace, known: &[IpAddr], now: Now) -> Self {
         let clocks = Clocks::new(now);
         let mut courses: Vec<Course> =
             targets.iter().zip(0..).map(|(it, index)| Course::new(it, index)).collect();
@@ -84,6 +89,7 @@ impl Schedule {
             clocks,
             heard: Monotonic::LONG_AGO,
             overflowed: Overflowed::NEVER,
+            line: Line::new(now.monotonic, known.to_vec()),
         };
         schedule.call_all(now.monotonic);
         schedule
@@ -94,6 +100,11 @@ impl Schedule {
         loop {
             if self.finished.len() >= MANY_ROUNDS {
                 return Action::HandOver;
+            }
+            if self.line.next() <= now
+                && let Some(action) = self.poll_line(now)
+            {
+                return action;
             }
             let room = self.meter.has_room(now, self.in_flight);
             let action = match self.held.front() {
@@ -125,7 +136,10 @@ impl Schedule {
 
     /// The echo did not go out.
     pub(super) fn failed(&mut self, number: Number, fault: Fault, now: Monotonic) {
-        self.settle(number, now, |course| course.failed(number.ping, fault, now));
+        if Line::is_anchors(number) {
+            return self.line.failed(number, fault);
+        }
+        self.settle(number, now, |course, _| course.failed(number.ping, fault, now));
     }
 
     /// Somebody on the way says why a target's ping was not answered; which ping, if that is known.
@@ -143,6 +157,7 @@ impl Schedule {
     /// A receive buffer was found to have overflowed some time before `now`: what is under way may have been answered.
     pub(super) fn overflowed(&mut self, family: Family, now: Monotonic) {
         self.overflowed.note(family, now);
+        self.line.give_up();
     }
 
     /// A reply came that proved to be ours, with the kernel's stamp if it has one; `now` was read after it was received,
@@ -154,12 +169,26 @@ impl Schedule {
         stamp: Option<Wall>,
         now: Now,
     ) -> Verdict {
-        self.settle(number, now.monotonic, |course| course.on_reply(number.ping, from, stamp, now.wall))
-            .unwrap_or(Verdict::Late)
+        let clocks = self.clocks;
+        let at = stamp.map_or(now.monotonic, |stamp| clocks.monotonic(stamp).min(now.monotonic));
+        if Line::is_anchors(number) {
+            return self.line.on_reply(number, from, at);
+        }
+        self.settle(number, now.monotonic, |course, line| {
+            let (verdict, sent) = course.on_reply(number.ping, from, stamp, now.wall);
+            if matches!(verdict, Verdict::Answered { .. } | Verdict::Late) {
+                line.heard(course.reach, at, sent.map(|sent| clocks.monotonic(sent)));
+            }
+            verdict
+        })
+        .unwrap_or(Verdict::Late)
     }
 
     /// Whom a ping asked, while its round is open.
     pub(super) fn asked(&self, number: Number) -> Option<IpAddr> {
+        if Line::is_anchors(number) {
+            return self.line.asked(number);
+        }
         self.courses.get(number.target as usize)?.asked(number.ping)
     }
 
@@ -167,6 +196,34 @@ impl Schedule {
     pub(super) fn set_address(&mut self, target: u32, address: SocketAddr) {
         if let Some(course) = self.courses.get_mut(target as usize) {
             course.set_address(address);
+        }
+    }
+
+    /// From now on the targets are so far, and these are the anchors.
+    pub(super) fn lay(&mut self, lay: &Lay, now: Monotonic) {
+        for (course, reach) in self.courses.iter_mut().zip(&lay.reaches) {
+            course.reach = *reach;
+        }
+        self.line.lay(&lay.anchors, lay.cut.clone(), now);
+    }
+
+    /// A change of our own uplink that people are to be told.
+    pub(super) fn take_news(&mut self) -> Option<News> {
+        self.line.take_news()
+    }
+
+    /// Nobody took it: it comes again, if it is still of any use.
+    pub(super) fn put_back(&mut self, news: News) {
+        self.line.put_back(news);
+    }
+
+    /// The same by the wall clock.
+    pub(super) fn told(&self, news: &News) -> Uplink {
+        let time = |at: &Monotonic| self.clocks.wall(*at).into();
+        match news {
+            News::Offline { since, why } => Uplink::Offline { since: time(since), why: why.clone() },
+            News::Online { since, at } => Uplink::Online { since: since.as_ref().map(time), at: time(at) },
+            News::Anchors(anchors) => Uplink::Anchors(anchors.clone()),
         }
     }
 
@@ -195,6 +252,7 @@ impl Schedule {
             }
         }
         self.in_flight = 0;
+        self.line.give_up();
         self.call_all(now.monotonic);
         Some(jump)
     }
@@ -207,6 +265,19 @@ impl Schedule {
     /// The next round that is done, and its target's place in the settings.
     pub(super) fn take_round(&mut self) -> Option<(u32, Round)> {
         self.finished.pop_front()
+    }
+
+    /// Asks the anchors; when that says that our own uplink is down, all targets are looked at anew.
+    fn poll_line(&mut self, now: Monotonic) -> Option<Action> {
+        let chore = self.line.poll(now, self.heard);
+        if self.line.has_begun() {
+            self.courses.iter_mut().for_each(|course| course.excuse(&self.line));
+            self.call_all(now);
+        }
+        chore.map(|chore| match chore {
+            Chore::Send(request) => Action::Send(request),
+            Chore::Listen => Action::Listen,
+        })
     }
 
     /// Looks at the target that has waited longest, which there is room for now.
@@ -260,7 +331,7 @@ impl Schedule {
 
     fn wait(&self, next: Monotonic) -> Action {
         let room = if self.held.is_empty() { Monotonic::NEVER } else { self.meter.next(self.in_flight) };
-        Action::Wait(next.plus(self.collect).min(room))
+        Action::Wait(next.min(self.line.next()).plus(self.collect).min(room))
     }
 
     fn advance(&mut self, index: u32, now: Monotonic, room: bool) -> Event {
@@ -269,6 +340,7 @@ impl Schedule {
             heard: self.heard,
             clocks: &self.clocks,
             overflowed: self.overflowed,
+            line: &self.line,
             room,
             collect: self.collect,
         };
@@ -276,6 +348,9 @@ impl Schedule {
         let others = self.in_flight - course.in_flight;
         let event = course.advance(it_is, &mut self.finished);
         self.in_flight = others + course.in_flight;
+        if let Some(over) = course.missed.take() {
+            self.line.missed(over);
+        }
         if let Event::Send(_) = event {
             self.meter.count(now);
         }
@@ -288,13 +363,13 @@ impl Schedule {
         &mut self,
         number: Number,
         now: Monotonic,
-        with: impl FnOnce(&mut Course) -> T,
+        with: impl FnOnce(&mut Course, &mut Line) -> T,
     ) -> Option<T> {
         let course = self.courses.get_mut(number.target as usize)?;
         let others = self.in_flight - course.in_flight;
-        let outcome = with(course);
+        let outcome = with(course, &mut self.line);
         self.in_flight = others + course.in_flight;
-        let next = course.finish(now, &mut self.finished);
+        let next = course.finish(now, &self.line, &mut self.finished);
         if next < course.scheduled {
             course.scheduled = next;
             self.agenda.push(Reverse((next, number.target)));

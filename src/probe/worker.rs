@@ -24,6 +24,8 @@ use super::resolve::Names;
 use super::schedule::{Action, Schedule};
 use super::socket::{Sockets, Stamps};
 use super::tally::{Counts, Throttle};
+use super::uplink::Uplink;
+use super::uplink::watch::Watch;
 use super::{Bell, Pace, Settings};
 use crate::round::Round;
 
@@ -33,7 +35,9 @@ pub(super) struct Worker {
     judge: Judge,
     schedule: Schedule,
     names: Names,
+    watch: Watch,
     rounds: Sender<Round>,
+    changes: Sender<Uplink>,
     bell: Arc<Bell>,
     pace: Pace,
     /// When packets last woke the thread, and whether they do so all the time.
@@ -61,21 +65,24 @@ impl Worker {
         settings: &Settings,
         sockets: Sockets,
         secret: Secret,
-        rounds: Sender<Round>,
+        (rounds, changes): (Sender<Round>, Sender<Uplink>),
         bell: Arc<Bell>,
     ) -> io::Result<Self> {
         let now = clock::now();
-        let Settings { targets, pace, resolve_every } = settings;
+        let Settings { targets, pace, resolve_every, anchors, known_anchors } = settings;
         let pace = pace.in_bunches(targets);
         let (kinds, by_kernel) = (sockets.kinds(), sockets.stamps() == Stamps::Kernel);
         let ring = Arc::clone(&bell);
         let names = Names::new(targets, *resolve_every, kinds, now.monotonic, move || ring.ring())?;
+        let ring = Arc::clone(&bell);
         Ok(Self {
+            watch: Watch::new(targets, anchors, move || ring.ring()),
             post: Post::new(targets, sockets),
             judge: Judge::new(targets, secret, by_kernel),
-            schedule: Schedule::new(targets, &pace, now),
+            schedule: Schedule::new(targets, &pace, known_anchors, now),
             names,
             rounds,
+            changes,
             bell,
             pace,
             woken: Monotonic::LONG_AGO,
@@ -96,6 +103,7 @@ impl Worker {
         while !self.bell.is_stopped() {
             self.sleep(until);
             let now = look(&mut self.schedule);
+            self.bell.count_turn();
             let late = now.monotonic.since(until);
             if late > HELD_UP {
                 warn!("the prober was held up for {:.1} s", late.as_secs_f64());
@@ -105,6 +113,10 @@ impl Worker {
             while let Some((target, address)) = self.names.take_address(now) {
                 self.schedule.set_address(target, address);
                 self.judge.set_address(target, address);
+                self.watch.set_address(target, address);
+            }
+            while let Some(lay) = self.watch.take() {
+                self.schedule.lay(&lay, now);
             }
             let Ok(next) = self.work(now) else { return };
             until = next.min(self.names.poll(now));
@@ -209,7 +221,7 @@ impl Worker {
         }
     }
 
-    /// Hands over the rounds that are done, and says so where the pace held echoes back.
+    /// Hands over the rounds that are done and the news of our own uplink, and says so where the pace held echoes back.
     fn hand_over(&mut self, now: Monotonic) -> Result<(), Gone> {
         if self.schedule.was_held() && self.held_throttle.allows(now).is_some() {
             let Pace { packets_per_sec, in_flight, .. } = self.pace;
@@ -217,6 +229,11 @@ impl Worker {
                 "pings leave late, or not in their time: more are due than {packets_per_sec} packets a second, or \
                  {in_flight} under way, allow"
             );
+        }
+        if let Some(news) = self.schedule.take_news()
+            && self.changes.try_send(self.schedule.told(&news)).is_err()
+        {
+            self.schedule.put_back(news);
         }
         while let Some((target, round)) = self.schedule.take_round() {
             if round.is_down() {

@@ -43,8 +43,8 @@ pub struct Options<'a> {
     pub port: Option<Port>,
     /// Certificates to use instead of new ones.
     pub certificates: Option<&'a Path>,
-    /// What each transaction in turn gets, with commas between: `ok`, `refuse-recipient`, `close-in-data` (after 354),
-    /// `close-after-data` (the mail is kept, the reply never sent), or the reply to the data, with `_` for blanks:
+    /// What each transaction in turn gets, with commas between: `ok`, `refuse-recipient`, `550:boss+451:noc` (the code for
+    /// each recipient whose address has the word), `close-in-data` and `hang-in-data` (after 354), `close-after-data` (the mail is kept, the reply never sent), or the reply to the data, with `_` for blanks:
     /// `451_4.3.0_later`. After the last, and without any: `ok`.
     pub answers: &'a str,
     /// A mechanism of login that is not offered: `PLAIN`.
@@ -288,14 +288,19 @@ pub fn make_certificates(folder: &Path, names: &str, days: u32) {
 pub struct Port {
     /// Its number.
     pub number: u16,
-    socket: OwnedFd,
+    pub(super) socket: OwnedFd,
 }
 
 impl Port {
     /// One that was free.
     pub fn closed() -> Self {
+        Self::closed_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// One that was free at another address of this machine, or of the thread's network.
+    pub fn closed_at(address: Ipv4Addr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("a free port");
         let address = socket.local_addr().ok().and_then(|address| address.as_socket_ipv4());
         Self { number: address.expect("it was bound").port(), socket: socket.into() }
     }

@@ -33,13 +33,20 @@ class Server(SMTP):
         await super().smtp_MAIL(arg)
 
     async def smtp_RCPT(self, arg):
-        if self.answer == "refuse-recipient":
+        refusals = [part.split(":") for part in self.answer.split("+") if ":" in part]
+        code = next((code for code, who in refusals if who in arg), None)
+        if self.answer == "refuse-recipient" or code == "550":
             await self.push("550 5.1.1 no such user")
+        elif code:
+            await self.push(code + " 4.2.1 not now")
         else:
             await super().smtp_RCPT(arg)
 
     async def smtp_DATA(self, arg):
-        if self.answer == "close-in-data":
+        if self.answer == "hang-in-data":
+            await self.push("354 go on")
+            await asyncio.sleep(600)
+        elif self.answer == "close-in-data":
             await self.push("354 go on")
             await asyncio.sleep(0)
             self.transport.abort()
@@ -74,7 +81,7 @@ class State:
             verbs.write(verb + "\n")
 
     async def handle_DATA(self, server, session, envelope):
-        if server.answer[:1].isdigit():
+        if server.answer[:1].isdigit() and ":" not in server.answer:
             return server.answer.replace("_", " ")
         self.keep(envelope)
         if server.answer == "close-after-data":
@@ -156,8 +163,8 @@ def arguments():
     parser.add_argument(
         "--answers",
         default="",
-        help="for each transaction: ok, refuse-recipient, close-in-data, close-after-data, "
-        "or the reply to its data with _ for blanks; ok when the list is over",
+        help="for each transaction: ok, refuse-recipient, 550:boss+451:noc (the code for whose address has the word), "
+        "close-in-data, close-after-data, hang-in-data, or the reply to its data with _ for blanks; ok when the list is over",
     )
     return parser.parse_args()
 

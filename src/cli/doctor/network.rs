@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use latmon::config::Config;
+use latmon::config::{Config, Setting};
 use latmon::probe::icmp::Family;
 use latmon::probe::{
-    self, EchoSettings, LookSettings, LookTarget, OpenSockets, ReceiveBuffer, SocketKind, SocketKinds,
-    Stamps, Stop, TargetSettings,
+    self, Anchors, EchoSettings, Gateway, LookSettings, LookTarget, OpenSockets, ReceiveBuffer, SocketKind,
+    SocketKinds, Stamps, Stop, TargetSettings,
 };
 use latmon::round::{Rtt, Target};
 
@@ -106,31 +106,71 @@ pub(super) fn names(patient: &Patient) -> Finding {
     }
 }
 
-/// Whether there is a way out, and whether the first router on it answers: only then can it tell an outage of this
-/// machine's own line from one of the targets.
-pub(super) fn gateway(_: &Patient) -> Finding {
+/// Whether there are ways out, and whether the first routers on them answer, or whoever the settings name: only then can
+/// they tell an outage of this machine's own line from one of the targets.
+pub(super) fn gateway(patient: &Patient) -> Finding {
     let about = "gateway";
-    match default_route() {
-        None => Finding::warn(
-            about,
-            "no default route: only what is on this machine's own networks can be reached",
-        ),
-        Some(Route { gateway: None, device }) => {
-            Finding::ok(about, format!("none to ask, the default route is {device} itself"))
-        }
-        Some(Route { gateway: Some(gateway), device }) => match ask(gateway) {
-            Answer::Came(rtt) => Finding::ok(about, format!("{gateway} ({device}) answers after {rtt}")),
-            Answer::None => Finding::warn(
-                about,
-                format!(
-                    "{gateway} ({device}) never answers ping: an outage of your own line cannot be told from theirs"
-                ),
-            ),
-            Answer::Unknown(why) => {
-                Finding::warn(about, format!("{gateway} ({device}) cannot be asked: {why}"))
-            }
-        },
+    let (addresses, names) = hosts_of(&patient.config);
+    let out = match probe::ways_out(&addresses) {
+        Ok(out) => out,
+        Err(error) => return Finding::warn(about, format!("cannot ask the kernel for routes: {error}")),
+    };
+    let Setting { value: anchors, origin } = &patient.config.uplink.anchors;
+    if out.gateways.is_empty() && out.near == 0 {
+        return match (out.unreachable, names) {
+            (0, 0) => Finding::ok(about, "none is needed, all targets are on this machine"),
+            (0, _) => Finding::warn(about, "no target has an address yet"),
+            (_, _) => Finding::warn(about, "no target has a route, and no default route is there"),
+        };
     }
+    let asked: Vec<(IpAddr, String)> = match anchors {
+        Anchors::These(none) if none.is_empty() => {
+            let text = format!(
+                "no anchor is asked ({origin}): only routes and carriers tell an outage of your own line"
+            );
+            return Finding::ok(about, text);
+        }
+        Anchors::These(these) => these.iter().map(|it| (*it, format!("{it} ({origin})"))).collect(),
+        Anchors::Gateways if out.gateways.is_empty() => {
+            return Finding::ok(about, "none to ask, no target is behind one");
+        }
+        Anchors::Gateways => {
+            let shown = |it: &Gateway| (it.address.ip(), format!("{} ({})", it.address.ip(), it.interface));
+            out.gateways.iter().take(Anchors::MOST).map(shown).collect()
+        }
+    };
+    judge_anchors(asked.into_iter().map(|(address, shown)| (shown, ask(address))).collect())
+}
+
+fn judge_anchors(asked: Vec<(String, Answer)>) -> Finding {
+    let (mut well, mut said) = (true, Vec::new());
+    for (shown, answer) in asked {
+        well &= matches!(answer, Answer::Came(_));
+        said.push(match answer {
+            Answer::Came(rtt) => format!("{shown} answers after {rtt}"),
+            Answer::None => format!("{shown} never answers ping: not used as anchor"),
+            Answer::Unknown(why) => format!("{shown} cannot be asked: {why}"),
+        });
+    }
+    let said = said.join(", ");
+    if well {
+        return Finding::ok("gateway", said);
+    }
+    Finding::warn("gateway", format!("{said}: name another one, [uplink] anchor = [\"192.0.2.1\"]"))
+}
+
+/// The addresses of the targets, and how many have names instead; the names that do not resolve are told elsewhere.
+fn hosts_of(config: &Config) -> (Vec<SocketAddr>, usize) {
+    let literal = |it: &TargetSettings| Some(SocketAddr::new(it.target.host.parse().ok()?, 0));
+    let mut addresses: Vec<SocketAddr> = config.probe.targets.iter().filter_map(literal).collect();
+    let mut names = 0;
+    for (family, hosts) in names_of(config).into_values() {
+        let hosts: Vec<String> = hosts.into_iter().take(ENOUGH_NAMES).collect();
+        names += hosts.len();
+        let found = probe::addresses(&hosts, family, PATIENCE);
+        addresses.extend(found.into_iter().filter_map(Result::ok));
+    }
+    (addresses, names)
 }
 
 /// What came of some pings.
@@ -192,79 +232,15 @@ fn name_servers() -> Vec<String> {
     text.lines().filter_map(server).collect()
 }
 
-/// The way out.
-#[derive(Debug, PartialEq, Eq)]
-struct Route {
-    gateway: Option<IpAddr>,
-    device: String,
-}
-
-/// IPv4's default route, or else IPv6's, whose gateways have addresses of one link only.
-fn default_route() -> Option<Route> {
-    let table = |name| fs::read_to_string(format!("/proc/self/net/{name}")).unwrap_or_default();
-    default_route_v4(&table("route")).or_else(|| default_route_v6(&table("ipv6_route")))
-}
-
-/// `eth0  00000000  010200C0  0003  0  0  100  00000000 ..`: device, destination, gateway, flags, use, metric, mask.
-fn default_route_v4(table: &str) -> Option<Route> {
-    const IS_UP: u16 = 1;
-    let route = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [device, "00000000", gateway, flags, _, _, metric, "00000000", ..] = words[..] else {
-            return None;
-        };
-        // The kernel prints the address as the number that its bytes make on this machine.
-        let gateway = Ipv4Addr::from(u32::from_str_radix(gateway, 16).ok()?.to_ne_bytes());
-        if u16::from_str_radix(flags, 16).ok()? & IS_UP == 0 {
-            return None;
-        }
-        let gateway = (!gateway.is_unspecified()).then_some(gateway.into());
-        Some((metric.parse::<u32>().ok()?, Route { gateway, device: device.to_owned() }))
-    };
-    table.lines().filter_map(route).min_by_key(|(metric, _)| *metric).map(|(_, route)| route)
-}
-
-/// `0..0 00 0..0 00 fe80..01 00000400 .. eth0`: destination, its length, source, its length, gateway, metric, device last.
-fn default_route_v6(table: &str) -> Option<Route> {
-    let route = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [destination, "00", _, _, gateway, metric, .., device] = words[..] else { return None };
-        // The table ends with a route that refuses.
-        if destination.bytes().any(|digit| digit != b'0') || device == "lo" {
-            return None;
-        }
-        let gateway = IpAddr::V6(u128::from_str_radix(gateway, 16).ok()?.into());
-        let is_link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let gateway = (!gateway.is_unspecified() && !is_link_local).then_some(gateway);
-        Some((u32::from_str_radix(metric, 16).ok()?, Route { gateway, device: device.to_owned() }))
-    };
-    table.lines().filter_map(route).min_by_key(|(metric, _)| *metric).map(|(_, route)| route)
-}
-
 /// How long names may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_NAMES: usize = 1000;
+/// So many show the ways out.
+const ENOUGH_NAMES: usize = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// As the kernel prints it on a machine of little endian.
-    #[cfg(target_endian = "little")]
-    #[test]
-    fn the_default_route_with_the_least_metric_is_the_way_out() {
-        let table = "\
-Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-wlan0\t00000000\t0102A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
-eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
-eth0\t000200C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
-";
-        let gateway = Some("192.0.2.1".parse().unwrap());
-        assert_eq!(default_route_v4(table), Some(Route { gateway, device: "eth0".into() }));
-        let tunnel = "ppp0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
-        assert_eq!(default_route_v4(tunnel), Some(Route { gateway: None, device: "ppp0".into() }));
-        assert_eq!(default_route_v4("eth0 junk\n"), None);
-    }
 
     #[test]
     fn a_buffer_that_is_too_small_is_told_with_the_number_to_type() {
@@ -273,19 +249,5 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
         assert_eq!(small.verdict, Verdict::Warn);
         assert!(small.text.ends_with("sysctl -w net.core.rmem_max=23000001"), "{}", small.text);
         assert_eq!(judge_buffer(ReceiveBuffer { wanted: 6_656, held: 425_984 }).verdict, Verdict::Ok);
-    }
-
-    #[test]
-    fn a_gateway_of_the_link_is_none_that_can_be_asked() {
-        let zero = "0".repeat(32);
-        let line = |gateway: &str, device: &str| {
-            format!("{zero} 00 {zero} 00 {gateway} 00000400 00000001 00000000 00000003 {device}\n")
-        };
-        let refuses = line(&zero, "lo");
-        assert_eq!(default_route_v6(&refuses), None);
-        let of_link = refuses.clone() + &line("fe800000000000000000000000000001", "eth0");
-        assert_eq!(default_route_v6(&of_link), Some(Route { gateway: None, device: "eth0".into() }));
-        let global = refuses + &line("fd000000000000000000000000000001", "eth0");
-        assert_eq!(default_route_v6(&global).unwrap().gateway, Some("fd00::1".parse().unwrap()));
     }
 }

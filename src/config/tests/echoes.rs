@@ -270,3 +270,31 @@ fn targets_that_ask_for_more_packets_than_may_leave_are_told() {
         ["the targets ask for 40 packets/s, and packets_per_sec = 39 (latmon.toml:5) allows fewer"]
     );
 }
+
+#[test]
+fn anchors_are_the_gateways_unless_somebody_names_others() {
+    use crate::probe::Anchors;
+    let config = |toml: &str| World::toml(&format!("{toml}[targets]\na = \"::1\"\n")).config();
+    assert_eq!(World::pinging().config().probe.anchors, Anchors::Gateways);
+    assert_eq!(config("[uplink]\nanchor = []\n").probe.anchors, Anchors::These(Vec::new()));
+    let named = config("[uplink]\nanchor = [\"192.0.2.1\", \"2001:db8::1\"]\n");
+    let these = ["192.0.2.1", "2001:db8::1"].map(|it| it.parse().unwrap()).to_vec();
+    assert_eq!(
+        (named.probe.anchors, origin(&named.uplink.anchors).as_str()),
+        (Anchors::These(these), "latmon.toml:2")
+    );
+    let wanted = "write the address of a machine that answers as long as there is a way out, as 192.0.2.1";
+    for anchor in ["gw.example.org", "127.0.0.1", "fe80::1", "0.0.0.0", ""] {
+        let expected = format!("latmon.toml:2: anchor: '{anchor}' will not do: {wanted}");
+        assert_eq!(World::toml(&format!("[uplink]\nanchor = [\"{anchor}\"]")).error(), expected);
+    }
+    let many = ["\"192.0.2.1\""; 9].join(", ");
+    assert_eq!(
+        World::toml(&format!("[uplink]\nanchor = [{many}]")).error(),
+        "latmon.toml:2: anchor: '192.0.2.1' will not do: write no more than eight addresses"
+    );
+    assert_eq!(
+        World::toml("[uplink]\nanchors = []").error(),
+        "latmon.toml:2: unknown key 'anchors' in [uplink]: did you mean 'anchor'?"
+    );
+}

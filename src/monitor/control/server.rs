@@ -14,8 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, Backlog, SockFlag};
 use tracing::warn;
 
-use super::super::status::Status;
-use super::{Ask, Reply, Request, SOCKET, Spoken, VERSION, at, new_socket};
+use super::{Answer, Ask, Reply, Request, SOCKET, Spoken, VERSION, at, new_socket};
 
 /// The socket in the data folder, and the thread that answers there. Both are gone when it is dropped.
 #[derive(Debug)]
@@ -28,11 +27,11 @@ pub(crate) struct Control {
 
 impl Control {
     /// Answers in `data_dir`, whose lock the caller holds: a socket that is there is a dead monitor's, and is replaced.
-    pub(crate) fn start(data_dir: &Path, status: impl Fn() -> Status + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(data_dir: &Path, does: impl Fn(Ask) -> Answer + Send + 'static) -> io::Result<Self> {
         let path = data_dir.join(SOCKET);
         let listener = listen(&path)?;
         let (line, hangup) = UnixStream::pair()?;
-        let answer = move |line: &[u8]| answer(line, &status);
+        let answer = move |line: &[u8]| answer(line, &does);
         let thread = thread::Builder::new()
             .name("control".into())
             .spawn(move || Server::new(listener, hangup).serve(&answer))?;
@@ -69,7 +68,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// The reply to a line.
-fn answer(line: &[u8], status: &impl Fn() -> Status) -> Reply {
+fn answer(line: &[u8], does: &impl Fn(Ask) -> Answer) -> Reply {
     let refused = |error: String| Reply { latmon: VERSION, error: Some(error), ..Reply::default() };
     match serde_json::from_slice(line) {
         Ok(Spoken { latmon: VERSION }) => {}
@@ -82,8 +81,14 @@ fn answer(line: &[u8], status: &impl Fn() -> Status) -> Reply {
         Err(error) => return refused(format!("this is no request: {error}")),
     }
     match serde_json::from_slice(line) {
-        Ok(Request { ask: Ask::Status, .. }) => {
-            Reply { latmon: VERSION, status: Some(status()), ..Reply::default() }
+        Ok(Request { ask, .. }) => {
+            let reply = Reply { latmon: VERSION, ..Reply::default() };
+            match does(ask) {
+                Answer::Status(status) => Reply { status: Some(*status), ..reply },
+                Answer::Outbox(items) => Reply { outbox: Some(items), ..reply },
+                Answer::Done(count) => Reply { done: Some(count), ..reply },
+                Answer::Failed(why) => Reply { failed: Some(why), ..reply },
+            }
         }
         Err(error) => refused(format!("latmon {} cannot do that: {error}", env!("CARGO_PKG_VERSION"))),
     }

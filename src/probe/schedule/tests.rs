@@ -67,7 +67,7 @@ impl<N: FnMut(Request, usize) -> Vec<Duration>> World<N> {
         let monotonic = Monotonic(77 * SECOND + 123);
         let wall = Wall(START * SECOND + into.as_nanos() as i64);
         let now = Now { monotonic, wall, asleep: secs(5) };
-        let mut schedule = Schedule::new(targets, &pace, now);
+        let mut schedule = Schedule::new(targets, &pace, &[], now);
         for index in 0..targets.len() as u32 {
             schedule.set_address(index, host(index));
         }
@@ -481,7 +481,7 @@ fn the_count_of_pings_may_wrap() {
 #[test]
 fn an_unresolved_name_is_unknown_until_it_resolves() {
     let mut world = World::new(&[target("a", 60, 20, 1500)], secs(0), |_, _| vec![millis(10)]);
-    world.schedule = Schedule::new(&[target("a", 60, 20, 1500)], &EXACT, world.now);
+    world.schedule = Schedule::new(&[target("a", 60, 20, 1500)], &EXACT, &[], world.now);
     world.run(secs(30));
     assert_eq!(world.sent.len(), 0);
     world.schedule.set_address(0, host(0));
@@ -843,4 +843,123 @@ fn another_address_may_answer_where_that_is_set() {
     let stamp = Some(world.now.wall);
     let verdicts = [5, 6].map(|n| world.schedule.on_reply(number, host(n).ip(), stamp, world.now));
     assert_eq!(verdicts, [ANSWERED, Verdict::Duplicate]);
+}
+
+/// The address of the one anchor.
+const ANCHOR: [u8; 4] = [198, 18, 255, 254];
+
+/// The rounds of five minutes, of targets that are all behind one anchor. In the time between, only those that survive it
+/// answer.
+fn behind_an_anchor(
+    targets: &[TargetSettings],
+    (from, until): (Duration, Duration),
+    survives: impl Fn(Request) -> bool,
+) -> Vec<Round> {
+    let sent = std::rc::Rc::new(std::cell::Cell::new(Duration::ZERO));
+    let clock = std::rc::Rc::clone(&sent);
+    let mut world = World::new(targets, secs(0), move |request, _| {
+        let is_well = !(from..until).contains(&clock.get()) || survives(request);
+        if is_well { vec![millis(10)] } else { vec![] }
+    });
+    let begun = world.now.monotonic;
+    let lay = Lay {
+        reaches: vec![crate::probe::uplink::line::Reach::Far; targets.len()],
+        anchors: vec![SocketAddr::from((ANCHOR, 0))],
+        cut: None,
+    };
+    world.schedule.lay(&lay, begun);
+    // The network is not told the time: whoever runs the world in small steps tells it.
+    for _ in 0..(until.max(secs(300)).as_millis() / 100) {
+        sent.set(world.now.monotonic.since(begun));
+        world.run(millis(100));
+    }
+    world.rounds
+}
+
+fn is_anchors(request: Request) -> bool {
+    request.to == SocketAddr::from((ANCHOR, 0))
+}
+
+#[test]
+fn what_an_outage_of_our_own_uplink_took_is_unknown_and_the_rest_is_as_it_was() {
+    let targets: Vec<_> = (0..50).map(|i| target(&format!("t{i}"), 60, 20, 1500)).collect();
+    // It begins and ends in the middle of rounds, and one boundary lies right behind its beginning.
+    let rounds = behind_an_anchor(&targets, (secs(118), secs(150)), |_| false);
+    let offline = Ping::Unknown(Fault::Offline);
+    let rounds_of = |boundary: i64| {
+        rounds.iter().filter(move |it| it.start() == UnixTime::from_secs(START + 60 * boundary))
+    };
+    for round in &rounds {
+        assert_eq!(count(round, Ping::Lost), 0, "{round:?}");
+        let well = count(round, answered(millis(10)));
+        assert_eq!(well + count(round, offline), 20, "{round:?}");
+    }
+    assert_eq!([0, 3].map(|it| rounds_of(it).map(|round| count(round, offline)).sum::<usize>()), [0, 0]);
+    for boundary in [1, 2] {
+        assert_eq!(rounds_of(boundary).count(), 50);
+    }
+    // Ten or eleven of the twenty pings of a minute are due in its first half.
+    assert!(rounds_of(2).all(|round| (9..=11).contains(&count(round, offline))));
+    assert!(rounds_of(1).map(|round| count(round, offline)).sum::<usize>() >= 25, "most of the last pings");
+}
+
+#[test]
+fn what_a_target_loses_while_the_anchor_answers_is_lost() {
+    let rounds = behind_an_anchor(&[target("a", 60, 20, 1500)], (secs(60), secs(180)), is_anchors);
+    let lost: Vec<usize> = rounds.iter().map(|round| count(round, Ping::Lost)).collect();
+    assert_eq!(lost, [0, 20, 20, 0]);
+}
+
+#[test]
+fn what_all_lose_while_others_answer_is_lost() {
+    let targets = [target("a", 60, 20, 1500), target("b", 60, 20, 1500)];
+    // The anchor is silent too, but b is not.
+    let rounds = behind_an_anchor(&targets, (secs(60), secs(180)), |request| request.number.target == 1);
+    let of = |name: &str| rounds.iter().filter(|it| it.target().name == name).collect::<Vec<_>>();
+    assert_eq!(of("a").iter().map(|round| count(round, Ping::Lost)).collect::<Vec<_>>(), [0, 20, 20, 0]);
+    assert!(of("b").iter().all(|round| round.known() == 20));
+}
+
+/// A target that is asked once a minute has but one ping, and that must not be a loss of its.
+#[test]
+fn one_ping_a_minute_is_excused_too() {
+    let rounds = behind_an_anchor(&[target("a", 60, 1, 1500)], (secs(60), secs(180)), |_| false);
+    let pings: Vec<Ping> = rounds.iter().map(|round| round.pings()[0]).collect();
+    let offline = Ping::Unknown(Fault::Offline);
+    assert_eq!(pings, [answered(millis(10)), offline, offline, answered(millis(10))]);
+}
+
+#[test]
+fn a_round_waits_for_the_verdict_within_a_bound_and_one_without_losses_never() {
+    let lay = Lay {
+        reaches: vec![crate::probe::uplink::line::Reach::Far; 2],
+        anchors: vec![SocketAddr::from((ANCHOR, 0))],
+        cut: None,
+    };
+    // Neither the anchor nor the first target answers from the 20th second on; the other one does in its own time.
+    let mut world =
+        World::new(&[target("a", 60, 20, 1500), target("b", 60, 1, 1500)], secs(0), |_, _| vec![]);
+    world.schedule.lay(&lay, world.now.monotonic);
+    let begun = world.now.monotonic;
+    let (mut a, mut b) = (None, None);
+    for _ in 0..700 {
+        let quiet = world.now.monotonic.since(begun) >= secs(58);
+        world.run(millis(100));
+        let sent = std::mem::take(&mut world.sent);
+        for (request, at) in sent {
+            if !quiet || request.number.target == 1 {
+                let stamp = Wall(world.schedule.clocks.wall(at).0 + 1_000_000);
+                let _ = world.schedule.on_reply(request.number, request.to.ip(), Some(stamp), world.now);
+            }
+        }
+        let passed = world.now.monotonic.since(begun);
+        for round in world.rounds.drain(..) {
+            let place = if round.target().name == "a" { &mut a } else { &mut b };
+            *place = Some((passed, round));
+        }
+    }
+    let ((a, lost), (b, well)) = (a.unwrap(), b.unwrap());
+    assert!(b <= millis(60_100), "{b:?} {well:?}");
+    assert!(a >= secs(60) && a <= secs(67), "{a:?}");
+    assert!(lost.known() >= 19, "{lost:?}");
 }
