@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::letter::{fact, sign, stamp};
 use crate::mail::{self, Message, Outbox};
@@ -55,6 +56,8 @@ pub enum Next {
 pub enum Told {
     /// Its mail lies in the outbox.
     Now,
+    /// The disk did not take its mail, which is in the memory of this process alone.
+    Unkept,
     /// It is told with those that follow, in an hour or so.
     Later,
     /// There was nothing to tell.
@@ -115,9 +118,11 @@ impl Teller<'_> {
         }
         let message = self.message(newest, &kept);
         let mail = mail::compose(&message, self.mail, self.host)?;
-        self.outbox.put(&message, &mail)?;
-        self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last })?;
-        Ok(Told::Now)
+        let is_kept = self.outbox.put(&message, &mail)?.on_disk;
+        // Where this fails, an end is told twice.
+        let noted = self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last });
+        noted.unwrap_or_else(|error| warn!("{error}"));
+        Ok(if is_kept { Told::Now } else { Told::Unkept })
     }
 
     fn message(&self, newest: &Death, kept: &Kept) -> Message {
@@ -283,7 +288,9 @@ mod tests {
 
         fn mails(&self) -> Vec<String> {
             let waiting = self.outbox.waiting(mail::Kind::Mail).unwrap();
-            waiting.iter().map(|mail| fs::read_to_string(&mail.path).unwrap().replace("=\r\n", "")).collect()
+            let text = |mail: &mail::Waiting| fs::read_to_string(&mail.path).unwrap();
+            // As a reader sees them.
+            waiting.iter().map(|mail| text(mail).replace("=\r\n", "").replace("\r\n ", " ")).collect()
         }
     }
 
@@ -333,8 +340,8 @@ mod tests {
     #[test]
     fn an_end_is_known_as_long_as_what_it_says_of_the_next_start_is_true() {
         let desk = Desk::new();
-        let is_known = |run, secs| {
-            is_known(desk.dir.path(), UnixTime::from_secs(run), UnixTime::from_secs(1_700_000_000_i64 + secs))
+        let is_known = |run, secs: i64| {
+            is_known(desk.dir.path(), UnixTime::from_secs(run), UnixTime::from_secs(1_700_000_000 + secs))
         };
         assert!(!is_known(7, 8));
         desk.tell(Some(death(7)), 7);

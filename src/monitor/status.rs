@@ -146,8 +146,22 @@ pub struct TargetStatus {
     pub alerts: Vec<String>,
     /// What is known of the reason, in a few words.
     pub reason: Option<String>,
+    /// Nothing is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<MutedStatus>,
     /// Replies that did not count.
     pub ignored: Ignored,
+}
+
+/// Why nothing is told of a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutedStatus {
+    /// Until when, where that is known.
+    pub until: Option<i64>,
+    /// Who wants it.
+    pub by: String,
+    /// What for; empty where nobody said.
+    pub reason: String,
 }
 
 /// What is known of every target, brought up to date round by round.
@@ -378,6 +392,7 @@ impl Entry {
             loss: self.newest.and_then(|newest| newest.loss_ratio),
             alerts,
             reason: self.reason(),
+            muted: None,
             ignored: Ignored::default(),
         }
     }
@@ -534,6 +549,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = Arc::new(Target { name: "t".into(), host: "127.0.0.1".into() });
         let settings = Settings {
+            desk: crate::alert::desk::Settings::default(),
             host: "here".into(),
             archive: crate::archive::Settings { data_dir: dir.path().to_owned(), targets: Vec::new() },
             probe: probe::Settings {
