@@ -61,6 +61,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("time.rs", "localtime_r, which knows the abbreviation of a zone"),
     ("rrd/map/region.rs", "the memory map of an archive"),
     ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
+    (
+        "cli/arguments.rs",
+        "the arguments where the kernel put them, of which the standard library makes copies",
+    ),
     ("cli/doctor/adjtimex.rs", "adjtimex, which tells whether the clock is synchronised"),
     ("probe/socket/calls.rs", "recvmmsg and sendmmsg with control messages, which no safe crate has"),
 ];
