@@ -190,6 +190,21 @@ pub enum Error {
         /// The timeout.
         timeout: Duration,
     },
+    /// A payload that cannot prove its reply to be ours, or that fits into no packet.
+    #[error(
+        "{target}: the payload must have from {} to {} bytes, not {payload}",
+        EchoSettings::LEAST_PAYLOAD,
+        EchoSettings::MOST_PAYLOAD
+    )]
+    Payload {
+        /// Whose.
+        target: String,
+        /// Its bytes.
+        payload: u16,
+    },
+    /// Addresses that are believed for no time: names would be looked up without a pause.
+    #[error("a looked up address must be believed for more than no time")]
+    NoBelief,
     /// Echoes cannot leave as the settings want it.
     #[error("cannot ask {to}: {why}")]
     Unroutable {
@@ -349,13 +364,19 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), Error> {
-        for TargetSettings { target, step, pings, timeout, .. } in &self.targets {
+        if self.resolve_every.is_zero() {
+            return Err(Error::NoBelief);
+        }
+        for TargetSettings { target, step, pings, timeout, echo, .. } in &self.targets {
             let target = || target.name.clone();
             if *pings == 0 {
                 return Err(Error::NoPings { target: target() });
             }
             if timeout.is_zero() || *timeout > step.duration() * MOST_OPEN_STEPS {
                 return Err(Error::Timeout { target: target(), timeout: *timeout });
+            }
+            if !(EchoSettings::LEAST_PAYLOAD..=EchoSettings::MOST_PAYLOAD).contains(&echo.payload) {
+                return Err(Error::Payload { target: target(), payload: echo.payload });
             }
         }
         Ok(())
@@ -432,19 +453,45 @@ const MOST_OPEN_STEPS: u32 = 60;
 mod tests {
     use super::*;
 
+    fn targets(count: u32, step: u32, pings: u16) -> Vec<TargetSettings> {
+        let target = |index| TargetSettings {
+            target: Arc::new(Target { name: format!("t{index}"), host: "192.0.2.1".to_owned() }),
+            step: Step::new(step).unwrap(),
+            pings,
+            timeout: Duration::from_secs(1),
+            family: None,
+            echo: EchoSettings::default(),
+        };
+        (0..count).map(target).collect()
+    }
+
+    /// Each of these would make the prober wait for ever, never wait, or take every reply for a forgery.
+    #[test]
+    fn settings_that_no_prober_can_follow_are_refused() {
+        let complaint = |change: fn(&mut Settings)| {
+            let mut settings =
+                Settings { targets: targets(2, 60, 20), pace: Pace::default(), resolve_every: RESOLVE_EVERY };
+            change(&mut settings);
+            settings.check().err().map(|error| error.to_string())
+        };
+        assert_eq!(complaint(|_| {}), None);
+        assert_eq!(complaint(|it| it.targets[1].echo.payload = icmp::LEAST_PAYLOAD), None);
+        let cases: [(fn(&mut Settings), &str); 6] = [
+            (|it| it.targets[1].pings = 0, "t1: a round needs at least one ping"),
+            (|it| it.targets[1].timeout = Duration::ZERO, "t1: the timeout must be more than nothing"),
+            (|it| it.targets[0].timeout = Duration::from_secs(3601), "and at most 60 steps, not 3601s"),
+            (|it| it.targets[1].echo.payload = icmp::LEAST_PAYLOAD - 1, "t1: the payload must have from "),
+            (|it| it.targets[0].echo.payload = u16::MAX, "to 65507 bytes, not 65535"),
+            (|it| it.resolve_every = Duration::ZERO, "must be believed for more than no time"),
+        ];
+        for (change, wanted) in cases {
+            let told = complaint(change).unwrap_or_default();
+            assert!(told.contains(wanted), "{told}: {wanted}");
+        }
+    }
+
     #[test]
     fn many_echoes_leave_in_short_bunches() {
-        let targets = |count, step, pings| {
-            let target = |index| TargetSettings {
-                target: Arc::new(Target { name: format!("t{index}"), host: "192.0.2.1".to_owned() }),
-                step: Step::new(step).unwrap(),
-                pings,
-                timeout: Duration::from_secs(1),
-                family: None,
-                echo: EchoSettings::default(),
-            };
-            (0..count).map(target).collect::<Vec<_>>()
-        };
         let collected = |targets: &[TargetSettings]| Pace::default().in_bunches(targets).collect;
         assert_eq!(collected(&targets(1000, 20, 20)), Duration::from_millis(10), "10 of 1,000 a second");
         assert_eq!(collected(&targets(1000, 1, 20)), Duration::from_micros(2500), "50 of 20,000 a second");
