@@ -289,17 +289,19 @@ impl Prober {
         Self::start_on(sockets, settings, rounds)
     }
 
-    /// Starts the thread on `sockets`, which were opened for `settings`. A round that is done goes into `rounds`, unless
+    /// Starts the thread on `sockets`, which were opened for `settings`; where more echoes are to be under way by now, their
+    /// buffers grow as far as this process still may let them. A round that is done goes into `rounds`, unless
     /// that is full: then it is counted and logged, and gone, since a pinger must not wait. Rounds of the same step end
     /// together: there should be room for one of every target. The thread drops `rounds` when it ends.
     pub fn start_on(
-        OpenSockets { sockets, secret }: OpenSockets,
+        OpenSockets { mut sockets, secret }: OpenSockets,
         settings: Settings,
         rounds: Sender<Round>,
     ) -> Result<Self, Error> {
         settings.check()?;
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
+        sockets.make_room(settings.backlog()).map_err(system("size the receive buffers"))?;
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
         let worker = Worker::new(&settings, sockets, secret, rounds, Arc::clone(&bell))
             .map_err(system("start a thread for names"))?;
@@ -347,20 +349,24 @@ impl Drop for Prober {
 }
 
 impl Settings {
-    /// Buffers with room for what may wait for its timeout, and for a while in which this program is held up.
     fn wanted(&self, identity: Identity) -> Wanted {
-        let echoes = |it: &TargetSettings| {
-            f64::from(it.pings) * (it.timeout + HELD_UP).as_secs_f64() / it.step.duration().as_secs_f64()
-        };
-        let payload = self.targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
-        let echoes = self.targets.iter().map(echoes).sum::<f64>().min(f64::from(self.pace.in_flight));
         Wanted {
             identity,
             kind: None,
             dont_fragment: self.targets.iter().any(|it| it.echo.dont_fragment),
             v6_source: self.targets.iter().any(|it| it.echo.source.is_some_and(|source| source.is_ipv6())),
-            backlog: Backlog { echoes: echoes as u32, payload },
+            backlog: self.backlog(),
         }
+    }
+
+    /// What may wait for its timeout, and for a while in which this program is held up.
+    fn backlog(&self) -> Backlog {
+        let echoes = |it: &TargetSettings| {
+            f64::from(it.pings) * (it.timeout + HELD_UP).as_secs_f64() / it.step.duration().as_secs_f64()
+        };
+        let payload = self.targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
+        let echoes = self.targets.iter().map(echoes).sum::<f64>().min(f64::from(self.pace.in_flight));
+        Backlog { echoes: echoes as u32, payload }
     }
 
     fn check(&self) -> Result<(), Error> {
