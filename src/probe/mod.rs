@@ -474,7 +474,8 @@ mod tests {
     /// Each of these would make the prober wait for ever, never wait, or take every reply for a forgery.
     #[test]
     fn settings_that_no_prober_can_follow_are_refused() {
-        let complaint = |change: fn(&mut Settings)| {
+        type Change = fn(&mut Settings);
+        let complaint = |change: Change| {
             let mut settings =
                 Settings { targets: targets(2, 60, 20), pace: Pace::default(), resolve_every: RESOLVE_EVERY };
             change(&mut settings);
@@ -482,7 +483,7 @@ mod tests {
         };
         assert_eq!(complaint(|_| {}), None);
         assert_eq!(complaint(|it| it.targets[1].echo.payload = icmp::LEAST_PAYLOAD), None);
-        let cases: [(fn(&mut Settings), &str); 6] = [
+        let cases: [(Change, &str); 6] = [
             (|it| it.targets[1].pings = 0, "t1: a round needs at least one ping"),
             (|it| it.targets[1].timeout = Duration::ZERO, "t1: the timeout must be more than nothing"),
             (|it| it.targets[0].timeout = Duration::from_secs(3601), "and at most 60 steps, not 3601s"),
