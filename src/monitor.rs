@@ -11,6 +11,7 @@ pub mod hush;
 mod letter;
 mod life;
 mod panics;
+mod paths;
 mod posting;
 pub mod state;
 pub mod status;
@@ -33,6 +34,7 @@ use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
+use control::outbox::Senders;
 use control::{Answer, Ask, Control};
 pub use letter::exit_key;
 use life::Outside;
@@ -132,7 +134,8 @@ pub fn run(
         line,
     };
     let control = answer_calls(&settings, caller);
-    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier));
+    let composer =
+        Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier), Arc::clone(&board));
     let composer = composer.map_err(Error::Thread)?;
     let mut alerts = Alerts::new(&settings.alert);
     let state = begin_run(&settings, state, &composer, started);
@@ -144,9 +147,13 @@ pub fn run(
             board.enter(round, state, Instant::now());
             show(round, state);
         }
-        Told::Uplink(change) => board.enter_uplink(change),
+        Told::Uplink(change) => {
+            board.enter_uplink(change);
+            // Whatever waits for the line is tried at once.
+            courier.hurry();
+        }
     };
-    let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
+    let outside = Outside::new(&settings, orders, &prober, (&mailer, &courier), tell);
     let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
         watch(&mut archives, &mut alerts, &incoming, &mut teller, &mut show)
@@ -280,7 +287,7 @@ fn begin_run(settings: &Settings, state: State, composer: &Composer, started: Un
     if let Some(last) = state.run.died().filter(|_| !is_known) {
         let message = letter::gap(settings, last, started);
         warn!("{}", message.subject);
-        if let Err(error) = composer.post(&message) {
+        if let Err(error) = composer.post(posting::GAP, &message) {
             error!("the mail about that could not be written: {error}");
         }
     }
@@ -337,11 +344,15 @@ impl Caller {
                 Answer::Status(Box::new(status))
             }
             Ask::Wish(wish) => self.line.ask(wish).map_or_else(Answer::Failed, Answer::Done),
-            Ask::Outbox => control::outbox::list(&self.outbox, self.mail.as_ref(), Some(&self.mailer))
+            Ask::Outbox => control::outbox::list(&self.outbox, self.mail.as_ref(), Some(self.senders()))
                 .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
-            Ask::Retry(words) => counted(control::outbox::retry(&self.outbox, &self.mailer, &words)),
+            Ask::Retry(words) => counted(control::outbox::retry(&self.outbox, self.senders(), &words)),
             Ask::Drop(words) => counted(control::outbox::discard(&self.outbox, &words, true)),
         }
+    }
+
+    fn senders(&self) -> Senders<'_> {
+        Senders { mailer: &self.mailer, courier: &self.courier }
     }
 }
 

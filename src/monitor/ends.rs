@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::letter::{fact, sign, stamp};
+use super::letter::{Block, Page, Post, RESTART, Row, Side, Table, stamp};
+use super::posting;
 use crate::mail::{self, Message, Outbox};
 use crate::time::{Lasted, UnixTime};
 
@@ -89,6 +90,8 @@ pub struct Teller<'a> {
     pub data_dir: &'a Path,
     /// Who is mailed.
     pub mail: Option<&'a mail::Settings>,
+    /// The names of the webhooks and commands that are told, too.
+    pub ways: &'a [String],
     /// Where the mails lie.
     pub outbox: &'a Outbox,
 }
@@ -98,6 +101,11 @@ pub struct Teller<'a> {
 pub(super) fn is_known(data_dir: &Path, run: UnixTime, now: UnixTime) -> bool {
     let last = load(data_dir).last.filter(|last| last.run == run);
     last.is_some_and(|last| last.next_by.is_none_or(|by| now <= by))
+}
+
+/// Whether there are ends that no mail tells yet.
+pub(super) fn has_untold(data_dir: &Path) -> bool {
+    !load(data_dir).untold.is_empty()
 }
 
 impl Teller<'_> {
@@ -117,8 +125,15 @@ impl Teller<'_> {
             return Ok(Told::Later);
         }
         let message = self.message(newest, &kept);
-        let mail = mail::compose(&message, self.mail, self.host)?;
-        let is_kept = self.outbox.put(&message, &mail)?.on_disk;
+        let mut is_kept = true;
+        if self.mail.is_some() || self.ways.is_empty() {
+            let mail = mail::compose(&message, self.mail, self.host)?;
+            is_kept &= self.outbox.put(&message, &mail)?.on_disk;
+        }
+        let state = if newest.next == Next::Never { posting::STOPPED } else { posting::RESTARTED };
+        for posting in posting::of_mail(state, &message, self.ways, self.host) {
+            is_kept &= posting.keep(self.outbox)?.on_disk;
+        }
         // Where this fails, an end is told twice.
         let noted = self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last });
         noted.unwrap_or_else(|error| warn!("{error}"));
@@ -137,9 +152,7 @@ impl Teller<'_> {
             Next::Never => (
                 "STOPPED",
                 "please restart it",
-                "Nothing is measured, and no alert will come, until it is started again: 'systemctl start latmon' where it \
-                 is a service, else 'latmon run'."
-                    .to_owned(),
+                format!("Nothing is measured, and no alert will come, until it is started again: {RESTART}."),
             ),
             Next::Repaired => (
                 "RESTARTED",
@@ -151,37 +164,28 @@ impl Teller<'_> {
                 ("RESTARTED", "starts again", "The service manager starts all of it again.".to_owned())
             }
         };
-        let mut text = format!("The monitor on {host} {reason}.\n\n{now}\n\n");
         let ran = at.since(*started).unwrap_or_default();
-        fact(&mut text, "ended", &stamp(*at));
-        fact(&mut text, "ran", &format!("{}, since {}", Lasted(ran), stamp(*started)));
-        fact(&mut text, "data", &self.data_dir.display().to_string());
+        let facts = vec![
+            ("ended", stamp(*at)),
+            ("ran", format!("{}, since {}", Lasted(ran), stamp(*started))),
+            ("data", self.data_dir.display().to_string()),
+        ];
+        let mut blocks =
+            vec![Block::Words(format!("The monitor on {host} {reason}. {now}")), Block::Facts(facts)];
         let before = &kept.untold[..kept.untold.len() - 1];
         if !before.is_empty() {
             let count = before.len() as u64 + kept.more;
-            text.push_str(&format!("\nBefore that it ended {count} more times, which no mail told:\n"));
-            if kept.more > 0 {
-                text.push_str(&format!("  {} times, which are not listed, and\n", kept.more));
-            }
-            for death in before {
-                text.push_str(&format!("  {}  it {}\n", stamp(death.at), death.reason));
-            }
+            let title = format!("Before that it ended {count} more times, which no mail told");
+            let unlisted = format!("{} times, which are not listed, and", kept.more);
+            let listed = before.iter().map(|death| format!("{}  it {}", stamp(death.at), death.reason));
+            blocks.push(lines(title, (kept.more > 0).then_some(unlisted).into_iter().chain(listed)));
         }
         if !newest.log.is_empty() {
-            text.push_str("\nThe last lines of its log:\n");
-            newest.log.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            blocks.push(lines("The last lines of its log".to_owned(), newest.log.iter().cloned()));
         }
-        sign(&mut text, host);
         let short = reason.split([':', ',']).next().unwrap_or(reason);
-        Message {
-            key: newest.key.clone(),
-            in_reply_to: None,
-            to: Vec::new(),
-            subject: format!("[latmon] {word}: the monitor on {host} {short}, {what}"),
-            text,
-            attachments: Vec::new(),
-            date: *at,
-        }
+        let page = Page { word, headline: format!("the monitor on {host} {short}, {what}"), blocks };
+        page.into_message(Post::news(newest.key.clone(), *at), host)
     }
 
     fn save(&self, kept: &Kept) -> Result<(), Error> {
@@ -194,6 +198,11 @@ impl Teller<'_> {
             .and_then(|()| File::open(self.data_dir)?.sync_all())
             .map_err(|error| Error::Disk { file: path.display().to_string(), error })
     }
+}
+
+fn lines(title: String, lines: impl Iterator<Item = String>) -> Block {
+    let row = |line| Row { cells: vec![line], ..Row::default() };
+    Block::Table(Table { title, sides: vec![Side::Left], rows: lines.map(row).collect() })
 }
 
 /// What is kept; nothing where that cannot be read, for this file must not keep an end from being told.
@@ -282,7 +291,13 @@ mod tests {
         }
 
         fn tell(&self, death: Option<Death>, secs: i64) -> Told {
-            let teller = Teller { host: "mon", data_dir: self.dir.path(), mail: None, outbox: &self.outbox };
+            let teller = Teller {
+                host: "mon",
+                data_dir: self.dir.path(),
+                mail: None,
+                ways: &[],
+                outbox: &self.outbox,
+            };
             teller.tell(death, UnixTime::from_secs(1_700_000_000 + secs)).unwrap()
         }
 
@@ -301,6 +316,7 @@ mod tests {
         for number in 1..=70 {
             assert_eq!(desk.tell(Some(death(number)), number), Told::Later);
         }
+        assert!(has_untold(desk.dir.path()));
         assert_eq!(desk.tell(Some(death(3600)), 3600), Told::Now);
         let [first, second] = &desk.mails()[..] else { panic!("two mails: {:?}", desk.mails()) };
         assert!(
@@ -312,6 +328,7 @@ mod tests {
         );
         assert!(second.contains("line 3600") && !second.contains("line 70"), "{second}");
         assert_eq!(desk.tell(None, 3601), Told::Nothing);
+        assert!(!has_untold(desk.dir.path()));
     }
 
     #[test]

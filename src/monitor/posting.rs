@@ -51,6 +51,10 @@ pub(super) fn usual(past: &History, since: UnixTime) -> Option<Rtt> {
     medians.get(medians.len() / 2).copied()
 }
 
+/// The words for what is told of the monitor itself: it has ended, it was not watching for a while, it was started again.
+pub(super) const STOPPED: &str = "stopped";
+pub(super) const GAP: &str = "gap";
+pub(super) const RESTARTED: &str = "restarted";
 /// The name of the alert that the monitor raises about its own line.
 const UPLINK: &str = "uplink";
 /// How many events of one notice are worth a look into the archive.
@@ -179,7 +183,9 @@ mod tests {
             to: Vec::new(),
             subject: "SLOW".into(),
             text: format!("one\n{NOT_HELD_UP}\ntwo\n"),
+            html: None,
             attachments: Vec::new(),
+            is_urgent: false,
             date: notice.at,
         };
         let usual = |_: &Event| Some(Rtt::new(Duration::from_micros(12_500)));

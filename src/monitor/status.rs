@@ -164,6 +164,25 @@ pub struct MutedStatus {
     pub reason: String,
 }
 
+/// How a target stands, in a word.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) target: Arc<Target>,
+    pub(super) state: State,
+}
+
+/// How a target is by its newest round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Health {
+    pub(super) state: State,
+    /// Since when.
+    pub(super) since: Option<UnixTime>,
+    /// The end of that round.
+    pub(super) last_round: UnixTime,
+    /// The last address there was.
+    pub(super) address: Option<IpAddr>,
+}
+
 /// What is known of every target, brought up to date round by round.
 #[derive(Debug)]
 pub(super) struct Board {
@@ -247,6 +266,22 @@ impl Board {
             Uplink::Anchors(_) => return,
         };
         self.known().uplink = outage;
+    }
+
+    /// How a target is; `None` before its first round.
+    pub(super) fn health(&self, target: &Arc<Target>) -> Option<Health> {
+        let place = *self.places.get(target)?;
+        let known = self.known();
+        let entry = &known.targets[place];
+        let last_round = entry.newest?.end;
+        Some(Health { state: entry.word(), since: entry.since, last_round, address: entry.address })
+    }
+
+    /// How every target stands.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        let known = self.known();
+        let standing = |entry: &Entry| Standing { target: Arc::clone(&entry.target), state: entry.word() };
+        known.targets.iter().map(standing).collect()
     }
 
     /// A snapshot, with what waits in the outbox.
