@@ -17,8 +17,8 @@ pub struct Known {
     pub aberrant: Option<bool>,
 }
 
-/// So many archives are read for what is usual in one turn, about half a millisecond each: when an hour begins, every
-/// target asks anew. Until its own turn comes, a target has what was usual in the hour before.
+/// So many archives at most are read for what is usual in one turn, each of them a month of rows: when an hour begins,
+/// every target asks anew. Until its own turn comes, a target has what was usual in the hour before.
 const READS: u32 = 16;
 
 /// How far the archives are in reading what is usual.
