@@ -6,6 +6,7 @@
 
 mod composer;
 pub mod control;
+pub mod hush;
 mod letter;
 mod panics;
 pub mod state;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub probe: probe::Settings,
     /// What is judged.
     pub alert: alert::Settings,
+    /// What is told of it.
+    pub desk: alert::desk::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
     /// The limit of latency that a target's picture shows, where it has one.
@@ -96,16 +99,20 @@ pub fn run(
     settings.follow(&archives);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
+    let (store, state) = last_state(&settings, started);
+    settings.probe.known_anchors.clone_from(&state.anchors);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
-    let control = answer_calls(&settings, &board, &outbox, &mailer);
+    let (line, ear) = hush::Line::new();
+    let (on_board, waiting, sender) = (Arc::clone(&board), outbox.clone(), Arc::clone(&mailer));
+    let control = answer_calls(&settings, Caller { board: on_board, outbox: waiting, mailer: sender, line });
     let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
-    let mut teller = begin_telling(&settings, composer, started);
+    let mut alerts = Alerts::new(&settings.alert);
+    let mut teller = Teller::start(state, store, composer, &settings.desk, ear, &mut alerts, started);
     greet(&settings, &prober);
 
-    let mut alerts = Alerts::new(&settings.alert);
     let mut show = |told: Told<'_>| match told {
         Told::Round(round, state) => {
             board.enter(round, state, Instant::now());
@@ -131,7 +138,7 @@ pub fn run(
         Ok(Some(what)) => End::Told(what),
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, teller, &mailer, &end, started);
+    farewell(&settings, teller, &mut alerts, &mailer, &end, started);
     Ok(end)
 }
 
@@ -159,10 +166,10 @@ fn watch(
 ) -> Option<String> {
     loop {
         let now = UnixTime::from(SystemTime::now());
-        if !teller.tell_due(now) {
+        if !teller.tell_due(alerts, now) {
             return None;
         }
-        let due = teller.next_due().map_or_else(never, |due| after(due.since(now).unwrap_or_default()));
+        let due = teller.idle(now).map_or_else(never, after);
         let round = select! {
             recv(rounds) -> round => round.ok()?,
             recv(due) -> _ => continue,
@@ -172,8 +179,12 @@ fn watch(
             }
             recv(uplink) -> change => {
                 let change = change.ok()?;
-                teller.take_uplink(&change);
+                teller.take_uplink(&change, now);
                 show(Told::Uplink(&change));
+                continue;
+            }
+            recv(teller.calls()) -> call => {
+                teller.grant(&call.ok()?, alerts, now);
                 continue;
             }
             recv(panics.some()) -> _ => return None,
@@ -184,7 +195,7 @@ fn watch(
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
         for round in &group {
-            for event in alerts.observe(round) {
+            for event in alerts.observe(round, alert::Past::default()) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
@@ -210,15 +221,15 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
     }
 }
 
-/// What the last run left is told first. A state that cannot be read is lost, and that is no reason not to watch.
-fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> Teller {
+/// What the last run left, and where it is kept. A state that cannot be read is lost, and that is no reason not to watch.
+fn last_state(settings: &Settings, started: UnixTime) -> (Store, State) {
     let store = Store::new(&settings.archive.data_dir);
     let mut state = store.load().unwrap_or_else(|error| {
         error!("{error}");
         State::default()
     });
     state.run = RunState { started: Some(started), ended: None };
-    Teller::start(state, store, composer)
+    (store, state)
 }
 
 impl Settings {
@@ -235,21 +246,39 @@ impl Settings {
                 target.step = rhythm.step;
             }
         }
+        for place in &mut self.desk.targets {
+            if let Some(rhythm) = archives.rhythm(&place.target.name) {
+                place.step = rhythm.step;
+            }
+        }
     }
 }
 
 /// Answers on the control socket. Without one the monitor measures all the same, and that is worth more.
-fn answer_calls(
-    settings: &Settings,
-    board: &Arc<Board>,
-    outbox: &Outbox,
-    mailer: &Arc<Mailer>,
-) -> Option<Control> {
-    let (board, outbox, mailer) = (Arc::clone(board), outbox.clone(), Arc::clone(mailer));
-    let status = move || board.status(&outbox, &mailer, Instant::now());
-    Control::start(&settings.archive.data_dir, status)
+fn answer_calls(settings: &Settings, caller: Caller) -> Option<Control> {
+    Control::start(&settings.archive.data_dir, caller)
         .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
         .ok()
+}
+
+/// Who answers on the control socket.
+struct Caller {
+    board: Arc<Board>,
+    outbox: Outbox,
+    mailer: Arc<Mailer>,
+    line: hush::Line,
+}
+
+impl control::Desk for Caller {
+    fn status(&self) -> status::Status {
+        let mut status = self.board.status(&self.outbox, &self.mailer, Instant::now());
+        self.line.mark(&mut status, UnixTime::from(SystemTime::now()));
+        status
+    }
+
+    fn grant(&self, wish: hush::Wish) -> Result<String, String> {
+        self.line.ask(wish)
+    }
 }
 
 fn greet(settings: &Settings, prober: &Prober) {
@@ -275,7 +304,14 @@ fn greet(settings: &Settings, prober: &Prober) {
 }
 
 /// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
-fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, started: UnixTime) {
+fn farewell(
+    settings: &Settings,
+    teller: Teller,
+    alerts: &mut Alerts,
+    mailer: &Mailer,
+    end: &End,
+    started: UnixTime,
+) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
@@ -283,7 +319,7 @@ fn farewell(settings: &Settings, teller: Teller, mailer: &Mailer, end: &End, sta
     }
     let now = UnixTime::from(SystemTime::now());
     let message = letter::exit(settings, end, started, now);
-    if let Err(error) = teller.finish(&message) {
+    if let Err(error) = teller.finish(alerts, &message) {
         error!("the exit mail could not be written: {error}");
     }
     let waiting = mailer.stop(FAREWELL.saturating_sub(began.elapsed()));

@@ -61,6 +61,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
         alert: alert::Settings {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],
         },
+        desk: alert::desk::Settings::default(),
         mail: None,
         limits: HashMap::new(),
     };

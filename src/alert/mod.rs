@@ -3,6 +3,8 @@
 //! Nothing here reads a clock or a file: the time is what the rounds' own stamps say.
 
 pub mod desk;
+pub mod hours;
+mod kept;
 pub mod notice;
 pub mod pattern;
 pub mod rule;
@@ -16,8 +18,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::desk::Desk;
+pub use self::kept::KeptAlert;
 pub use self::notice::{Notice, Story};
-use self::pattern::Past;
+use self::pattern::Values;
 pub use self::rule::{Severity, Trouble};
 
 use self::rule::{Judge, Rule};
@@ -43,6 +46,17 @@ pub struct TargetRules {
     pub rules: Vec<Arc<Rule>>,
 }
 
+/// What is known of a target's past when a round of it is judged. Whoever keeps the past tells it; what no rule of the
+/// target asks for may be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Past {
+    /// The median that is usual at this hour; `None` where too little is known.
+    pub usual: Option<Rtt>,
+    /// Whether the archive's forecast finds the round, and those before it, too far off; `None` where nothing is
+    /// forecast, or the rounds do not tell.
+    pub aberrant: Option<bool>,
+}
+
 /// Judges every round of every target, and remembers which alerts are open.
 ///
 /// - A round is good, bad, or says nothing to a rule. Rounds that say nothing are passed over as if they had never been:
@@ -53,25 +67,33 @@ pub struct TargetRules {
 ///   rule that judges [`Judge::Down`], a round without any reply says nothing to those limits as long as their alert is
 ///   not open. An open one it keeps open, since a line that answers nothing has become neither fast nor whole.
 /// - A pattern's alert is raised with the first round that matches and over with the first that does not.
+/// - A comparison with the usual, and a forecast, say nothing of rounds for which [`Past`] does not know it.
 /// - An open alert is told again with the first bad round after each `repeat`. When the clock is set back, the waiting
 ///   begins anew.
 #[derive(Clone, Debug)]
 pub struct Alerts {
     targets: HashMap<String, Watched>,
+    /// What outlasts this process is not what it was when that was last asked.
+    changed: bool,
 }
 
 impl Alerts {
     /// No round seen, no alert open.
     pub fn new(settings: &Settings) -> Self {
         let watched = |rules: &TargetRules| (rules.target.name.clone(), Watched::new(rules));
-        Self { targets: settings.targets.iter().map(watched).collect() }
+        Self { targets: settings.targets.iter().map(watched).collect(), changed: false }
     }
 
-    /// Judges the next `round` of its target. What it returns is in the order of the target's rules, and nearly always
-    /// empty, for which nothing is allocated.
-    pub fn observe(&mut self, round: &Round) -> Vec<Event> {
+    /// Judges the next `round` of its target, of whose `past` that much is known. What it returns is in the order of the
+    /// target's rules, and nearly always empty, for which nothing is allocated.
+    pub fn observe(&mut self, round: &Round, past: Past) -> Vec<Event> {
         match self.targets.get_mut(&round.target().name) {
-            Some(watched) => watched.observe(round),
+            Some(watched) => {
+                let was_idle = watched.watches.iter().all(Watch::is_idle);
+                let events = watched.observe(round, past);
+                self.changed |= !was_idle || !watched.watches.iter().all(Watch::is_idle);
+                events
+            }
             None => Vec::new(),
         }
     }
@@ -136,6 +158,9 @@ pub struct Event {
     pub median: Option<Rtt>,
     /// The greatest median of the bad rounds so far; `None` when no ping of theirs was answered.
     pub worst_median: Option<Rtt>,
+    /// The median that is usual at the hour of that round, where it was known when the round was judged: it is when a
+    /// rule of the target asks for it.
+    pub usual: Option<Rtt>,
     /// The share of lost pings in the round that decided it.
     pub loss_ratio: f64,
     /// The greatest share of lost pings of the bad rounds so far.
@@ -185,7 +210,7 @@ impl Watched {
         }
     }
 
-    fn observe(&mut self, round: &Round) -> Vec<Event> {
+    fn observe(&mut self, round: &Round, past: Past) -> Vec<Event> {
         if round.is_unknown() {
             if !matches!(self.newest, Newest::Unknown { .. }) {
                 self.newest = Newest::Unknown { since: round.end() };
@@ -194,7 +219,7 @@ impl Watched {
         }
         self.newest = Newest::Known;
         let tells_down = self.tells_down;
-        self.watches.iter_mut().filter_map(|watch| watch.observe(round, tells_down)).collect()
+        self.watches.iter_mut().filter_map(|watch| watch.observe(round, past, tells_down)).collect()
     }
 
     fn state(&self) -> TargetState {
@@ -217,11 +242,11 @@ struct Watch {
     judged: u64,
     raise: Tally,
     clear: Tally,
-    past: Past,
+    values: Values,
     open: Option<Open>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Open {
     /// From the first bad round to the last one.
     trouble: Stretch,
@@ -232,7 +257,7 @@ struct Open {
 impl Watch {
     fn new(rule: &Arc<Rule>, step: Step) -> Self {
         let (raise, clear) = match rule.judge {
-            Judge::Down | Judge::Compare(_) => (rule.raise, rule.clear),
+            Judge::Down | Judge::Compare(_) | Judge::Aberrant => (rule.raise, rule.clear),
             Judge::Pattern(_) => (Rule::AT_ONCE, Rule::AT_ONCE),
         };
         Self {
@@ -241,14 +266,14 @@ impl Watch {
             judged: 0,
             raise: Tally::new(raise, step),
             clear: Tally::new(clear, step),
-            past: Past::new(),
+            values: Values::new(),
             open: None,
         }
     }
 
     /// Judges a known `round`.
-    fn observe(&mut self, round: &Round, tells_down: bool) -> Option<Event> {
-        let bad = self.is_bad(round, tells_down)?;
+    fn observe(&mut self, round: &Round, past: Past, tells_down: bool) -> Option<Event> {
+        let bad = self.is_bad(round, past, tells_down)?;
         self.judged += 1;
         let here = Stretch::new(round, self.judged);
         let (kind, trouble) = match &mut self.open {
@@ -283,6 +308,7 @@ impl Watch {
             rounds: u32::try_from(trouble.rounds()).unwrap_or(u32::MAX),
             median: round.median(),
             worst_median: trouble.worst_median,
+            usual: past.usual,
             loss_ratio: here.worst_loss_ratio,
             worst_loss_ratio: trouble.worst_loss_ratio,
             says: round.says().map(ToString::to_string),
@@ -290,16 +316,15 @@ impl Watch {
     }
 
     /// `None` when the round says nothing to this rule.
-    fn is_bad(&mut self, round: &Round, tells_down: bool) -> Option<bool> {
-        match &self.rule.judge {
-            Judge::Down => Some(round.is_down()),
-            Judge::Compare(comparison) => {
-                let bad = comparison.is_bad(round)?;
-                let is_told = bad && round.is_down() && tells_down && self.open.is_none();
-                (!is_told).then_some(bad)
-            }
-            Judge::Pattern(pattern) => Some(self.past.matches_after(pattern, round)),
-        }
+    fn is_bad(&mut self, round: &Round, past: Past, tells_down: bool) -> Option<bool> {
+        let bad = match &self.rule.judge {
+            Judge::Down => return Some(round.is_down()),
+            Judge::Pattern(pattern) => return Some(self.values.matches_after(pattern, round)),
+            Judge::Compare(comparison) => comparison.is_bad(round, past)?,
+            Judge::Aberrant => past.aberrant?,
+        };
+        let is_told = bad && round.is_down() && tells_down && self.open.is_none();
+        (!is_told).then_some(bad)
     }
 
     fn open_alert(&self) -> Option<OpenAlert> {

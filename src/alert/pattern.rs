@@ -5,12 +5,16 @@
 //! element := op value [op2 number] | "*" N "*"           N rounds or fewer, whatever they are
 //! op      := == != < > <= >=      op2 := < > <= >=       value := number | "U" | "S" | "*"
 //! ```
-//! Numbers are percents with their sign where the pattern is of loss, milliseconds of the median where it is of round
+//! A gap means what the manual says, or what the program does: [`Semantics`]. Numbers are percents with their sign where the pattern is of loss, milliseconds of the median where it is of round
 //! trip times. `U` is a median that is unknown because no ping was answered, `S` the start of the monitor: the value
 //! before the first round.
 
+mod exact;
+
 use std::collections::VecDeque;
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::round::Round;
 
@@ -76,10 +80,21 @@ pub enum PatternKind {
     Rtt,
 }
 
+/// What a gap `*N*` means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Semantics {
+    /// N rounds or fewer, as SmokePing's manual has it.
+    #[default]
+    Manual,
+    /// As SmokePing's program takes it, which misses many of these; see `exact`.
+    SmokePingExact,
+}
+
 /// A pattern that was read. It is shown as it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern {
     kind: PatternKind,
+    semantics: Semantics,
     text: String,
     elements: Vec<Element>,
     /// The most values it can reach over.
@@ -188,8 +203,13 @@ impl Pattern {
         self.kind
     }
 
+    /// What its gaps mean.
+    pub fn semantics(&self) -> Semantics {
+        self.semantics
+    }
+
     /// Reads `text` as a pattern of `kind`.
-    pub fn parse(kind: PatternKind, text: &str) -> Result<Self, PatternError> {
+    pub fn parse(kind: PatternKind, semantics: Semantics, text: &str) -> Result<Self, PatternError> {
         let mut elements = Vec::new();
         let mut span = 0usize;
         for (element, position) in text.split(',').map(str::trim).zip(1..) {
@@ -204,22 +224,25 @@ impl Pattern {
         if elements.iter().all(|element| matches!(element, Element::Gap(_))) {
             return Err(PatternError::NoComparison(text.to_owned()));
         }
-        Ok(Self { kind, text: text.trim().to_owned(), elements, span })
+        Ok(Self { kind, semantics, text: text.trim().to_owned(), elements, span })
     }
 }
 
 /// The newest values of one target that a pattern needs, and the search in them.
-#[derive(Clone, Debug)]
-pub(super) struct Past {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Values {
     /// Oldest first, never more than the pattern can reach over.
     values: VecDeque<Value>,
-    /// See [`Past::matches`]; kept so that a round allocates nothing.
+    /// See [`Values::matches`]; kept so that a round allocates nothing.
+    #[serde(skip)]
     reached: Vec<usize>,
+    #[serde(skip)]
     widened: Vec<usize>,
 }
 
 /// What a pattern sees of a round.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Value {
     /// The monitor started.
     Start,
@@ -229,16 +252,24 @@ enum Value {
     Number(f64),
 }
 
-impl Past {
+impl Values {
     /// What there is to know before the first round.
     pub(super) fn new() -> Self {
         Self { values: VecDeque::from([Value::Start]), reached: Vec::new(), widened: Vec::new() }
     }
 
+    /// Whether it can be what came before a round that `pattern` is to look at.
+    pub(super) fn fits(&self, pattern: &Pattern) -> bool {
+        self.values.len() <= pattern.span
+    }
+
     /// Takes in a known `round`; true when the newest values match `pattern`, which must be the same every time.
     pub(super) fn matches_after(&mut self, pattern: &Pattern, round: &Round) -> bool {
         self.push(pattern, pattern.kind.value(round));
-        self.matches(pattern)
+        match pattern.semantics {
+            Semantics::Manual => self.matches(pattern),
+            Semantics::SmokePingExact => exact::matches(&pattern.elements, pattern.span, &self.values),
+        }
     }
 
     fn push(&mut self, pattern: &Pattern, value: Value) {
@@ -298,6 +329,11 @@ impl fmt::Display for Pattern {
 }
 
 impl Element {
+    /// The length of a gap; `None` for a comparison.
+    fn gap(self) -> Option<usize> {
+        if let Self::Gap(most) = self { Some(most) } else { None }
+    }
+
     fn most_values(self) -> usize {
         match self {
             Self::Gap(most) => most,
@@ -407,7 +443,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(kind: PatternKind, text: &str) -> Pattern {
-        Pattern::parse(kind, text).unwrap()
+        Pattern::parse(kind, Semantics::Manual, text).unwrap()
     }
 
     /// `S`, `U` and numbers, oldest first, between blanks.
@@ -421,7 +457,7 @@ mod tests {
     }
 
     fn matches(pattern: &Pattern, values: &[Value]) -> bool {
-        let mut past = Past { values: VecDeque::new(), ..Past::new() };
+        let mut past = Values { values: VecDeque::new(), ..Values::new() };
         for value in values {
             past.push(pattern, *value);
             assert!(past.values.len() <= pattern.span);
@@ -530,7 +566,7 @@ mod tests {
 
     #[test]
     fn a_wrong_pattern_names_the_element() {
-        let error = |kind, text: &str| Pattern::parse(kind, text).unwrap_err().to_string();
+        let error = |kind, text: &str| Pattern::parse(kind, Semantics::Manual, text).unwrap_err().to_string();
         let loss = |text| error(PatternKind::Loss, text);
         let rtt = |text| error(PatternKind::Rtt, text);
         let form = "write an operator (== != < > <= >=) and a value, or a gap as *5*";
@@ -611,7 +647,7 @@ mod tests {
         #[test]
         fn the_search_agrees_with_the_definition(text in elements(), values in series()) {
             // Nothing but gaps is refused.
-            if let Ok(pattern) = Pattern::parse(PatternKind::Rtt, &text) {
+            if let Ok(pattern) = Pattern::parse(PatternKind::Rtt, Semantics::Manual, &text) {
                 prop_assert_eq!(matches(&pattern, &values), naive(&pattern.elements, &values));
             }
         }
@@ -619,9 +655,9 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in r"([=!<>]{0,2}[0-9.US*%]{0,6}[=!<>]{0,2}[0-9%*]{0,4},? ?|\PC){0,8}") {
             for kind in [PatternKind::Loss, PatternKind::Rtt] {
-                if let Ok(pattern) = Pattern::parse(kind, &text) {
+                if let Ok(pattern) = Pattern::parse(kind, Semantics::Manual, &text) {
                     let shown = pattern.to_string();
-                    prop_assert_eq!(Pattern::parse(kind, &shown), Ok(pattern));
+                    prop_assert_eq!(Pattern::parse(kind, Semantics::Manual, &shown), Ok(pattern));
                 }
             }
         }

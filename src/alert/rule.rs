@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Past;
+use super::hours::Hours;
 pub use super::pattern::Op;
 use super::pattern::{Pattern, PatternKind, loss_percent};
 use crate::round::{Round, Rtt};
@@ -22,15 +24,18 @@ pub struct Rule {
     pub raise: Window,
     /// How much must be good again before it is over. Of no meaning for a pattern.
     pub clear: Window,
-    /// While it goes on it is told again this often; `None` for once.
+    /// While it goes on it is told again this often, with every bad round for [`Rule::EACH_ROUND`]; `None` for once.
     pub repeat: Option<Duration>,
     /// How much it matters.
     pub severity: Severity,
     /// Who is told, as the settings write it; empty for everybody.
     pub to: Vec<String>,
+    /// When it may be told; `None` for at any time. It is judged always: what is still open when the hours begin is told
+    /// then.
+    pub hours: Option<Hours>,
 }
 
-/// How much an alert matters, least first.
+/// How much an alert matters, least first. It is shown as the settings write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -40,6 +45,16 @@ pub enum Severity {
     Warning,
     /// To be looked at now.
     Critical,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        })
+    }
 }
 
 impl Rule {
@@ -55,10 +70,12 @@ impl Rule {
     pub const DEFAULT_CLEAR: Window = Window::Rounds { bad: 3, of: 3 };
     /// How often a rule that names nothing else is told again.
     pub const DEFAULT_REPEAT: Duration = Duration::from_secs(24 * 3600);
+    /// The `repeat` of a rule that is told again with every bad round.
+    pub const EACH_ROUND: Duration = Duration::ZERO;
 
     /// The built-in rule: no ping of a round was answered.
     pub fn down() -> Self {
-        Self::built_in(Self::DOWN, Judge::Down, Severity::Critical)
+        Self::built_in(Self::DOWN, Judge::Down)
     }
 
     /// The rule that one number makes: a round's median is over `limit`.
@@ -67,20 +84,30 @@ impl Rule {
         Self::built_in(
             Self::THRESHOLD,
             Judge::Compare(Comparison::Latency { measure, op: Op::Greater, limit }),
-            Severity::Warning,
         )
     }
 
-    fn built_in(name: &str, judge: Judge, severity: Severity) -> Self {
+    fn built_in(name: &str, judge: Judge) -> Self {
         Self {
             name: name.to_owned(),
+            severity: judge.severity(),
             judge,
             raise: Self::AT_ONCE,
             clear: Self::DEFAULT_CLEAR,
             repeat: Some(Self::DEFAULT_REPEAT),
-            severity,
             to: Vec::new(),
+            hours: None,
         }
+    }
+
+    /// Whether it needs [`Past::usual`].
+    pub fn asks_for_the_usual(&self) -> bool {
+        matches!(self.judge, Judge::Compare(Comparison::Usual { .. }))
+    }
+
+    /// Whether it needs [`Past::aberrant`].
+    pub fn asks_for_a_forecast(&self) -> bool {
+        self.judge == Judge::Aberrant
     }
 }
 
@@ -91,16 +118,30 @@ pub enum Judge {
     Down,
     /// A number of it lies beyond a limit.
     Compare(Comparison),
+    /// The archive's own forecast says that the medians are too far off too often: [`Past::aberrant`].
+    Aberrant,
     /// It and the rounds before it look like this, in SmokePing's language.
     Pattern(Pattern),
 }
 
 impl Judge {
+    /// Reads what the settings say `when`: `aberrant`, or a [`Comparison`].
+    pub fn when(text: &str) -> Result<Self, ComparisonError> {
+        if text.trim() == ABERRANT { Ok(Self::Aberrant) } else { text.parse().map(Self::Compare) }
+    }
+
+    /// How much an alert matters of which nobody says it.
+    pub fn severity(&self) -> Severity {
+        if *self == Self::Down { Severity::Critical } else { Severity::Warning }
+    }
+
     /// What a round that it finds bad suffers from.
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Down => Trouble::Down,
-            Self::Compare(Comparison::Latency { .. }) => Trouble::Slow,
+            Self::Compare(Comparison::Latency { .. } | Comparison::Usual { .. }) | Self::Aberrant => {
+                Trouble::Slow
+            }
             Self::Compare(Comparison::Loss { .. }) => Trouble::Lossy,
             Self::Pattern(pattern) => match pattern.kind() {
                 PatternKind::Loss => Trouble::Lossy,
@@ -111,7 +152,7 @@ impl Judge {
 }
 
 /// What a line may suffer from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trouble {
     /// It does not answer.
@@ -127,12 +168,14 @@ impl fmt::Display for Judge {
         match self {
             Self::Down => f.write_str("no ping answered"),
             Self::Compare(comparison) => comparison.fmt(f),
+            Self::Aberrant => f.write_str(ABERRANT),
             Self::Pattern(pattern) => pattern.fmt(f),
         }
     }
 }
 
-/// A number of a round, and the limit beyond which the round is bad: `median > 100ms`, `loss >= 20%`.
+/// A number of a round, and the limit beyond which the round is bad: `median > 100ms`, `loss >= 20%`, `median > 3 x
+/// usual`.
 ///
 /// ```
 /// use latmon::alert::rule::Comparison;
@@ -159,6 +202,15 @@ pub enum Comparison {
         /// With what: 0 to 100.
         percent: f64,
     },
+    /// Of round trip times with the target's own past.
+    Usual {
+        /// Which of the round's: all but the jitter.
+        measure: Measure,
+        /// How it is compared.
+        op: Op,
+        /// With how many times [`Past::usual`]: over 0, to [`Comparison::MOST_TIMES`].
+        times: f64,
+    },
 }
 
 /// A number that sums up the round trip times of a round.
@@ -166,6 +218,8 @@ pub enum Comparison {
 pub enum Measure {
     /// The median.
     Median,
+    /// The mean.
+    Average,
     /// The 95th percentile.
     P95,
     /// The longest.
@@ -179,15 +233,19 @@ impl Measure {
     pub fn of(self, round: &Round) -> Option<Rtt> {
         match self {
             Self::Median => round.median(),
+            Self::Average => round.mean(),
             Self::P95 => round.percentile(95.0),
             Self::Max => round.max(),
             Self::Jitter => round.jitter(),
         }
     }
 
+    const ALL: [Self; 5] = [Self::Median, Self::Average, Self::P95, Self::Max, Self::Jitter];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Median => "median",
+            Self::Average => "average",
             Self::P95 => "p95",
             Self::Max => "max",
             Self::Jitter => "jitter",
@@ -196,15 +254,20 @@ impl Measure {
 }
 
 impl Comparison {
-    /// Whether a known `round` is a bad one. `None` when its pings do not tell, as the jitter of a single answer; but no
-    /// answer at all crosses every upper limit of latency.
-    pub(super) fn is_bad(&self, round: &Round) -> Option<bool> {
-        match *self {
-            Self::Latency { measure, op, limit } => match measure.of(round) {
-                Some(measured) => Some(op.holds(measured, limit)),
-                None => round.is_down().then_some(matches!(op, Op::Greater | Op::GreaterOrEqual)),
-            },
-            Self::Loss { op, percent } => Some(op.holds(loss_percent(round), percent)),
+    /// The most times the usual that a number is compared with.
+    pub const MOST_TIMES: f64 = 1000.0;
+
+    /// Whether a known `round` is a bad one. `None` when its pings do not tell, as the jitter of a single answer, or
+    /// nothing is usual yet; but no answer at all crosses every upper limit of latency.
+    pub(super) fn is_bad(&self, round: &Round, past: Past) -> Option<bool> {
+        let (measure, op, limit) = match *self {
+            Self::Loss { op, percent } => return Some(op.holds(loss_percent(round), percent)),
+            Self::Latency { measure, op, limit } => (measure, op, limit.as_secs_f64()),
+            Self::Usual { measure, op, times } => (measure, op, past.usual?.as_secs_f64() * times),
+        };
+        match measure.of(round) {
+            Some(measured) => Some(op.holds(measured.as_secs_f64(), limit)),
+            None => round.is_down().then_some(matches!(op, Op::Greater | Op::GreaterOrEqual)),
         }
     }
 }
@@ -216,6 +279,7 @@ impl fmt::Display for Comparison {
                 write!(f, "{} {op} {}", measure.name(), Spelled(limit.duration()))
             }
             Self::Loss { op, percent } => write!(f, "{LOSS} {op} {percent}%"),
+            Self::Usual { measure, op, times } => write!(f, "{} {op} {times} x {USUAL}", measure.name()),
         }
     }
 }
@@ -224,7 +288,9 @@ impl fmt::Display for Comparison {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComparisonError {
     /// It does not begin with a measure.
-    #[error("'{0}' is no condition: it begins with none of median, p95, max, jitter, loss")]
+    #[error(
+        "'{0}' is no condition: it begins with none of median, average, p95, max, jitter, loss, aberrant"
+    )]
     Measure(String),
     /// No operator follows the measure.
     #[error("'{0}' is no condition: write one of > >= < <= behind the measure")]
@@ -249,6 +315,20 @@ pub enum ComparisonError {
     /// Loss over 100%.
     #[error("'{0}' is never true: for no reply at all write loss >= 100%")]
     Never(String),
+    /// A comparison with the past that is not written as one.
+    #[error("'{text}' compares with the past in another way: write how many times, up to {max}, as median > 3 x usual", max = Comparison::MOST_TIMES)]
+    Times {
+        /// The whole text.
+        text: String,
+    },
+    /// A comparison with the past of what is mostly nothing, or not kept.
+    #[error("'{text}' compares {what}: only median, average, p95 and max are compared with the usual median")]
+    NothingUsual {
+        /// The whole text.
+        text: String,
+        /// What with what.
+        what: &'static str,
+    },
 }
 
 impl FromStr for Comparison {
@@ -258,13 +338,9 @@ impl FromStr for Comparison {
         let trimmed = text.trim();
         let name_ends = trimmed.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(trimmed.len());
         let (name, rest) = trimmed.split_at(name_ends);
-        let measure = match name {
-            "median" => Some(Measure::Median),
-            "p95" => Some(Measure::P95),
-            "max" => Some(Measure::Max),
-            "jitter" => Some(Measure::Jitter),
-            LOSS => None,
-            _ => return Err(ComparisonError::Measure(text.to_owned())),
+        let measure = match Measure::ALL.into_iter().find(|measure| measure.name() == name) {
+            None if name != LOSS => return Err(ComparisonError::Measure(text.to_owned())),
+            measure => measure,
         };
         let (op, limit) = match Op::split_from(rest.trim_start()) {
             Some((op @ (Op::Greater | Op::GreaterOrEqual | Op::Less | Op::LessOrEqual), limit)) => {
@@ -272,6 +348,9 @@ impl FromStr for Comparison {
             }
             Some((Op::Equal | Op::NotEqual, _)) | None => return Err(ComparisonError::Op(text.to_owned())),
         };
+        if let Some(times) = limit.strip_suffix(USUAL) {
+            return against_the_usual(text, measure, op, times);
+        }
         match measure {
             Some(measure) => {
                 let limit = parse_duration(limit, None).map_err(|error| match error {
@@ -282,6 +361,30 @@ impl FromStr for Comparison {
             }
             None => Ok(Self::Loss { op, percent: parse_share(text, op, limit)? }),
         }
+    }
+}
+
+/// Reads what stands before the word for the usual: `3 x `.
+fn against_the_usual(
+    text: &str,
+    measure: Option<Measure>,
+    op: Op,
+    times: &str,
+) -> Result<Comparison, ComparisonError> {
+    let nothing = |what| ComparisonError::NothingUsual { text: text.to_owned(), what };
+    let measure = match measure {
+        Some(Measure::Jitter) => return Err(nothing("jitter with a latency")),
+        None => return Err(nothing("loss with a latency")),
+        Some(measure) => measure,
+    };
+    let wrong = || ComparisonError::Times { text: text.to_owned() };
+    let number = times.trim_end().strip_suffix(['x', '×', '*']).ok_or_else(wrong)?.trim();
+    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match number.parse::<f64>() {
+        Ok(times) if is_plain && times > 0.0 && times <= Comparison::MOST_TIMES => {
+            Ok(Comparison::Usual { measure, op, times })
+        }
+        Ok(_) | Err(_) => Err(wrong()),
     }
 }
 
@@ -377,3 +480,5 @@ impl FromStr for Window {
 }
 
 const LOSS: &str = "loss";
+const USUAL: &str = "usual";
+const ABERRANT: &str = "aberrant";

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::pattern::{Pattern, PatternKind};
+use super::pattern::{Pattern, PatternKind, Semantics};
 use super::rule::Comparison;
 use super::rule::{ComparisonError, Measure, Op, Window, WindowError};
 use super::*;
@@ -45,30 +45,44 @@ fn alerts(rules: &[Rule]) -> Alerts {
 fn rule(when: &str, raise: &str, clear: &str) -> Rule {
     Rule {
         name: when.into(),
-        judge: Judge::Compare(when.parse().unwrap()),
+        judge: Judge::when(when).unwrap(),
         raise: raise.parse().unwrap(),
         clear: clear.parse().unwrap(),
         repeat: None,
         severity: Severity::Warning,
         to: Vec::new(),
+        hours: None,
     }
 }
 
 fn pattern(kind: PatternKind, text: &str) -> Rule {
-    let judge = Judge::Pattern(Pattern::parse(kind, text).unwrap());
+    let judge = Judge::Pattern(Pattern::parse(kind, Semantics::Manual, text).unwrap());
     Rule { name: text.into(), judge, ..rule("loss >= 20%", "3 of 5", "5 of 5") }
 }
 
 /// The events of a series of rounds, the first of which ends at 60 s.
 fn events(rules: &[Rule], series: &str) -> Vec<Event> {
+    events_of(rules, series, |_| Past::default())
+}
+
+/// The same where something is known of the past at each round, of which the place in the series is told.
+fn events_of(rules: &[Rule], series: &str, past: impl Fn(usize) -> Past) -> Vec<Event> {
     let mut alerts = alerts(rules);
     let rounds = series.chars().zip(1..).map(|(letter, minute)| round(letter, minute * i64::from(STEP)));
-    rounds.flat_map(|round| alerts.observe(&round)).collect()
+    rounds.enumerate().flat_map(|(place, round)| alerts.observe(&round, past(place))).collect()
+}
+
+fn usual(ms: u64) -> Past {
+    Past { usual: Some(Rtt::new(Duration::from_millis(ms))), aberrant: None }
 }
 
 /// The events of each rule, drawn beneath the series: raised, again, cleared.
 fn drawn(rules: &[Rule], series: &str) -> Vec<String> {
-    let events = events(rules, series);
+    drawn_of(rules, series, |_| Past::default())
+}
+
+fn drawn_of(rules: &[Rule], series: &str, past: impl Fn(usize) -> Past) -> Vec<String> {
+    let events = events_of(rules, series, past);
     let line = |rule: &Rule| {
         let mut line: Vec<char> = vec!['-'; series.chars().count()];
         for event in events.iter().filter(|event| event.rule == rule.name) {
@@ -170,7 +184,7 @@ fn a_share_of_loss_equals_its_limit_though_no_binary_fraction_does() {
         let mut pings = vec![Ping::Lost; pings as usize];
         pings[lost as usize..].fill(Ping::Answered(Rtt::new(Duration::from_millis(1))));
         let round = Round::new(target(), None, UnixTime::from_secs(0), UnixTime::from_secs(60), pings);
-        assert_eq!(alerts.observe(&round).len(), 1, "{percent}%");
+        assert_eq!(alerts.observe(&round, Past::default()).len(), 1, "{percent}%");
     }
 }
 
@@ -210,6 +224,54 @@ fn one_outage_is_one_alert_where_down_is_a_rule() {
     // A pattern says itself what it means.
     let lost = pattern(PatternKind::Rtt, "==U,==U");
     assert_eq!(drawn(&[Rule::down(), lost], "DD..."), ["R---C", "-RC--"]);
+}
+
+#[test]
+fn a_round_is_compared_with_what_is_usual() {
+    let slow = rule("median > 3 x usual", "2 of 3", "2 of 2");
+    let drawn = |series: &str, past: fn(usize) -> Past| drawn_of(std::slice::from_ref(&slow), series, past);
+    assert_eq!(drawn(".xx.xx..", |_| usual(60)), ["--R----C"]);
+    // The limit itself is not over it.
+    assert_eq!(drawn(".xx.xXX.", |_| usual(67)), ["------R-"]);
+    // What is usual changes with the hour.
+    assert_eq!(drawn("xxxx", |place| usual(if place < 2 { 150 } else { 10 })), ["---R"]);
+    // No answer is over every limit, and beneath none.
+    assert_eq!(drawn(".DD..", |_| usual(60)), ["--R-C"]);
+    let fast = rule("p95 < 0.5 x usual", "1 of 1", "1 of 1");
+    assert_eq!(drawn_of(&[Rule::down(), fast], "xD.D", |_| usual(60)), ["-R--", "--RC"]);
+    // Where nothing is usual yet, nothing is said; the alert that is open stays so.
+    assert_eq!(drawn("xXD...", |_| Past::default()), ["------"]);
+    assert_eq!(drawn("xx..x...", |place| if place == 2 { Past::default() } else { usual(20) }), ["-R----C-"]);
+    // Events carry it, those of other rules too.
+    let events = events_of(&[Rule::down(), slow.clone()], "xxD", |place| usual(20 + place as u64));
+    let told: Vec<_> = events.iter().map(|event| (event.rule.as_str(), event.usual)).collect();
+    assert_eq!(told, [("median > 3 x usual", usual(21).usual), ("down", usual(22).usual)]);
+}
+
+#[test]
+fn a_forecast_judges_where_it_knows() {
+    let aberrant = rule("aberrant", "1 of 1", "2 of 2");
+    assert_eq!(aberrant.judge.trouble(), Trouble::Slow);
+    let past = |letters: &'static str| {
+        move |place: usize| Past {
+            usual: None,
+            aberrant: match letters.as_bytes()[place] {
+                b'!' => Some(true),
+                b'=' => Some(false),
+                _ => None,
+            },
+        }
+    };
+    assert_eq!(drawn_of(std::slice::from_ref(&aberrant), "........", past("=!==-!==")), ["-R-C-R-C"]);
+    assert_eq!(drawn_of(std::slice::from_ref(&aberrant), "........", past("=!=--=--")), ["-R---C--"]);
+    // An outage is told by the rule for it, and not by the forecast too.
+    assert_eq!(drawn_of(&[Rule::down(), aberrant], ".DD.....", past("=!!!====")), ["-R---C--", "---R-C--"]);
+}
+
+#[test]
+fn without_an_edge_a_pattern_is_told_with_each_round_that_matches() {
+    let each = Rule { repeat: Some(Rule::EACH_ROUND), ..pattern(PatternKind::Loss, ">20%,>20%") };
+    check(&each, ".lllll.ll?l.", "--RaaaC-R-aC");
 }
 
 #[test]
@@ -282,7 +344,9 @@ fn a_clock_set_back_breaks_nothing() {
     let kinds: Vec<_> = stamps
         .iter()
         .zip("xxxxx...".chars())
-        .map(|(end, letter)| alerts.observe(&round(letter, *end)).first().map(|event| event.kind))
+        .map(|(end, letter)| {
+            alerts.observe(&round(letter, *end), Past::default()).first().map(|event| event.kind)
+        })
         .collect();
     let cleared = EventKind::Cleared { lasted: Duration::from_secs(60) };
     assert_eq!(
@@ -297,7 +361,7 @@ fn the_state_names_every_open_alert() {
     let mut alerts = alerts(&rules);
     assert_eq!(alerts.state("fra/core2"), None);
     let mut after = |letter, minute: i64| {
-        alerts.observe(&round(letter, minute * 60));
+        alerts.observe(&round(letter, minute * 60), Past::default());
         alerts.state("fra/core1").unwrap()
     };
     let open = |rule: usize, minute: i64| OpenAlert {
@@ -325,7 +389,7 @@ fn nothing_is_said_of_strangers_and_before_the_first_round() {
     let stranger = Arc::new(Target { name: "stranger".into(), host: "192.0.2.9".into() });
     let start = UnixTime::from_secs(0);
     let round = Round::new(stranger, None, start, start.plus(Duration::from_secs(60)), vec![Ping::Lost]);
-    assert_eq!(alerts.observe(&round), []);
+    assert_eq!(alerts.observe(&round, Past::default()), []);
     assert_eq!(alerts.state("stranger"), None);
 }
 
@@ -350,8 +414,14 @@ fn comparisons_are_read_and_shown() {
         op,
         limit: Rtt::new(Duration::from_micros((ms * 1000.0) as u64)),
     };
+    let against = |measure, op, times| Comparison::Usual { measure, op, times };
     for (text, shown, expected) in [
         ("median > 100ms", "median > 100ms", latency(Measure::Median, Op::Greater, 100.0)),
+        ("average < 3ms", "average < 3ms", latency(Measure::Average, Op::Less, 3.0)),
+        ("median > 3 x usual", "median > 3 x usual", against(Measure::Median, Op::Greater, 3.0)),
+        ("average>=1.5×usual", "average >= 1.5 x usual", against(Measure::Average, Op::GreaterOrEqual, 1.5)),
+        (" p95 < 0.25*  usual ", "p95 < 0.25 x usual", against(Measure::P95, Op::Less, 0.25)),
+        ("max > 1000x usual", "max > 1000 x usual", against(Measure::Max, Op::Greater, 1000.0)),
         ("p95>=1.5s", "p95 >= 1500ms", latency(Measure::P95, Op::GreaterOrEqual, 1500.0)),
         (" max < 2s ", "max < 2s", latency(Measure::Max, Op::Less, 2000.0)),
         ("jitter<=0.25ms", "jitter <= 0.25ms", latency(Measure::Jitter, Op::LessOrEqual, 0.25)),
@@ -384,6 +454,22 @@ fn a_wrong_comparison_says_what_to_write() {
         ("loss > 100%", ComparisonError::Never("loss > 100%".into())),
     ] {
         assert_eq!(error(text), expected);
+    }
+    for text in [
+        "median > usual",
+        "median > x usual",
+        "median > 3 usual",
+        "median > 0 x usual",
+        "median > -1 x usual",
+        "median > NaN x usual",
+        "median > 1e2 x usual",
+        "median > 1001 x usual",
+        "median > 3ms x usual",
+    ] {
+        assert_eq!(error(text), ComparisonError::Times { text: text.into() });
+    }
+    for text in ["loss > 2 x usual", "jitter > 2 x usual"] {
+        assert!(matches!(error(text), ComparisonError::NothingUsual { .. }), "{text}: {:?}", error(text));
     }
     for text in ["median > 20%", "median > ", "median > -5ms", "median > 5 parsecs", "median > 5ms or so"] {
         assert!(matches!(error(text), ComparisonError::NoTime { .. }), "{text}: {:?}", error(text));
@@ -428,6 +514,18 @@ fn an_impossible_window_is_the_nearest_possible_one() {
     check(&Rule { raise: Window::Span(Duration::ZERO), ..window(1, 1) }, ".l.", "-RC");
 }
 
+#[test]
+fn what_is_asked_of_the_past_is_told_by_the_rule() {
+    let asks = |when| {
+        let rule = rule(when, "1 of 1", "1 of 1");
+        (rule.asks_for_the_usual(), rule.asks_for_a_forecast())
+    };
+    assert_eq!(asks("median > 3 x usual"), (true, false));
+    assert_eq!(asks(" aberrant "), (false, true));
+    assert_eq!(asks("median > 3s"), (false, false));
+    assert!(Judge::when("Aberrant").is_err());
+}
+
 /// Events of a comparison with windows, recounted from the whole past at every round.
 fn recounted(series: &str, raise: (usize, usize), clear: (usize, usize)) -> Vec<(bool, i64, i64, u32)> {
     let known: Vec<(char, i64)> = series.chars().zip(1..).filter(|(letter, _)| *letter != '?').collect();
@@ -457,7 +555,70 @@ fn window() -> impl Strategy<Value = (usize, usize)> {
     (1usize..7).prop_flat_map(|of| (1..=of, Just(of)))
 }
 
+fn letter() -> impl Strategy<Value = char> {
+    prop::sample::select(".xXjlLDd?".chars().collect::<Vec<_>>())
+}
+
+fn past() -> impl Strategy<Value = Past> {
+    let usual = prop::option::of((1u64..1000).prop_map(|ms| Rtt::new(Duration::from_millis(ms))));
+    (usual, prop::option::of(any::<bool>())).prop_map(|(usual, aberrant)| Past { usual, aberrant })
+}
+
+/// Rules of every kind, told once or with each round, so that what they say hangs on no time.
+fn timeless_rules() -> Vec<Rule> {
+    vec![
+        Rule { repeat: None, ..Rule::down() },
+        rule("median > 100ms", "2 of 3", "3 of 3"),
+        rule("loss >= 30%", "3m", "2m"),
+        rule("jitter > 20ms", "3 of 5", "2 of 4"),
+        rule("p95 > 1.5 x usual", "2 of 2", "2 of 3"),
+        rule("aberrant", "1 of 1", "2 of 2"),
+        pattern(PatternKind::Rtt, "<50,*3*,>100<=900,!=U"),
+        pattern(PatternKind::Loss, "==S,*2*,>20%,*12*,>20%"),
+        Rule { repeat: Some(Rule::EACH_ROUND), ..pattern(PatternKind::Loss, ">0%,>0%") },
+    ]
+}
+
+/// What is told of rounds, each event with the number of the known round that decided it. After so many known rounds the
+/// series has so many unknown ones.
+fn told_of(
+    rounds: &[(char, Past)],
+    unknown_after: &[(usize, usize)],
+) -> Vec<(usize, String, u32, Option<Rtt>)> {
+    let mut alerts = alerts(&timeless_rules());
+    let mut minute = 0;
+    let mut tell = |letter, past| {
+        minute += 1;
+        alerts.observe(&round(letter, minute * i64::from(STEP)), past)
+    };
+    let mut told = Vec::new();
+    for (number, (letter, past)) in rounds.iter().enumerate() {
+        for (_, count) in unknown_after.iter().filter(|(after, _)| *after == number) {
+            (0..*count).for_each(|_| assert_eq!(tell('?', *past), []));
+        }
+        for event in tell(*letter, *past) {
+            let kind = match event.kind {
+                EventKind::Cleared { .. } => "cleared",
+                EventKind::Raised => "raised",
+                EventKind::Repeated => "repeated",
+            };
+            told.push((number, format!("{} {kind}", event.rule), event.rounds, event.worst_median));
+        }
+    }
+    told
+}
+
 proptest! {
+    /// Rounds that our own side failed, wherever and however many they are, change nothing of what is told of the
+    /// others.
+    #[test]
+    fn unknown_rounds_change_no_verdict(
+        rounds in prop::collection::vec((letter().prop_filter("known", |letter| *letter != '?'), past()), 0..80),
+        unknown in prop::collection::vec((0usize..80, 1usize..30), 0..6),
+    ) {
+        prop_assert_eq!(told_of(&rounds, &unknown), told_of(&rounds, &[]));
+    }
+
     #[test]
     fn windows_agree_with_a_recount(series in "[.x?]{0,60}", raise in window(), clear in window()) {
         let written = |(bad, of): (usize, usize)| format!("{bad} of {of}");
@@ -485,19 +646,22 @@ proptest! {
     /// Each rule's alerts begin, go on and end in this order, whatever the rounds and the clock are.
     #[test]
     fn every_alert_is_raised_before_it_is_cleared(
-        rounds in prop::collection::vec((prop::sample::select(".xXjlLDd?".chars().collect::<Vec<_>>()), any::<i64>()), 0..60),
+        rounds in prop::collection::vec((letter(), any::<i64>(), past()), 0..60),
     ) {
         let rules = [
             Rule::down(),
             threshold(),
             Rule { repeat: Some(Duration::from_secs(60)), ..rule("loss >= 30%", "2 of 3", "5m") },
             rule("jitter > 20ms", "3 of 5", "2 of 4"),
+            rule("average > 2 x usual", "2 of 2", "1 of 1"),
+            rule("aberrant", "1 of 1", "2 of 2"),
             pattern(PatternKind::Rtt, "<50,*3*,>100<=900,!=U"),
+            Rule { repeat: Some(Rule::EACH_ROUND), ..pattern(PatternKind::Loss, ">0%") },
         ];
         let mut alerts = alerts(&rules);
         let mut open = Vec::new();
-        for (letter, end) in rounds {
-            for event in alerts.observe(&round(letter, end)) {
+        for (letter, end, past) in rounds {
+            for event in alerts.observe(&round(letter, end), past) {
                 let is_open = open.contains(&event.rule);
                 prop_assert_eq!(is_open, event.kind != EventKind::Raised);
                 prop_assert!(event.rounds >= 1 && event.worst_loss_ratio <= 1.0);
@@ -517,7 +681,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in r"(median|p95|loss|max|\PC){0,2} ?(>|<|>=|==|\PC)? ?[0-9.]{0,22}(ms|s|%| of [0-9]{0,12}|\PC{0,3})") {
+    fn any_text_is_read_or_refused(text in r"(median|p95|loss|max|\PC){0,2} ?(>|<|>=|==|\PC)? ?[0-9.]{0,22}(ms|s|%| ?[x*] ?usual| of [0-9]{0,12}|\PC{0,3})") {
         if let Ok(comparison) = text.parse::<Comparison>() {
             prop_assert_eq!(comparison.to_string().parse(), Ok(comparison));
         }

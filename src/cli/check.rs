@@ -5,9 +5,13 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use latmon::alert::desk::quiet::Maintenance;
+use latmon::alert::pattern::Semantics;
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
-use latmon::config::{self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, UplinkConfig};
+use latmon::config::{
+    self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, TellingConfig, UplinkConfig,
+};
 use latmon::mail::Tls;
 use latmon::probe::Anchors;
 use latmon::time::Spelled;
@@ -47,6 +51,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     describe_pace(&mut page, &config.pace);
     describe_uplink(&mut page, &config.uplink);
+    describe_telling(&mut page, &config.telling);
     describe_mail(&mut page, config);
     page.print(out)?;
     if table {
@@ -66,6 +71,9 @@ fn describe_target(page: &mut Page, config: &Config, target: &TargetConfig) {
     page.setting("  pings", target.pings.value, &target.pings.origin);
     page.setting("  timeout", Spelled(target.timeout.value), &target.timeout.origin);
     describe_echo(page, &target.echo, config.targets.len() == 1);
+    if let Some(parent) = &target.parent {
+        page.setting("  parent", &parent.value, &parent.origin);
+    }
     if target.alerts.value.is_empty() {
         page.setting("  alerts", "none", &target.alerts.origin);
     }
@@ -127,21 +135,51 @@ fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
     page.setting("  anchor", shown, origin);
 }
 
+/// How notices are made of alerts.
+fn describe_telling(page: &mut Page, telling: &TellingConfig) {
+    page.gap();
+    let TellingConfig { settle, max_per_hour, maintenance } = telling;
+    page.line("alerts", "how they are told", None);
+    page.setting("  settle", Spelled(settle.value), &settle.origin);
+    page.setting("  max_per_hour", max_per_hour.value, &max_per_hour.origin);
+    for (index, planned) in maintenance.iter().enumerate() {
+        let Maintenance { name, when, targets, .. } = &planned.value;
+        let text = format!("{name}: {when}, {}", targets.join(", "));
+        page.setting(if index == 0 { "  maintenance" } else { "" }, text, &planned.origin);
+    }
+}
+
 fn written(rule: &Rule) -> String {
     format!("{}: {}", rule.name, judged(rule))
 }
 
-/// `median > 100ms, for 2 of 3, clear 3 of 3, repeat 1d`: the words of the settings.
+/// `median > 100ms, for 2 of 3, clear 3 of 3, repeat 1d`: the words of the settings, and behind them what few rules say.
 fn judged(rule: &Rule) -> String {
-    let windows = match rule.judge {
-        Judge::Pattern(_) => String::new(),
-        Judge::Down | Judge::Compare(_) => format!(", for {}, clear {}", rule.raise, rule.clear),
-    };
-    let repeat = match rule.repeat {
+    let mut said = vec![rule.judge.to_string()];
+    match &rule.judge {
+        Judge::Pattern(pattern) if pattern.semantics() == Semantics::SmokePingExact => {
+            said.push("smokeping-exact".to_owned());
+        }
+        Judge::Pattern(_) => {}
+        Judge::Down | Judge::Compare(_) | Judge::Aberrant => {
+            said.push(format!("for {}, clear {}", rule.raise, rule.clear));
+        }
+    }
+    said.push(match rule.repeat {
+        Some(Rule::EACH_ROUND) => "told with each round".to_owned(),
         Some(repeat) => format!("repeat {}", Spelled(repeat)),
         None => "told once".to_owned(),
-    };
-    format!("{}{windows}, {repeat}", rule.judge)
+    });
+    if rule.severity != rule.judge.severity() {
+        said.push(rule.severity.to_string());
+    }
+    if !rule.to.is_empty() {
+        said.push(format!("to {}", rule.to.join(" ")));
+    }
+    if let Some(hours) = &rule.hours {
+        said.push(format!("hours {hours}"));
+    }
+    said.join(", ")
 }
 
 fn describe_mail(page: &mut Page, config: &Config) {
@@ -318,6 +356,10 @@ probe              how all echoes leave
 uplink             who tells whether it is us
   anchor           the gateways in use                                             default
 
+alerts             how they are told
+  settle           10s                                                             default
+  max_per_hour     20                                                              default
+
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default
   server           smtp.gmail.com                                                  default
@@ -360,6 +402,29 @@ mail from          me@gmail.com                                                 
         assert_eq!(page.lines().filter(dscp).count(), 2, "{page}");
         assert_eq!(page.matches("  ttl ").count(), 1, "{page}");
         assert!(!page.contains("payload"), "{page}");
+    }
+
+    #[test]
+    fn a_rule_is_shown_with_all_that_is_said_of_it() {
+        let page = printed(
+            &[],
+            Some(
+                "[targets]\na = { host = \"::1\", alerts = [\"far\", \"odd\", \"old\", \"new\"] }\n\
+                 [alert.far]\nwhen = \"average > 2.5x usual\"\nseverity = \"critical\"\nhours = \"Mon-Fri 8:00-18:00\"\n\
+                 to = [\"a@example.org\", \"b@example.org\"]\n[alert.odd]\nwhen = \"aberrant\"\nrepeat = \"never\"\n\
+                 [alert.old]\ntype = \"loss\"\npattern = \">1%,*3*,>1%\"\nsemantics = \"smokeping-exact\"\n\
+                 edgetrigger = false\n[alert.new]\ntype = \"rtt\"\npattern = \">1\"\nseverity = \"info\"\n",
+            ),
+        );
+        for line in [
+            "far: average > 2.5 x usual, for 2 of 3, clear 3 of 3, repeat 1d, critical, to a@example.org b@example.org, \
+             hours mon-fri 08:00-18:00  latmon.toml:3",
+            "odd: aberrant, for 1 of 1, clear 3 of 3, told once ",
+            "old: >1%,*3*,>1%, smokeping-exact, told with each round ",
+            "new: >1, repeat 1d, info ",
+        ] {
+            assert!(page.contains(line), "{line}\nin {page}");
+        }
     }
 
     #[test]

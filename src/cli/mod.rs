@@ -6,6 +6,7 @@ mod doctor;
 mod family;
 mod graph;
 mod log;
+mod mute;
 mod output;
 mod ping;
 mod rrd;
@@ -101,6 +102,10 @@ enum Command {
     Trace(trace::Args),
     /// Show how the targets of the running monitor stand
     Status(status::Args),
+    /// Tell nothing of some targets for a while
+    Mute(mute::Args),
+    /// Tell of them again
+    Unmute(mute::UnmuteArgs),
     /// Draw what was recorded
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
@@ -135,6 +140,8 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Ping(args) => ping::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Mute(args) => mute::mute(&args),
+        Command::Unmute(args) => mute::unmute(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         archive: config.archive,
         probe: config.probe,
         alert: config.alert,
+        desk: config.desk,
         mail: config.mail,
         limits: config.limits,
     };

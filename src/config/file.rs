@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alert::pattern::{Pattern, PatternKind};
-use crate::alert::rule::{Judge, Rule, Severity};
+use crate::alert::rule::Rule;
 use crate::time::Step;
 
 use super::document::{Entry, Section, Source};
 use super::echo::EchoPreferences;
-use super::error::{Error, nearest, one_line, sentence};
+use super::error::{Error, nearest, one_line};
 use super::hosts;
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
 use super::pace::ProbeConfig;
 use super::read::read;
+use super::rules::{self, Recipient};
 use super::targets::{Candidate, Candidates};
+use super::telling::TellingConfig;
 use super::uplink::UplinkConfig;
 use super::value;
 
@@ -27,6 +28,7 @@ pub(super) struct File {
     pub(super) user: Option<Setting<String>>,
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
+    pub(super) telling: TellingConfig,
     pub(super) uplink: UplinkConfig,
     pub(super) mail: Option<MailSection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
@@ -40,6 +42,8 @@ pub(super) struct Preferences {
     pub(super) pings: Option<Setting<u16>>,
     pub(super) timeout: Option<Setting<Duration>>,
     pub(super) alerts: Option<Setting<AlertNames>>,
+    /// The target that it lies behind.
+    pub(super) parent: Option<Setting<String>>,
     /// Shared by all targets of which the same is said: there may be a hundred thousand.
     pub(super) echo: Option<Arc<EchoPreferences>>,
 }
@@ -55,6 +59,7 @@ impl Preferences {
             pings: self.pings.or_else(|| lower.pings.clone()),
             timeout: self.timeout.or_else(|| lower.timeout.clone()),
             alerts: self.alerts.or_else(|| lower.alerts.clone()),
+            parent: self.parent.or_else(|| lower.parent.clone()),
             echo: EchoPreferences::over(self.echo, lower.echo.as_ref()),
         }
     }
@@ -74,6 +79,9 @@ impl File {
         for name in reader.alert_lists.iter().flat_map(|list| list.iter()) {
             reader.file.check_alert(name)?;
         }
+        reader.file.telling.check(reader.file.targets.iter().map(Candidate::name))?;
+        // No webhook and no command can be defined yet.
+        reader.recipients.iter().try_for_each(|recipient| Recipient::check(recipient, &[], &[]))?;
         Ok(reader.file)
     }
 
@@ -97,6 +105,8 @@ struct Reader<'a> {
     targets: Candidates,
     groups: BTreeMap<String, Origin>,
     alert_lists: Vec<AlertNames>,
+    /// Who is told by any alert.
+    recipients: Vec<Setting<Recipient>>,
     /// The files that were read, by their paths without links: one that two patterns match is read once.
     seen: BTreeSet<PathBuf>,
 }
@@ -108,6 +118,7 @@ impl<'a> Reader<'a> {
             user: None,
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
+            telling: TellingConfig::default(),
             uplink: UplinkConfig::default(),
             mail: None,
             alerts: BTreeMap::new(),
@@ -120,6 +131,7 @@ impl<'a> Reader<'a> {
             targets,
             groups: BTreeMap::new(),
             alert_lists: Vec::new(),
+            recipients: Vec::new(),
             seen: BTreeSet::new(),
         }
     }
@@ -142,6 +154,11 @@ impl<'a> Reader<'a> {
             return Err(Error::NotIncluded { at: entry.at, key });
         }
         self.alerts(&top)?;
+        if let Some(entry) = top.get("maintenance") {
+            for entry in entry.open_table()?.entries() {
+                self.file.telling.add_maintenance(&entry)?;
+            }
+        }
         if let Some(entry) = top.get("targets") {
             let defaults = Arc::clone(&self.file.defaults);
             self.targets(&entry.open_table()?, "", &defaults)?;
@@ -175,6 +192,9 @@ impl<'a> Reader<'a> {
         if let Some(entry) = top.get("uplink") {
             self.file.uplink = UplinkConfig::read(&entry)?;
         }
+        if let Some(entry) = top.get("alerts") {
+            self.file.telling.read(&entry)?;
+        }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
         }
@@ -196,6 +216,7 @@ impl<'a> Reader<'a> {
             pings: pings.transpose()?,
             timeout: timeout.transpose()?,
             alerts,
+            parent: section.get("parent").map(|entry| entry.parsed(value::not_empty)).transpose()?,
             echo: EchoPreferences::read(section)?,
         })
     }
@@ -221,7 +242,12 @@ impl<'a> Reader<'a> {
     /// A target that is a table: a host, or all hosts of a network.
     fn target(&mut self, entry: &Entry<'_>, name: &str, shared: &Arc<Preferences>) -> Result<(), Error> {
         let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(name)))?;
-        let said = Arc::new(self.preferences(&section)?.over(shared));
+        let said = self.preferences(&section)?;
+        if let Some(parent) = said.parent.as_ref().filter(|parent| parent.value == name) {
+            let names = format!("{name} behind {name}", name = one_line(name));
+            return Err(Error::ParentCircle { at: parent.origin.clone(), names });
+        }
+        let said = Arc::new(said.over(shared));
         let (at, shown) = (entry.at.clone(), || one_line(name));
         match (section.get("host"), section.get("cidr")) {
             (Some(host), None) => self.targets.add(name, &host.parsed(value::host)?.value, &at, &said),
@@ -268,7 +294,9 @@ impl<'a> Reader<'a> {
     fn alerts(&mut self, top: &Section<'_>) -> Result<(), Error> {
         let Some(entry) = top.get("alert") else { return Ok(()) };
         for entry in entry.open_table()?.entries() {
-            let rule = Setting { value: Arc::new(rule(&entry)?), origin: entry.at };
+            let (rule, recipients) = rules::rule(&entry)?;
+            self.recipients.extend(recipients);
+            let rule = Setting { value: Arc::new(rule), origin: entry.at };
             let at = rule.origin.clone();
             if let Some(first) = self.file.alerts.insert(entry.key.to_owned(), rule) {
                 let name = one_line(entry.key);
@@ -334,79 +362,7 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     Ok(files)
 }
 
-/// The rule that an `[alert.NAME]` describes.
-fn rule(entry: &Entry<'_>) -> Result<Rule, Error> {
-    let fault = |fault| Error::Alert { at: entry.at.clone(), name: one_line(entry.key), fault };
-    match entry.key {
-        Rule::DOWN => return Err(fault("is built in: choose another name")),
-        Rule::THRESHOLD => return Err(fault("is what LATENCY_THRESHOLD makes: choose another name")),
-        name if name.is_empty() || name.len() > LONGEST_ALERT || name.chars().any(char::is_control) => {
-            return Err(fault("needs a name of 1 to 60 bytes without control characters"));
-        }
-        _ => {}
-    }
-    let section = entry.table(&ALERT_KEYS, || format!("in [alert.{}]", one_line(entry.key)))?;
-    let (when, kind, pattern) = (section.get("when"), section.get("type"), section.get("pattern"));
-    let (raise, clear) = (section.get("for"), section.get("clear"));
-    let repeat = match section.get("repeat") {
-        Some(repeat) => repeat.parsed(value::repeat)?.value,
-        None => Some(Rule::DEFAULT_REPEAT),
-    };
-    let (judge, raise, clear) = match (when, kind, pattern) {
-        (Some(when), None, None) => {
-            let judge = Judge::Compare(read_rule(&when, "when", str::parse)?);
-            let window = |entry: Option<Entry<'_>>, key, default| match entry {
-                Some(entry) => read_rule(&entry, key, str::parse),
-                None => Ok(default),
-            };
-            let raise = window(raise, "for", Rule::DEFAULT_RAISE)?;
-            (judge, raise, window(clear, "clear", Rule::DEFAULT_CLEAR)?)
-        }
-        (None, Some(kind), Some(pattern)) => {
-            if raise.is_some() || clear.is_some() {
-                return Err(fault("has a 'pattern', which tells its own length: take 'for' and 'clear' out"));
-            }
-            let kind = kind.parsed(pattern_kind)?.value;
-            let pattern = read_rule(&pattern, "pattern", |text| Pattern::parse(kind, text))?;
-            (Judge::Pattern(pattern), Rule::AT_ONCE, Rule::AT_ONCE)
-        }
-        (Some(_), _, _) => return Err(fault("has 'when' and also 'type' or 'pattern': keep one kind")),
-        (None, Some(_), None) => return Err(fault("has a 'type' but no 'pattern'")),
-        (None, None, Some(_)) => return Err(fault("has a 'pattern' but no 'type': write loss or rtt")),
-        (None, None, None) => return Err(fault("has neither 'when' nor 'type' and 'pattern'")),
-    };
-    Ok(Rule {
-        name: entry.key.to_owned(),
-        judge,
-        raise,
-        clear,
-        repeat,
-        severity: Severity::Warning,
-        to: Vec::new(),
-    })
-}
-
-fn read_rule<T, E: ToString>(
-    entry: &Entry<'_>,
-    key: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<T, Error> {
-    parse(entry.text()?).map_err(|error| Error::Rule {
-        at: entry.at.clone(),
-        key,
-        reason: sentence(&error.to_string()),
-    })
-}
-
-fn pattern_kind(text: &str) -> Result<PatternKind, value::Wanted> {
-    match text {
-        "loss" => Ok(PatternKind::Loss),
-        "rtt" => Ok(PatternKind::Rtt),
-        _ => Err("write loss or rtt"),
-    }
-}
-
-const TOP_KEYS: [&str; 11] = [
+const TOP_KEYS: [&str; 13] = [
     "data_dir",
     "user",
     "include",
@@ -414,15 +370,17 @@ const TOP_KEYS: [&str; 11] = [
     "probe",
     "uplink",
     "mail",
+    "alerts",
     "alert",
+    "maintenance",
     "targets",
     "targets_file",
     "group",
 ];
-const MAIN_ONLY: [&str; 6] = ["data_dir", "user", "defaults", "probe", "uplink", "mail"];
+const MAIN_ONLY: [&str; 7] = ["data_dir", "user", "defaults", "probe", "uplink", "mail", "alerts"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
-const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
-const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);
+const TARGET_KEYS: [&str; 15] = with_preferences(["host", "cidr", "parent"]);
+const GROUP_KEYS: [&str; 15] = with_preferences(["targets", "targets_file", "parent"]);
 /// `own`, and behind them the keys that targets, groups and `[defaults]` share.
 const fn with_preferences<const OWN: usize, const ALL: usize>(
     own: [&'static str; OWN],
@@ -443,11 +401,9 @@ const fn with_preferences<const OWN: usize, const ALL: usize>(
     all
 }
 
-const ALERT_KEYS: [&str; 6] = ["when", "for", "clear", "repeat", "type", "pattern"];
 const A_DURATION: &str = "a duration";
 
 /// A hundred thousand targets with settings of their own fit.
 const MOST_BYTES: u64 = 32 << 20;
 const MOST_FILES: usize = 10_000;
 const MOST_LEVELS: usize = 8;
-const LONGEST_ALERT: usize = 60;

@@ -232,6 +232,37 @@ fn an_alert_takes_its_windows_from_the_file_or_the_defaults() {
     assert_eq!((full.raise.to_string(), full.clear.to_string()), ("5m".to_owned(), "4 of 5".to_owned()));
     assert_eq!(full.repeat, Some(Duration::from_secs(7200)));
     assert_eq!(rule("type = \"rtt\"\npattern = \">100,>100\"\nrepeat = \"never\"").repeat, None);
+    assert_eq!(
+        rule("type = \"rtt\"\npattern = \">9\"\nedgetrigger = true").repeat,
+        Some(Rule::DEFAULT_REPEAT)
+    );
+    assert_eq!(rule("type = \"rtt\"\npattern = \">9\"\nedgetrigger = false").repeat, Some(Rule::EACH_ROUND));
+    // A forecast has looked at several rounds already.
+    let aberrant = rule("when = \"aberrant\"");
+    assert_eq!((aberrant.raise, aberrant.clear), (Rule::AT_ONCE, Rule::DEFAULT_CLEAR));
+}
+
+#[test]
+fn an_alert_says_how_much_it_matters_who_is_told_and_when() {
+    let rule = |text: &str| {
+        let text = format!(
+            "[alert.r]\nwhen = \"loss > 1%\"\n{text}\n[targets]\na = {{ host = \"::1\", alerts = [\"r\"] }}"
+        );
+        let config = World::toml(&text).config();
+        let rules: Vec<Rule> =
+            config.first().alerts.value.iter().map(|rule| Rule::clone(&rule.value)).collect();
+        <[Rule; 2]>::try_from(rules).unwrap()
+    };
+    let [down, plain] = rule("");
+    assert_eq!((down.severity, plain.severity), (alert::Severity::Critical, alert::Severity::Warning));
+    assert_eq!((plain.to, plain.hours), (Vec::new(), None));
+    let [down, full] = rule(
+        "severity = \"info\"\nto = [\"noc@example.org\", \"boss@example.org\"]\nhours = \"mon-fri 08:00-18:00\"",
+    );
+    assert_eq!((down.severity, down.to.len(), down.hours), (alert::Severity::Critical, 0, None));
+    assert_eq!(full.severity, alert::Severity::Info);
+    assert_eq!(full.to, ["noc@example.org", "boss@example.org"]);
+    assert_eq!(full.hours, "mon-fri 08:00-18:00".parse().ok());
 }
 
 #[test]

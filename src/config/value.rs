@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::alert::Severity;
 use crate::mail::{Address, Tls};
 use crate::round::Rtt;
 use crate::time::{Step, Unit, parse_duration};
@@ -51,6 +52,22 @@ pub(super) fn repeat(text: &str) -> Result<Option<Duration>, Wanted> {
         .filter(|duration| *duration >= SHORTEST_REPEAT)
         .map(Some)
         .ok_or("write a duration from 1m on, as 24h, or never")
+}
+
+pub(super) fn settle(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Secs))
+        .ok()
+        .filter(|duration| *duration <= LONGEST_SETTLE)
+        .ok_or("write a duration from 0s to 10m, as 10s")
+}
+
+pub(super) fn severity(text: &str) -> Result<Severity, Wanted> {
+    match text {
+        "info" => Ok(Severity::Info),
+        "warning" => Ok(Severity::Warning),
+        "critical" => Ok(Severity::Critical),
+        _ => Err("write info, warning or critical"),
+    }
 }
 
 /// A host name or a literal address. What cannot be either is refused here, so that a slip (a port, a URL, half an
@@ -228,6 +245,7 @@ const LONGEST_STEP: Duration = Duration::from_secs(86_400);
 const MOST_PINGS: u16 = 1000;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+const LONGEST_SETTLE: Duration = Duration::from_secs(600);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
 const NO_NETWORK: Wanted =
     "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";

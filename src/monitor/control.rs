@@ -16,11 +16,12 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, setsoc
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
+use super::hush::Wish;
 use super::status::Status;
 
 mod server;
 
-pub(super) use server::Control;
+pub(super) use server::{Control, Desk};
 
 /// What a client may want.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub(super) use server::Control;
 pub enum Ask {
     /// How everything stands.
     Status,
+    /// That something be muted, or no longer.
+    Wish(Wish),
 }
 
 /// Why a running monitor could not be asked.
@@ -42,6 +45,9 @@ pub enum Error {
     /// It has not answered in time.
     #[error("the monitor in {} does not answer: is it stopped, or is its machine out of breath?", .0.display())]
     Silent(PathBuf),
+    /// It will not.
+    #[error("{0}")]
+    Refused(String),
     /// It answered what we do not understand.
     #[error("the monitor in {} does not speak as this version does ({why}): restart it", dir.display())]
     Garbled {
@@ -77,6 +83,12 @@ struct Reply {
     latmon: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    /// What was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<String>,
+    /// Why what was wished cannot be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -89,6 +101,17 @@ pub fn status(data_dir: &Path) -> Result<Status, Error> {
         Reply { error: Some(error), .. } => Err(garbled(error)),
         Reply { status: Some(status), .. } => Ok(status),
         _ => Err(garbled("neither a status nor an error".to_owned())),
+    }
+}
+
+/// Has the monitor that records in `data_dir` do what is wished. Returns what it did.
+pub fn wish(data_dir: &Path, wish: Wish) -> Result<String, Error> {
+    let garbled = |why| Error::Garbled { dir: data_dir.to_owned(), why };
+    match ask(data_dir, Ask::Wish(wish))? {
+        Reply { error: Some(error), .. } => Err(garbled(error)),
+        Reply { refused: Some(why), .. } => Err(Error::Refused(why)),
+        Reply { done: Some(done), .. } => Ok(done),
+        _ => Err(garbled("neither done nor refused".to_owned())),
     }
 }
 

@@ -248,6 +248,7 @@ mod tests {
             rounds: 6,
             median: median.map(|ms| Rtt::new(Duration::from_millis(ms))),
             worst_median: Some(Rtt::new(Duration::from_millis(80))),
+            usual: None,
             loss_ratio: 0.25,
             worst_loss_ratio: 0.5,
             says: None,

@@ -136,8 +136,22 @@ pub struct TargetStatus {
     pub alerts: Vec<String>,
     /// What is known of the reason, in a few words.
     pub reason: Option<String>,
+    /// Nothing is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<MutedStatus>,
     /// Replies that did not count.
     pub ignored: Ignored,
+}
+
+/// Why nothing is told of a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutedStatus {
+    /// Until when, where that is known.
+    pub until: Option<i64>,
+    /// Who wants it.
+    pub by: String,
+    /// What for; empty where nobody said.
+    pub reason: String,
 }
 
 /// What is known of every target, brought up to date round by round.
@@ -364,6 +378,7 @@ impl Entry {
             loss: self.newest.and_then(|newest| newest.loss_ratio),
             alerts,
             reason: self.reason(),
+            muted: None,
             ignored: Ignored::default(),
         }
     }
@@ -446,7 +461,7 @@ mod tests {
             let address = address.map(|address| address.parse().unwrap());
             let target = Arc::clone(&self.entry.target);
             let round = Round::new(target, address, start, start.plus(STEP.duration()), pings);
-            self.alerts.observe(&round);
+            self.alerts.observe(&round, alert::Past::default());
             self.entry.enter(&round, &self.alerts.state("t").unwrap());
             self.entry.status()
         }
@@ -520,6 +535,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = Arc::new(Target { name: "t".into(), host: "127.0.0.1".into() });
         let settings = Settings {
+            desk: crate::alert::desk::Settings::default(),
             host: "here".into(),
             archive: crate::archive::Settings { data_dir: dir.path().to_owned(), targets: Vec::new() },
             probe: probe::Settings {

@@ -153,7 +153,7 @@ fn unknown_keys() {
             ),
             (
                 "[targets]\nfra.core1 = \"::1\"",
-                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, cidr, step, pings, timeout, alerts, \
+                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, cidr, parent, step, pings, timeout, alerts, \
                  payload, ttl, dscp, dont_fragment, source, interface, family, any_source",
             ),
             (
@@ -282,6 +282,50 @@ fn alerts() {
                 "latmon.toml:2: type: 'lost' will not do: write loss or rtt",
             ),
             (
+                "[alert.x]\ntype = \"loss\"\npattern = \">1%\"\nsemantics = \"exact\"",
+                "latmon.toml:4: semantics: 'exact' will not do: write manual or smokeping-exact",
+            ),
+            (
+                "[alert.x]\ntype = \"loss\"\npattern = \">1%\"\nedgetrigger = \"yes\"",
+                "latmon.toml:4: edgetrigger: expected true or false, found a text",
+            ),
+            (
+                "[alert.x]\ntype = \"loss\"\npattern = \">1%\"\nedgetrigger = false\nrepeat = \"1h\"",
+                "latmon.toml:1: [alert.x] is told with each round by edgetrigger = false: take 'repeat' out",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nsemantics = \"manual\"",
+                "latmon.toml:1: [alert.x] has 'edgetrigger' or 'semantics', which belong to a 'pattern': take them out",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nseverity = \"high\"",
+                "latmon.toml:3: severity: 'high' will not do: write info, warning or critical",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nhours = \"mon-fri\"",
+                "latmon.toml:3: hours: no time follows 'mon-fri': write the hours behind the days, as mon-fri 08:00-18:00",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nto = \"noc\"",
+                "latmon.toml:3: to: expected a list of texts, found a text",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nto = []",
+                "latmon.toml:1: [alert.x] has an empty 'to', by which nobody is told: take it out for everybody",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nto = [\n\"a@example.org\",\n\"noc\"]",
+                "latmon.toml:5: to: 'noc' will not do: write a mail address, webhook:NAME or command:NAME",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nto = [\"webhook: \"]",
+                "latmon.toml:3: to: 'webhook: ' will not do: write a mail address, webhook:NAME or command:NAME",
+            ),
+            (
+                "[alert.x]\nwhen = \"loss > 1%\"\nto = [\"webhook:slack\"]",
+                "latmon.toml:3: unknown recipient 'webhook:slack': no [webhook] of this name is there",
+            ),
+            (
                 "[alert.x]\nwhen = \"loss > 1%\"\nrepeat = \"0s\"",
                 "latmon.toml:3: repeat: '0s' will not do: write a duration from 1m on, as 24h, or never",
             ),
@@ -295,6 +339,7 @@ fn alerts() {
 fn rules_have_their_place() {
     for (text, start) in [
         ("[alert.x]\nwhen = \"median > 100\"", "latmon.toml:2: when: "),
+        ("[alert.x]\nwhen = \"loss > 2 x usual\"", "latmon.toml:2: when: "),
         ("[alert.x]\nwhen = \"loss > 1%\"\nfor = \"0 of 3\"", "latmon.toml:3: for: "),
         ("[alert.x]\nwhen = \"loss > 1%\"\nclear = \"soon\\n\"", "latmon.toml:3: clear: "),
         ("[alert.x]\ntype = \"loss\"\npattern = \">10\"", "latmon.toml:3: pattern: "),

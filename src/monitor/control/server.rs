@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, Backlog, SockFlag};
 use tracing::warn;
 
+use super::super::hush::Wish;
 use super::super::status::Status;
 use super::{Ask, Reply, Request, SOCKET, Spoken, VERSION, at, new_socket};
 
@@ -26,13 +27,21 @@ pub(crate) struct Control {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Who does what clients ask for.
+pub(crate) trait Desk {
+    /// How everything stands.
+    fn status(&self) -> Status;
+    /// Does what is wished: what was done, or why that cannot be.
+    fn grant(&self, wish: Wish) -> Result<String, String>;
+}
+
 impl Control {
     /// Answers in `data_dir`, whose lock the caller holds: a socket that is there is a dead monitor's, and is replaced.
-    pub(crate) fn start(data_dir: &Path, status: impl Fn() -> Status + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(data_dir: &Path, desk: impl Desk + Send + 'static) -> io::Result<Self> {
         let path = data_dir.join(SOCKET);
         let listener = listen(&path)?;
         let (line, hangup) = UnixStream::pair()?;
-        let answer = move |line: &[u8]| answer(line, &status);
+        let answer = move |line: &[u8]| answer(line, &desk);
         let thread = thread::Builder::new()
             .name("control".into())
             .spawn(move || Server::new(listener, hangup).serve(&answer))?;
@@ -69,7 +78,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// The reply to a line.
-fn answer(line: &[u8], status: &impl Fn() -> Status) -> Reply {
+fn answer(line: &[u8], desk: &impl Desk) -> Reply {
     let refused = |error: String| Reply { latmon: VERSION, error: Some(error), ..Reply::default() };
     match serde_json::from_slice(line) {
         Ok(Spoken { latmon: VERSION }) => {}
@@ -83,8 +92,12 @@ fn answer(line: &[u8], status: &impl Fn() -> Status) -> Reply {
     }
     match serde_json::from_slice(line) {
         Ok(Request { ask: Ask::Status, .. }) => {
-            Reply { latmon: VERSION, status: Some(status()), ..Reply::default() }
+            Reply { latmon: VERSION, status: Some(desk.status()), ..Reply::default() }
         }
+        Ok(Request { ask: Ask::Wish(wish), .. }) => match desk.grant(wish) {
+            Ok(done) => Reply { latmon: VERSION, done: Some(done), ..Reply::default() },
+            Err(why) => Reply { latmon: VERSION, refused: Some(why), ..Reply::default() },
+        },
         Err(error) => refused(format!("latmon {} cannot do that: {error}", env!("CARGO_PKG_VERSION"))),
     }
 }
