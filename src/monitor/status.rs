@@ -240,7 +240,7 @@ impl Board {
             sockets: format!("{}, {}", prober.sockets(), prober.stamps()),
             counts: Arc::clone(prober.counts()),
             is_mailed: settings.mail.is_some(),
-            patience: patience.unwrap_or(Duration::MAX),
+            patience: patience.map_or(Duration::MAX, |it| it + probe::VERDICT),
             places: targets.iter().enumerate().map(|(place, it)| (Arc::clone(&it.target), place)).collect(),
             known: Mutex::new(Known {
                 heard: now,
@@ -614,13 +614,16 @@ mod tests {
         let start = Instant::now();
         let board = Board::new(&settings, &prober, UnixTime::from_secs(0), start);
         let after = |secs| board.status(&outbox, &mailer, start + Duration::from_secs(secs));
-        assert!(!after(120).stale && after(121).stale, "two steps, and the time that replies have");
+        assert!(
+            !after(125).stale && after(126).stale,
+            "two steps, and the time that replies and the verdict have"
+        );
         assert_eq!((after(0).last_round, after(0).targets[0].state), (None, State::Waiting));
 
         let ends = (UnixTime::from_secs(0), UnixTime::from_secs(60));
         let round = Round::new(target, None, ends.0, ends.1, vec![millis(5)]);
         board.enter(&round, &TargetState::Ok, start + Duration::from_secs(100));
-        assert!(!after(220).stale && after(221).stale);
+        assert!(!after(225).stale && after(226).stale);
         assert_eq!((after(0).last_round, after(0).targets[0].state), (Some(60), State::Ok));
     }
 }

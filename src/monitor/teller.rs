@@ -93,9 +93,9 @@ impl Teller {
         call.answer(done);
     }
 
-    /// Takes a change of our own uplink.
-    pub(super) fn take_uplink(&mut self, change: &Uplink, now: UnixTime) {
-        match change {
+    /// Takes what was found out about our own uplink.
+    pub(super) fn take_uplink(&mut self, found: &Uplink, now: UnixTime) {
+        match found {
             Uplink::Offline { since, why } => {
                 warn!("this monitor is offline since {}: {why}", clock(*since));
                 self.desk.offline(*since, why.to_string(), now);

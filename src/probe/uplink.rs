@@ -32,10 +32,14 @@ pub(super) mod ways;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use self::kernel::{Asker, Links};
 use self::ways::Way;
 use crate::time::UnixTime;
+
+/// How long a round with losses may wait until it is clear whether they are our own uplink's.
+pub const VERDICT: Duration = Duration::from_secs(5);
 
 /// By whose answers the uplink is judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

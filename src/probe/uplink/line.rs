@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::Cut;
+use super::{Cut, VERDICT};
 use crate::probe::clock::Monotonic;
 use crate::probe::course::{Number, Request, Verdict};
 use crate::round::Fault;
@@ -416,7 +416,7 @@ const FIRST_NAME: u32 = 1 << 31;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a lost ping may wait for the verdict, which takes one period more than there are pings to lose.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = VERDICT;
 
 /// How often it is looked whether the verdict is there.
 const RECHECK: Duration = Duration::from_millis(250);
