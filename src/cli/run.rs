@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -15,7 +15,7 @@ use latmon::config::{Config, Kept};
 use latmon::guardian::{
     self, Charge, FromMonitor, LastWords, Lifeline, Program, Role, ToMonitor, descriptors,
 };
-use latmon::mail::{Mailer, Outbox};
+use latmon::mail::Outbox;
 use latmon::monitor::ends::{self, Death, Next, Told};
 use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
@@ -158,12 +158,13 @@ impl Part<'_> {
             archive: config.archive.clone(),
             probe: config.probe.clone(),
             alert: config.alert.clone(),
+            desk: config.desk.clone(),
             mail: config.mail.clone(),
             ways: config.ways.iter().map(|way| way.way.clone()).collect(),
             limits: config.limits.clone(),
             exit: monitor::Exit {
                 run: Some(self.charge.started),
-                told: config.mail_every_end,
+                told: config.mail_every_end.value,
                 // The guardian tells, and knows what becomes of it.
                 panicked: false,
             },
@@ -259,10 +260,11 @@ fn last_words(args: &Args, settings: &OwnedFd) -> Result<Exit, Failure> {
     let words = LastWords::hear()
         .map_err(|error| Failure::failed(format!("cannot hear whose end it is: {error}")))?;
     let config = load_kept(args, settings)?;
-    let is_wanted = config.mail_every_end || !words.death.as_ref().is_some_and(|death| death.is_planned);
+    let is_wanted =
+        config.mail_every_end.value || !words.death.as_ref().is_some_and(|death| death.is_planned);
     let death = words.death.filter(|_| is_wanted);
     match tell_end(&config, death, Duration::from_secs(words.send_secs))? {
-        Told::Now | Told::Nothing => Ok(Exit::Done),
+        Told::Now | Told::Unkept | Told::Nothing => Ok(Exit::Done),
         Told::Later => std::process::exit(LastWords::LATER),
     }
 }
@@ -274,9 +276,10 @@ fn tell_end(config: &Config, death: Option<Death>, send: Duration) -> Result<Tol
     let host = host_name();
     let teller = ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), outbox: &outbox };
     let told = teller.tell(death, UnixTime::from(SystemTime::now())).map_err(Failure::failed)?;
-    if !send.is_zero() {
-        let mailer = Mailer::start(outbox, config.mail.clone()).map_err(Failure::failed)?;
-        mailer.stop(send);
+    // What no disk has goes now, or with this process.
+    let send = if told == Told::Unkept { FAREWELL } else { send };
+    if let Some(mail) = config.mail.as_ref().filter(|_| !send.is_zero()) {
+        latmon::mail::send_waiting(&outbox, mail, Instant::now() + send).map_err(Failure::failed)?;
     }
     Ok(told)
 }
