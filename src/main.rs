@@ -11,7 +11,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // They serve until the end: to give a hundred thousand of them back one by one takes a while.
-    let arguments: &[std::ffi::OsString] = std::env::args_os().collect::<Vec<_>>().leak();
-    cli::run(arguments)
+    cli::run()
 }

@@ -84,6 +84,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("rrd/map/region.rs", "the memory map of an archive"),
     ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
     ("mail/command/inherited.rs", "close_range, which marks files to be closed when a program is started"),
+    (
+        "cli/arguments.rs",
+        "the arguments where the kernel put them, of which the standard library makes copies",
+    ),
     ("cli/doctor/adjtimex.rs", "adjtimex, which tells whether the clock is synchronised"),
     ("guardian/descriptors.rs", "a descriptor that was inherited, by its number"),
     ("probe/socket/calls.rs", "recvmmsg and sendmmsg with control messages, which no safe crate has"),

@@ -6,11 +6,11 @@ mod support {
     pub(crate) mod net;
 }
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use support::latmon::Desk;
-use support::net::{Net, answer, ms, silence};
+use support::net::{All, Form, Net, answer, ms, silence};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -109,6 +109,57 @@ fn a_stall_of_two_seconds_at_a_thousand_packets_a_second_loses_nothing() {
     }
     // Of those that were under way, none was dropped by us; whatever had been would be unknown, and said.
     assert!(!monitor.log().contains("overflowed"), "{}", monitor.log());
+}
+
+/// A receive buffer has room for what is under way, not for a host that says everything eighty times while nobody reads: what
+/// it had no room for was answered all the same, and is no loss.
+#[test]
+fn replies_that_our_receive_buffer_had_no_room_for_are_unknown() {
+    const HOSTS: [(&str, &str); 2] = [("ipv4", "198.18.0.1"), ("ipv6", "fd00::1")];
+    let net = Net::new();
+    for (_, host) in HOSTS {
+        net.host(
+            host,
+            (1..80).fold(answer().delay(ms(700)), |host, _| host.inject(All, Form::True, ms(700))),
+        );
+    }
+    let desk = Desk::new();
+    let targets = HOSTS.map(|(name, host)| format!("{name} = \"{host}\"\n")).concat();
+    desk.write("latmon.toml", &format!("[defaults]\nstep = \"2s\"\npings = 100\n[targets]\n{targets}"));
+    let mut monitor = desk.start(&mut desk.latmon("run"));
+    let known = |values: &[f64]| values[3..].iter().filter(|ping| !ping.is_nan()).count();
+    let whole = |desk: &Desk, count: usize| {
+        let is_whole = |(_, values): &&(i64, Vec<f64>)| known(values) == 100;
+        let enough = |(name, _)| desk.rows(&format!("{name}.rrd")).iter().filter(is_whole).count() >= count;
+        HOSTS.into_iter().all(enough).then_some(())
+    };
+    monitor.until(LIMIT, "whole rows", |desk| whole(desk, 1));
+    monitor.freeze();
+    // Some thirty of each are under way, and their replies are three times what a megabyte holds.
+    for (_, host) in HOSTS {
+        net.wait_for(host, net.requests(host).len(), LIMIT);
+    }
+    monitor.signal(Signal::SIGCONT);
+    monitor.until(LIMIT, "whole rows after the flood", |desk| whole(desk, 2));
+    let status = desk.done("status --json");
+    monitor.stop();
+
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("one JSON object");
+    assert!(status["packets_dropped"].as_u64() > Some(1000), "{status}");
+    for (name, host) in HOSTS {
+        assert!(
+            monitor.log().contains(&format!("the {} receive buffer overflowed", name.replace("ip", "IP")))
+        );
+        let requests = net.requests(host);
+        let mut unheard = 0;
+        for (end, values) in desk.rows(&format!("{name}.rrd")) {
+            assert_eq!(values[1], 0.0, "{name}: loss in the row of {end}: {values:?}");
+            let end = SystemTime::UNIX_EPOCH + Duration::from_secs(end.unsigned_abs());
+            let asked = requests.iter().filter(|it| (end - ms(2000)..end).contains(&it.wall)).count();
+            unheard += asked.saturating_sub(known(&values));
+        }
+        assert!(unheard >= 10, "{name}: {unheard} were answered and not heard");
+    }
 }
 
 /// In containers both are process 1: whoever makes identifiers of that takes the other's replies for its own.

@@ -95,6 +95,22 @@ impl Case {
         (verb, words)
     }
 
+    /// One that is taken, mostly of the next step.
+    fn plain_argument(&mut self, inputs: usize) -> String {
+        let ahead = match self.random.below(40) {
+            0 => 1,
+            1 => self.step * (2 + self.random.below(9)) + self.random.below(self.step),
+            _ => self.step,
+        };
+        self.last = self.last.floor() + ahead as f64;
+        let mut argument = self.last.to_string();
+        for _ in 0..inputs {
+            let reading = self.random.below(1000);
+            argument += &if self.random.one_in(30) { ":U".to_owned() } else { format!(":{reading}") };
+        }
+        argument
+    }
+
     fn argument(&mut self, named: &[usize]) -> String {
         let step = self.step as f64;
         let ahead = match self.random.below(12) {
@@ -289,6 +305,34 @@ fn random_updates_are_those_of_rrdtool() {
         }
     }
     assert!(told_rows > 1000 || cases(200) < 200, "{told_rows}");
+}
+
+/// Hundreds of steps in one call wait for the archives to take them in one go; gaps, steps in pieces, and an argument that
+/// fails come between.
+#[test]
+fn long_calls_are_those_of_rrdtool() {
+    let (seed, mut pair) = (seed(), Pair::start());
+    for number in 0..cases(40) {
+        let mut case = Case::new(seed, number);
+        let definition = case.definition();
+        let told = format!("LATMON_TEST_SEED={seed} case {number}: create f.rrd {}", definition.join(" "));
+        let [ours, _] = pair.create(&definition, &told);
+        pair.write("f.rrd", &ours);
+        let inputs = case.types.iter().filter(|ds_type| **ds_type != "COMPUTE").count();
+        if inputs == 0 {
+            continue;
+        }
+        for _ in 0..3 {
+            let count = case.random.pick(&[40, 600, 1500]);
+            let mut words: Vec<String> = (0..count).map(|_| case.plain_argument(inputs)).collect();
+            if case.random.one_in(3) {
+                let place = case.random.below(count) as usize;
+                words[place].push('x');
+            }
+            let _ = pair.change(&words_of("update", &words), &told);
+            case.last = last_update(&pair.read("f.rrd")[0]).0 as f64;
+        }
+    }
 }
 
 /// What is outside of its data source's limits is dropped on the way. With ranges to check the original wipes what is

@@ -119,6 +119,7 @@ fn every_target_stands_as_its_alerts_say() {
         "{text}"
     );
     assert_eq!(desk.done("status fra/*").status.code(), Some(1));
+    assert_eq!(desk.done("status nameless well").status.code(), Some(3), "of one there is no telling");
     let (code, error) = told(&desk.done("status wel"));
     assert_eq!(code, Some(2));
     assert!(error.contains("no target 'wel'"), "{error}");

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand turns what was typed into what is decided.
 
+mod arguments;
 mod check;
 mod convert;
 mod doctor;
@@ -19,6 +20,7 @@ mod trace;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -127,24 +129,30 @@ enum Command {
     },
 }
 
-/// Does what `arguments` (the program's name first) say.
-pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
-    if let Some(rest) = rrd_arguments(arguments) {
+/// Does what was typed.
+pub(crate) fn run() -> ExitCode {
+    if let Some(words) = arguments::lent()
+        && let Some(rest) = rrd_arguments(&words)
+    {
         return rrd_verb(rest);
     }
-    if let Some(rest) = fping_arguments(arguments) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(rest) = rrd_arguments(&words_of(&arguments)) {
+        return rrd_verb(rest);
+    }
+    if let Some(rest) = fping_arguments(&arguments) {
         return ping::run_as_fping(rest);
     }
     // Before anything else: the guardian stays small.
-    if let Some((charge, program)) = charged(arguments) {
+    if let Some((charge, program)) = charged(&arguments) {
         return report(part(charge, &program));
     }
-    let command = match Cli::try_parse_from(arguments) {
+    let command = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,
-        Err(error) => return explain(&error, arguments).into(),
+        Err(error) => return explain(&error, &arguments).into(),
     };
     report(match command {
-        Command::Run(args) => run::run(&args, &program_of(arguments)),
+        Command::Run(args) => run::run(&args, &program_of(&arguments)),
         Command::Ping(args) => ping::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Status(args) => status::run(&args),
@@ -155,7 +163,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Convert(args) => convert::run(&args),
-        Command::Rrd { arguments } => return rrd_verb(&arguments),
+        Command::Rrd { arguments } => return rrd_verb(&words_of(&arguments)),
     })
 }
 
@@ -201,15 +209,16 @@ fn part(charge: &str, program: &Program) -> Result<Exit, Failure> {
 
 /// rrdtool's own arguments, where the program is called by that name or with the verb `rrd`: they are no business of
 /// clap's, for the answers are rrdtool's to the byte.
-fn rrd_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
-    let (program, rest) = arguments.split_first()?;
-    if Path::new(program).file_name() == Some(OsStr::new("rrdtool")) {
+fn rrd_arguments<'a, 'b>(words: &'b [&'a [u8]]) -> Option<&'b [&'a [u8]]> {
+    let (program, rest) = words.split_first()?;
+    if Path::new(OsStr::from_bytes(program)).file_name() == Some(OsStr::new("rrdtool")) {
         return Some(rest);
     }
-    match rest.split_first() {
-        Some((verb, rest)) if verb == "rrd" => Some(rest),
-        _ => None,
-    }
+    rest.strip_prefix(&[&b"rrd"[..]])
+}
+
+fn words_of(arguments: &[OsString]) -> Vec<&[u8]> {
+    arguments.iter().map(|argument| argument.as_bytes()).collect()
 }
 
 /// fping's own arguments, where the program is called by that name or with `ping --fping`.
@@ -225,9 +234,9 @@ fn fping_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
 }
 
 /// One of rrdtool's verbs.
-fn rrd_verb(arguments: &[OsString]) -> ExitCode {
+fn rrd_verb(words: &[&[u8]]) -> ExitCode {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    ExitCode::from(rrd::run(arguments, &mut out, &mut io::stderr().lock()))
+    ExitCode::from(rrd::run(words, &mut out, &mut io::stderr().lock()))
 }
 
 /// Prints help and version as clap has them, and its errors as one line.

@@ -8,23 +8,20 @@ mod tune;
 mod verbs;
 mod xport;
 
-use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 
 use latmon::archive::journal;
 use latmon::rrd;
 
 /// Runs a verb, or those that the standard input has, and returns the exit code: 0, or 1 after an error that was told
 /// on `err`, or 2 where the folder of the pipe mode cannot be entered.
-pub(crate) fn run(args: &[OsString], out: &mut impl Write, err: &mut impl Write) -> u8 {
-    let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
-    let outcome = match args[..] {
+pub(crate) fn run(args: &[&[u8]], out: &mut impl Write, err: &mut impl Write) -> u8 {
+    let outcome = match *args {
         [b"--journal", b"", ..] => Err(Error::Usage("--journal needs the name of a folder")),
         [b"--journal", folder, ref rest @ ..] => journaled::run(folder, rest, out),
         [b"-"] => pipe::serve(io::stdin().lock(), out),
         [b"-", folder] => pipe::enter(folder).and_then(|()| pipe::serve(io::stdin().lock(), out)),
-        _ => dispatch(&args, out),
+        _ => dispatch(args, out),
     }
     .and_then(|()| out.flush().map_err(Error::Output));
     let Err(error) = outcome else { return 0 };

@@ -1,5 +1,5 @@
 //! `latmon status`: asks the running monitor how everything stands. Exit code 0: well, 1: an alert is open, 3: there is
-//! no telling, because no monitor runs or it measures nothing.
+//! no telling, because no monitor runs, or it measures nothing, or nothing of a target.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// One JSON object, on one line
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
-    /// Nothing but the exit code: 0 well, 1 an alert is open, 3 no monitor runs, or it measures nothing
+    /// Nothing but the exit code: 0 well, 1 an alert is open, 3 no monitor runs, it measures nothing, or a target is unknown
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -33,13 +33,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let config = args.place.look().map_err(Failure::usage)?;
     let status = control::status(&config.data_dir.value).map_err(Failure::unknown)?;
     let chosen = choose(&status.targets, &args.targets)?;
-    let exit = if status.stale {
-        Exit::Unknown
-    } else if chosen.iter().any(|target| target.state.is_alerting() && target.muted.is_none()) {
-        Exit::Unwell
-    } else {
-        Exit::Done
-    };
+    let exit = exit_of(status.stale, &chosen);
     let text = if args.quiet {
         return Ok(exit);
     } else if args.json {
@@ -80,6 +74,20 @@ fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a T
         }
     }
     Ok(targets.iter().zip(chosen).filter_map(|(target, chosen)| chosen.then_some(target)).collect())
+}
+
+/// How well the chosen targets are. An alert that is open is certain, whatever is not known beside it. A target of which
+/// nothing is known is not well, but nobody was told of it either: there is no telling, as where no monitor runs.
+fn exit_of(is_stale: bool, chosen: &[&TargetStatus]) -> Exit {
+    if is_stale {
+        Exit::Unknown
+    } else if chosen.iter().any(|target| target.state.is_alerting()) {
+        Exit::Unwell
+    } else if chosen.iter().any(|target| target.state == State::Unknown) {
+        Exit::Unknown
+    } else {
+        Exit::Done
+    }
 }
 
 /// The page for people. What was chosen by `words` is shown well or not, and with all that is known of it where the word
@@ -393,6 +401,18 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
         assert_eq!(lines(&["*"]).len(), 5);
         assert_eq!(choose(&status.targets, &["ber".into()]).unwrap_err().exit, Exit::Usage);
         assert_eq!(choose(&status.targets, &["[".into()]).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn zero_means_that_all_is_known_to_be_well() {
+        let exit = |states: &[State], is_stale| {
+            let targets: Vec<_> = states.iter().map(|state| target("t", *state, None, None, 30)).collect();
+            exit_of(is_stale, &targets.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(exit(&[State::Ok, State::Silent, State::Waiting], false), Exit::Done);
+        assert_eq!(exit(&[State::Ok, State::Unknown], false), Exit::Unknown);
+        assert_eq!(exit(&[State::Unknown, State::Lossy], false), Exit::Unwell, "an open alert is certain");
+        assert_eq!(exit(&[State::Down], true), Exit::Unknown, "that was known once");
     }
 
     #[test]

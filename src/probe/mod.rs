@@ -46,7 +46,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-pub use self::asker::Odd;
+pub use self::asker::{Odd, keep_spares, open_spares};
 use self::icmp::{Family, Secret};
 pub use self::look::{LookEvent, LookSettings, LookTarget, Looked, OddReplies, Refusals, Stop, look};
 pub use self::resolve::lookup::{NotFound, addresses, names};
@@ -203,6 +203,21 @@ pub enum Error {
         /// The timeout.
         timeout: Duration,
     },
+    /// A payload that cannot prove its reply to be ours, or that fits into no packet.
+    #[error(
+        "{target}: the payload must have from {} to {} bytes, not {payload}",
+        EchoSettings::LEAST_PAYLOAD,
+        EchoSettings::MOST_PAYLOAD
+    )]
+    Payload {
+        /// Whose.
+        target: String,
+        /// Its bytes.
+        payload: u16,
+    },
+    /// Addresses that are believed for no time: names would be looked up without a pause.
+    #[error("a looked up address must be believed for more than no time")]
+    NoBelief,
     /// Echoes cannot leave as the settings want it.
     #[error("cannot ask {to}: {why}")]
     Unroutable {
@@ -306,17 +321,19 @@ impl Prober {
         Self::start_on(sockets, settings, rounds)
     }
 
-    /// Starts the thread on `sockets`, which were opened for `settings`. A round that is done goes into `rounds`, unless
+    /// Starts the thread on `sockets`, which were opened for `settings`; where more echoes are to be under way by now, their
+    /// buffers grow as far as this process still may let them. A round that is done goes into `rounds`, unless
     /// that is full: then it is counted and logged, and gone, since a pinger must not wait. Rounds of the same step end
     /// together: there should be room for one of every target. The thread drops `rounds` when it ends.
     pub fn start_on(
-        OpenSockets { sockets, secret }: OpenSockets,
+        OpenSockets { mut sockets, secret }: OpenSockets,
         settings: Settings,
         rounds: Sender<Round>,
     ) -> Result<Self, Error> {
         settings.check()?;
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
+        sockets.make_room(settings.backlog()).map_err(system("size the receive buffers"))?;
         let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
         // Who does not take one change hears of the next one that still matters.
         let (changes, uplink) = bounded(1);
@@ -379,30 +396,40 @@ impl Drop for Prober {
 }
 
 impl Settings {
-    /// Buffers with room for what may wait for its timeout, and for a while in which this program is held up.
     fn wanted(&self, identity: Identity) -> Wanted {
-        let echoes = |it: &TargetSettings| {
-            f64::from(it.pings) * (it.timeout + HELD_UP).as_secs_f64() / it.step.duration().as_secs_f64()
-        };
-        let payload = self.targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
-        let echoes = self.targets.iter().map(echoes).sum::<f64>().min(f64::from(self.pace.in_flight));
         Wanted {
             identity,
             kind: None,
             dont_fragment: self.targets.iter().any(|it| it.echo.dont_fragment),
             v6_source: self.targets.iter().any(|it| it.echo.source.is_some_and(|source| source.is_ipv6())),
-            backlog: Backlog { echoes: echoes as u32, payload },
+            backlog: self.backlog(),
         }
     }
 
+    /// What may wait for its timeout, and for a while in which this program is held up.
+    fn backlog(&self) -> Backlog {
+        let echoes = |it: &TargetSettings| {
+            f64::from(it.pings) * (it.timeout + HELD_UP).as_secs_f64() / it.step.duration().as_secs_f64()
+        };
+        let payload = self.targets.iter().map(|it| it.echo.payload).max().unwrap_or(0);
+        let echoes = self.targets.iter().map(echoes).sum::<f64>().min(f64::from(self.pace.in_flight));
+        Backlog { echoes: echoes as u32, payload }
+    }
+
     fn check(&self) -> Result<(), Error> {
-        for TargetSettings { target, step, pings, timeout, .. } in &self.targets {
+        if self.resolve_every.is_zero() {
+            return Err(Error::NoBelief);
+        }
+        for TargetSettings { target, step, pings, timeout, echo, .. } in &self.targets {
             let target = || target.name.clone();
             if *pings == 0 {
                 return Err(Error::NoPings { target: target() });
             }
             if timeout.is_zero() || *timeout > step.duration() * MOST_OPEN_STEPS {
                 return Err(Error::Timeout { target: target(), timeout: *timeout });
+            }
+            if !(EchoSettings::LEAST_PAYLOAD..=EchoSettings::MOST_PAYLOAD).contains(&echo.payload) {
+                return Err(Error::Payload { target: target(), payload: echo.payload });
             }
         }
         Ok(())
@@ -486,19 +513,51 @@ const MOST_OPEN_STEPS: u32 = 60;
 mod tests {
     use super::*;
 
+    fn targets(count: u32, step: u32, pings: u16) -> Vec<TargetSettings> {
+        let target = |index| TargetSettings {
+            target: Arc::new(Target { name: format!("t{index}"), host: "192.0.2.1".to_owned() }),
+            step: Step::new(step).unwrap(),
+            pings,
+            timeout: Duration::from_secs(1),
+            family: None,
+            echo: EchoSettings::default(),
+        };
+        (0..count).map(target).collect()
+    }
+
+    /// Each of these would make the prober wait for ever, never wait, or take every reply for a forgery.
+    #[test]
+    fn settings_that_no_prober_can_follow_are_refused() {
+        type Change = fn(&mut Settings);
+        let complaint = |change: Change| {
+            let mut settings = Settings {
+                targets: targets(2, 60, 20),
+                pace: Pace::default(),
+                resolve_every: RESOLVE_EVERY,
+                anchors: Anchors::Gateways,
+                known_anchors: Vec::new(),
+            };
+            change(&mut settings);
+            settings.check().err().map(|error| error.to_string())
+        };
+        assert_eq!(complaint(|_| {}), None);
+        assert_eq!(complaint(|it| it.targets[1].echo.payload = icmp::LEAST_PAYLOAD), None);
+        let cases: [(Change, &str); 6] = [
+            (|it| it.targets[1].pings = 0, "t1: a round needs at least one ping"),
+            (|it| it.targets[1].timeout = Duration::ZERO, "t1: the timeout must be more than nothing"),
+            (|it| it.targets[0].timeout = Duration::from_secs(3601), "and at most 60 steps, not 3601s"),
+            (|it| it.targets[1].echo.payload = icmp::LEAST_PAYLOAD - 1, "t1: the payload must have from "),
+            (|it| it.targets[0].echo.payload = u16::MAX, "to 65507 bytes, not 65535"),
+            (|it| it.resolve_every = Duration::ZERO, "must be believed for more than no time"),
+        ];
+        for (change, wanted) in cases {
+            let told = complaint(change).unwrap_or_default();
+            assert!(told.contains(wanted), "{told}: {wanted}");
+        }
+    }
+
     #[test]
     fn many_echoes_leave_in_short_bunches() {
-        let targets = |count, step, pings| {
-            let target = |index| TargetSettings {
-                target: Arc::new(Target { name: format!("t{index}"), host: "192.0.2.1".to_owned() }),
-                step: Step::new(step).unwrap(),
-                pings,
-                timeout: Duration::from_secs(1),
-                family: None,
-                echo: EchoSettings::default(),
-            };
-            (0..count).map(target).collect::<Vec<_>>()
-        };
         let collected = |targets: &[TargetSettings]| Pace::default().in_bunches(targets).collect;
         assert_eq!(collected(&targets(1000, 20, 20)), Duration::from_millis(10), "10 of 1,000 a second");
         assert_eq!(collected(&targets(1000, 1, 20)), Duration::from_micros(2500), "50 of 20,000 a second");

@@ -33,6 +33,7 @@ use socket2::Socket;
 use tracing::info;
 
 pub(super) use self::calls::BATCH;
+use self::open::Stamping;
 pub(super) use self::receive::{Inbox, Packet};
 pub(super) use self::reports::{Report, Reports};
 pub(super) use self::route::{NoRoute, Route};
@@ -177,6 +178,11 @@ impl Sockets {
         self.sockets.into_iter().map(EchoSocket::into_descriptor).collect()
     }
 
+    /// Makes room for a backlog that may be larger than the one they were opened for, before the first echo is sent.
+    pub(super) fn make_room(&mut self, backlog: Backlog) -> io::Result<()> {
+        self.sockets.iter_mut().try_for_each(|socket| socket.make_room(backlog))
+    }
+
     /// The socket for echoes of a family that may be fragmented, or may not.
     pub(super) fn of(&mut self, family: Family, dont_fragment: bool) -> Option<&mut EchoSocket> {
         let wanted = |socket: &&mut EchoSocket| {
@@ -210,7 +216,7 @@ impl Sockets {
 
     /// Who stamps what is sent: the kernel, unless it does so on some of them only.
     pub(super) fn stamps(&self) -> Stamps {
-        let by_kernel = self.iter().all(|socket| socket.stamps == Stamps::Kernel);
+        let by_kernel = self.iter().all(|socket| socket.stamps() == Stamps::Kernel);
         if by_kernel { Stamps::Kernel } else { Stamps::User }
     }
 }
@@ -219,8 +225,10 @@ impl Sockets {
 pub(super) struct EchoSocket {
     socket: Socket,
     origin: Origin,
-    stamps: Stamps,
+    stamping: Stamping,
     buffer: ReceiveBuffer,
+    /// Whether the buffer was made with a privilege.
+    is_forced: bool,
     outbox: Outbox,
 }
 

@@ -30,14 +30,12 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// The last step of a row.
+    pub(super) const LAST: Self = Self { missing: 1, rows: 1 };
+
     /// When `elapsed` steps ended, the first of them number `first_pdp`.
     pub(super) fn new(rra: &ArchiveDef, first_pdp: u64, elapsed: u64) -> Self {
-        Self::after(rra, first_pdp % rra.pdp_per_row, elapsed)
-    }
-
-    /// When `elapsed` steps ended after `closed` others of the open row.
-    pub(super) fn after(rra: &ArchiveDef, closed: u64, elapsed: u64) -> Self {
-        let missing = rra.pdp_per_row - closed;
+        let missing = rra.pdp_per_row - first_pdp % rra.pdp_per_row;
         let rows = match elapsed.cmp(&missing) {
             Ordering::Less => 0,
             Ordering::Equal => 1,
@@ -64,27 +62,30 @@ impl Cdp {
         if due.rows == 0 { self.collect(rra.cf, pdp, elapsed) } else { self.finish(rra, due, pdp, elapsed) }
     }
 
-    /// The same for every data source of an archive, in place; what stays as it was is not written.
-    pub(super) fn consolidate_all(
-        preps: &mut [[u8; cdp_prep::LEN]],
+    /// After single steps that follow each other, the first of them where the open row lacks `missing`; `filled` is told
+    /// the value of each row that they fill. The same comes of them one by one.
+    #[must_use]
+    pub(super) fn consolidate_run(
+        mut self,
         rra: &ArchiveDef,
-        due: Due,
-        pdps: &[f64],
-        elapsed: u64,
-    ) {
-        let pairs = preps.iter_mut().zip(pdps);
-        if rra.pdp_per_row == 1 {
-            pairs.for_each(|(prep, pdp)| {
-                Self::read(prep).consolidate(rra, due, *pdp, elapsed).write_row(prep);
-            });
-        } else if due.rows == 0 {
-            pairs.for_each(|(prep, pdp)| Self::read(prep).collect(rra.cf, *pdp, elapsed).write_open(prep));
-        } else {
-            pairs.for_each(|(prep, pdp)| Self::read(prep).finish(rra, due, *pdp, elapsed).write(prep));
+        mut missing: u64,
+        pdps: impl Iterator<Item = f64>,
+        mut filled: impl FnMut(f64),
+    ) -> Self {
+        for pdp in pdps {
+            missing -= 1;
+            if missing > 0 {
+                self = self.collect(rra.cf, pdp, 1);
+            } else {
+                self = self.consolidate(rra, Due::LAST, pdp, 1);
+                filled(self.primary);
+                missing = rra.pdp_per_row;
+            }
         }
+        self
     }
 
-    /// The row is not full yet.
+    /// After `elapsed` steps of a row that is not full then.
     #[inline]
     fn collect(self, cf: Cf, pdp: f64, elapsed: u64) -> Self {
         if pdp.is_nan() {
@@ -145,18 +146,25 @@ impl Cdp {
     }
 
     pub(super) fn write(self, prep: &mut [u8]) {
-        self.write_open(prep);
-        self.write_row(prep);
-    }
-
-    fn write_open(self, prep: &mut [u8]) {
         put_f64(prep, cdp_prep::VALUE, self.value);
         put(prep, cdp_prep::UNKNOWN_PDPS, self.unknown_pdps.to_le_bytes());
-    }
-
-    fn write_row(self, prep: &mut [u8]) {
         put_f64(prep, cdp_prep::PRIMARY, self.primary);
         put_f64(prep, cdp_prep::SECONDARY, self.secondary);
+    }
+
+    /// Writes what is no longer as it was.
+    pub(super) fn write_over(self, before: Self, prep: &mut [u8; cdp_prep::LEN]) {
+        let numbers = [
+            (cdp_prep::VALUE, self.value, before.value),
+            (cdp_prep::PRIMARY, self.primary, before.primary),
+            (cdp_prep::SECONDARY, self.secondary, before.secondary),
+        ];
+        for (at, now, before) in numbers {
+            if now.to_bits() != before.to_bits() {
+                put_f64(prep, at, now);
+            }
+        }
+        put(prep, cdp_prep::UNKNOWN_PDPS, self.unknown_pdps.to_le_bytes());
     }
 }
 
@@ -180,6 +188,29 @@ mod tests {
 
     fn rra(cf: Cf) -> ArchiveDef {
         ArchiveDef { cf, xff: 0.5, pdp_per_row: 4, rows: 3, forecast: None }
+    }
+
+    #[test]
+    fn a_run_of_steps_is_what_they_are_one_by_one() {
+        let pdps = [1.5, UNKNOWN, -2.0, 7.25, UNKNOWN, UNKNOWN, UNKNOWN, 3.0, 3.0, 0.5, 4.0];
+        for (cf, pdp_per_row, first_pdp) in [Cf::Average, Cf::Min, Cf::Max, Cf::Last]
+            .into_iter()
+            .flat_map(|cf| [1, 2, 4, 40].map(move |pdp_per_row| (cf, pdp_per_row)))
+            .flat_map(|(cf, pdp_per_row)| [0, 1, 3].map(move |first_pdp| (cf, pdp_per_row, first_pdp)))
+        {
+            let rra = ArchiveDef { pdp_per_row, ..rra(cf) };
+            let (mut one_by_one, mut rows) = (Cdp::new(0), Vec::new());
+            for (number, pdp) in (first_pdp..).zip(pdps) {
+                let due = Due::new(&rra, number, 1);
+                one_by_one = one_by_one.consolidate(&rra, due, pdp, 1);
+                rows.extend((due.rows > 0).then_some(one_by_one.primary.to_bits()));
+            }
+            let (missing, mut filled) = (pdp_per_row - first_pdp % pdp_per_row, Vec::new());
+            let run = Cdp::new(0)
+                .consolidate_run(&rra, missing, pdps.into_iter(), |value| filled.push(value.to_bits()));
+            assert_eq!(filled, rows, "{cf:?} {pdp_per_row} {first_pdp}");
+            assert_eq!(format!("{run:?}"), format!("{one_by_one:?}"), "{cf:?} {pdp_per_row} {first_pdp}");
+        }
     }
 
     #[test]

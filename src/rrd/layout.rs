@@ -163,10 +163,15 @@ impl Layout {
         &mut live[self.live_head_len..].as_chunks_mut().0[..self.ds_count]
     }
 
-    /// Every `cdp_prep` in the live part of a header, those of one archive after the other.
-    pub(super) fn cdp_preps_mut<'a>(&self, live: &'a mut [u8]) -> &'a mut [[u8; cdp_prep::LEN]] {
+    /// Every `cdp_prep` in the live part of a header, those of one archive after the other, and every `rra_ptr`.
+    pub(super) fn archives_mut<'a>(
+        &self,
+        live: &'a mut [u8],
+    ) -> (&'a mut [[u8; cdp_prep::LEN]], &'a mut [[u8; WORD]]) {
         let first = self.cdp_prep(0, 0) - self.live_head();
-        &mut live[first..].as_chunks_mut().0[..self.rra_count * self.ds_count]
+        let preps_len = self.rra_count * self.ds_count * cdp_prep::LEN;
+        let (preps, pointers) = live[first..].split_at_mut(preps_len);
+        (preps.as_chunks_mut().0, pointers.as_chunks_mut().0)
     }
 
     pub(super) fn rra_ptr(&self, rra: usize) -> usize {

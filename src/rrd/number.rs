@@ -38,27 +38,37 @@ fn parse_other(text: &[u8]) -> Result<f64, NumberError> {
     }
 }
 
-/// Reads what most texts are, digits that may have a point among them, and no more of them than an `f64` holds exactly:
-/// collected in an integer they make the same number, sooner.
+/// Reads what most texts are, a plain decimal and nothing else.
 fn plain_decimal(text: &[u8]) -> Option<f64> {
+    plain_decimal_prefix(text).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+}
+
+/// Reads the plain decimal that a text begins with: digits that may have a point among them, and no more of them than an
+/// `f64` holds exactly. Collected in an integer they make the same number, sooner. Returns it and what follows.
+pub(super) fn plain_decimal_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
     const EXACT_DIGITS: usize = 15;
-    if text.len() > EXACT_DIGITS {
-        return None;
-    }
-    let (mut number, mut digits, mut before_point) = (0_i64, 0, None);
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            number = number * 10 + i64::from(digit);
-            digits += 1;
-        } else if *byte == b'.' && before_point.is_none() {
-            before_point = Some(digits);
-        } else {
-            return None;
+    let (whole, rest) = plain_digits(0, text);
+    let digits = text.len() - rest.len();
+    let (number, rest, decimals) = match rest {
+        [b'.', decimals @ ..] => {
+            let (number, rest) = plain_digits(whole, decimals);
+            (number, rest, decimals.len() - rest.len())
         }
+        _ => (whole, rest, 0),
+    };
+    let is_exact = (1..=EXACT_DIGITS).contains(&(digits + decimals));
+    is_exact.then(|| (scaled(number as f64, -(decimals as i64)), rest))
+}
+
+/// Goes on with a number by the digits that a text begins with; returns it and what follows. What is too long to be
+/// held comes out as anything.
+pub(super) fn plain_digits(mut number: i64, text: &[u8]) -> (i64, &[u8]) {
+    let mut rest = text;
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+        number = number.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
+        rest = behind;
     }
-    let decimals = before_point.map_or(0, |before| digits - before);
-    (digits > 0).then(|| scaled(number as f64, -decimals))
+    (number, rest)
 }
 
 /// Reads the number that the text begins with; returns it and what follows.

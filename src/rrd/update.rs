@@ -4,24 +4,24 @@
 //! before anything of it is computed, so an argument that fails leaves no trace, where the original has by then
 //! overwritten some last readings. [`Updater::apply`] is the one place that stores what changed.
 
+mod closed;
 mod forecast;
-mod open_row;
+mod rows;
 mod waiting;
 
 use std::convert::Infallible;
 use std::ops::Range;
 
-use crate::rrd::cdp::Cdp;
-use crate::rrd::def::{ArchiveDef, Cf, DsType, Forecast, LATEST_SECS};
+use crate::rrd::cdp::Due;
+use crate::rrd::def::{ArchiveDef, Cf, DsType, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_update_at};
-use crate::rrd::layout::{
-    LAST_DS_LEN, Layout, WORD, bytes_at, cdp_prep, f64_at, live_head, pdp_prep, put, stat_head, u64_at,
-};
+use crate::rrd::layout::{LAST_DS_LEN, Layout, live_head, pdp_prep, put, stat_head, u64_at};
+use crate::rrd::number::{plain_decimal_prefix, plain_digits};
 use crate::rrd::pdp::{Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::rrd::rpn::Stack;
-use crate::rrd::update::open_row::OpenRow;
+use crate::rrd::update::closed::Closed;
 use crate::rrd::update::waiting::Waiting;
 use crate::time::{Step, UnixTime};
 
@@ -66,19 +66,20 @@ pub(super) struct Updater {
     live: Vec<u8>,
     changed: bool,
     waiting: Waiting,
-    /// Which part of the readings' texts is whose; without one a reading is unknown.
-    text_of: Vec<Option<Range<usize>>>,
+    /// What the argument says of each data source.
+    parts: Vec<Part>,
     /// The texts of readings that came as values.
     texts: Vec<u8>,
     growths: Vec<f64>,
-    pdps: Vec<f64>,
+    /// The steps that ended, and that the archives have not taken yet.
+    closed: Closed,
     /// The data sources that take readings.
     inputs: Vec<usize>,
     stack: Stack,
     /// The definitions: a header is begun with once for many updates.
     data_sources: Vec<DsDef>,
     archives: Vec<ArchiveDef>,
-    open_rows: Vec<OpenRow>,
+    dues: Vec<Due>,
     has_forecasts: bool,
     smoothing_due: bool,
     /// The live part before an argument that can still fail while it is computed.
@@ -101,20 +102,18 @@ pub struct WrittenRow {
     pub values: Vec<f64>,
 }
 
-const MICROS_PER_SEC: i64 = 1_000_000;
-
-/// The readings of one update.
-#[derive(Clone, Copy)]
-struct Readings<'a> {
-    /// Their texts, of which [`Updater::text_of`] knows the parts.
-    texts: &'a [u8],
-    /// The values themselves, where they did not come as text: one for each data source that takes readings.
-    values: Option<&'a [f64]>,
+/// What an argument says of one data source.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    /// Where in the argument's texts its reading stands; nowhere, and it is unknown.
+    text: Option<Range<usize>>,
+    /// The value that the text stands for, where that is known already.
+    value: Option<f64>,
 }
 
-impl<'a> Readings<'a> {
-    fn text(&self, part: &Option<Range<usize>>) -> &'a [u8] {
-        part.clone().map_or(b"U", |range| &self.texts[range])
+impl Part {
+    fn text<'a>(&self, texts: &'a [u8]) -> &'a [u8] {
+        self.text.clone().map_or(b"U", |range| &texts[range])
     }
 }
 
@@ -146,12 +145,11 @@ impl Updater {
         self.live.clear();
         self.live.extend_from_slice(&header[layout.live_head()..layout.header_len()]);
         self.waiting.clear();
+        self.closed.clear();
         self.changed = false;
         self.smoothing_due = false;
         self.archives.clear();
         self.archives.extend((0..layout.rra_count).map(|rra| archive_def(header, layout, rra)));
-        self.open_rows.clear();
-        self.open_rows.resize(layout.rra_count, OpenRow::default());
         self.has_forecasts = self.archives.iter().any(|archive| archive.forecast.is_some());
         self.data_sources.clear();
         self.data_sources.extend((0..layout.ds_count).map(|ds| DsDef::read(header, layout, ds)));
@@ -181,19 +179,16 @@ impl Updater {
         if let Some(extra) = values.get(wanted) {
             return Err(UpdateError::ExtraReadings(extra.to_string()));
         }
-        self.forget_texts(layout);
+        self.forget_parts(layout);
         let mut texts = std::mem::take(&mut self.texts);
         texts.clear();
         for (ds, value) in self.inputs.iter().zip(values) {
             let start = texts.len();
             write_short(&mut texts, *value);
-            self.text_of[*ds] = Some(start..texts.len());
+            self.parts[*ds] = Part { text: Some(start..texts.len()), value: Some(*value) };
         }
-        let (secs, micros) = (stamp.secs(), if layout.has_micros() { stamp.subsec_micros() } else { 0 });
-        self.judge_time(layout, secs, micros)?;
-        let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
-        let readings = Readings { texts: &texts, values: Some(values) };
-        let taken = self.take(header, layout, stamp, readings, stamp);
+        let stamp = self.judge_time(layout, stamp.secs(), stamp.subsec_micros())?;
+        let taken = self.take(header, layout, stamp, &texts, stamp);
         self.texts = texts;
         taken
     }
@@ -206,21 +201,15 @@ impl Updater {
         argument: &[u8],
         options: &Options<'_>,
     ) -> Result<(), UpdateError> {
-        // Few have one, and `contains` looks at words, where `position` looks at bytes.
-        let has_at = argument.contains(&b'@');
-        let end = argument.iter().position(|b| *b == if has_at { b'@' } else { b':' });
-        let end = end.ok_or_else(|| UpdateError::NoTimestamp(lossy(argument)))?;
-        let (time, readings) = (&argument[..end], &argument[end + 1..]);
-        self.split_readings(layout, time, readings, options.template)?;
-        let (secs, micros) =
-            if has_at { at_time(time, options.now)? } else { plain_time(time, options.now)? };
-        let micros = if layout.has_micros() { micros } else { 0 };
-        match self.judge_time(layout, secs, micros) {
+        let (secs, micros) = match self.split_plain(layout, argument, options.template) {
+            Some(secs) => (secs, 0),
+            None => self.split(layout, argument, options)?,
+        };
+        let stamp = match self.judge_time(layout, secs, micros) {
             Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(()),
             judged => judged?,
-        }
-        let stamp = UnixTime::from_micros(secs * MICROS_PER_SEC + i64::from(micros));
-        self.take(header, layout, stamp, Readings { texts: readings, values: None }, options.now)
+        };
+        self.take(header, layout, stamp, argument, options.now)
     }
 
     /// Notes the rows that are written from now on.
@@ -238,7 +227,7 @@ impl Updater {
         self.waiting.is_full()
     }
 
-    /// The live part of the header as it will be.
+    /// The live part of the header as it will be, once the archives were brought up to date.
     pub(super) fn live(&self) -> &[u8] {
         &self.live
     }
@@ -259,6 +248,7 @@ impl Updater {
         layout: Layout,
         mut store: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.consolidate(layout);
         let stored = self.waiting.runs().try_for_each(|(offset, rows)| store(offset, rows));
         self.waiting.clear();
         stored?;
@@ -268,25 +258,49 @@ impl Updater {
         Ok(())
     }
 
-    /// Sorts the readings by data source; those that are not named are unknown.
-    fn split_readings(
+    /// Reads what most arguments are, whole seconds and a plain decimal for each data source, in one pass. `None` leaves
+    /// all others to [`Updater::split`], which knows what is wrong with them.
+    fn split_plain(&mut self, layout: Layout, argument: &[u8], template: Option<&Template>) -> Option<i64> {
+        /// No time has more, and so many fit a number.
+        const MOST_DIGITS: usize = 15;
+        let (secs, mut rest) = plain_digits(0, argument);
+        if !(1..=MOST_DIGITS).contains(&(argument.len() - rest.len())) {
+            return None;
+        }
+        self.forget_parts(layout);
+        for ds in template.map_or(&self.inputs, |Template(indexes)| indexes) {
+            let reading = rest.strip_prefix(b":")?;
+            let (value, behind) = plain_decimal_prefix(reading)?;
+            let text = argument.len() - reading.len()..argument.len() - behind.len();
+            self.parts[*ds] = Part { text: Some(text), value: Some(value) };
+            rest = behind;
+        }
+        // A file that takes no readings at all cannot be updated.
+        (rest.is_empty() && !self.inputs.is_empty()).then_some(secs)
+    }
+
+    /// Reads the time, and sorts the readings by data source; those that are not named are unknown.
+    fn split(
         &mut self,
         layout: Layout,
-        time: &[u8],
-        readings: &[u8],
-        template: Option<&Template>,
-    ) -> Result<(), UpdateError> {
-        self.forget_texts(layout);
-        let indexes = template.map_or(&self.inputs, |Template(indexes)| indexes);
+        argument: &[u8],
+        options: &Options<'_>,
+    ) -> Result<(i64, u32), UpdateError> {
+        let has_at = argument.contains(&b'@');
+        let end = argument.iter().position(|b| *b == if has_at { b'@' } else { b':' });
+        let end = end.ok_or_else(|| UpdateError::NoTimestamp(lossy(argument)))?;
+        let (time, readings) = (&argument[..end], &argument[end + 1..]);
+        self.forget_parts(layout);
+        let indexes = options.template.map_or(&self.inputs, |Template(indexes)| indexes);
         let wanted = indexes.len();
-        let (mut start, mut got) = (0, 0);
+        let (mut start, mut got) = (end + 1, 0);
         for reading in readings.split(|b| *b == b':') {
             // A file that takes no readings at all cannot be updated: there always is one, and it is one too many.
             if got == wanted.max(1) {
-                return Err(UpdateError::ExtraReadings(lossy(&readings[start..])));
+                return Err(UpdateError::ExtraReadings(lossy(&argument[start..])));
             }
             if let Some(ds) = indexes.get(got) {
-                self.text_of[*ds] = Some(start..start + reading.len());
+                self.parts[*ds] = Part { text: Some(start..start + reading.len()), value: None };
             }
             start += reading.len() + 1;
             got += 1;
@@ -294,24 +308,27 @@ impl Updater {
         if got != wanted {
             return Err(UpdateError::FewReadings { wanted, got, time: lossy(time) });
         }
-        Ok(())
+        if has_at { at_time(time, options.now) } else { plain_time(time, options.now) }
     }
 
     /// So that every reading is unknown.
-    fn forget_texts(&mut self, layout: Layout) {
-        self.text_of.clear();
-        self.text_of.resize(layout.ds_count, None);
+    fn forget_parts(&mut self, layout: Layout) {
+        self.parts.clear();
+        self.parts.resize(layout.ds_count, Part::default());
     }
 
-    fn judge_time(&self, layout: Layout, secs: i64, micros: u32) -> Result<(), UpdateError> {
+    /// The point in time, as the file can hold it, where it comes after the last one.
+    fn judge_time(&self, layout: Layout, secs: i64, micros: u32) -> Result<UnixTime, UpdateError> {
+        let micros = if layout.has_micros() { micros } else { 0 };
+        let stamp = UnixTime::from_micros(UnixTime::from_secs(secs).micros().saturating_add(micros.into()));
         let last = last_update_at(&self.live, layout);
-        if (secs, micros) <= (last.secs(), last.subsec_micros()) {
+        if stamp <= last {
             return Err(UpdateError::Illegal { time: secs, last: last.secs() });
         }
         if secs > LATEST_SECS {
             return Err(UpdateError::Future(secs));
         }
-        Ok(())
+        Ok(stamp)
     }
 
     /// Takes the readings that were sorted; nothing changes before all of them were read.
@@ -320,26 +337,29 @@ impl Updater {
         header: &[u8],
         layout: Layout,
         stamp: UnixTime,
-        readings: Readings<'_>,
+        texts: &[u8],
         now: UnixTime,
     ) -> Result<(), UpdateError> {
         let step = step_of(header);
         let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
-        self.read_growths(layout, &timing, readings)?;
+        self.read_growths(layout, &timing, texts)?;
         let can_fail = self.inputs.len() < layout.ds_count;
         if can_fail {
             self.before.clone_from(&self.live);
         }
-        for (prep, part) in layout.pdp_preps_mut(&mut self.live).iter_mut().zip(&self.text_of) {
-            put_last_ds(prep, readings.text(part));
+        for (prep, part) in layout.pdp_preps_mut(&mut self.live).iter_mut().zip(&self.parts) {
+            put_last_ds(prep, part.text(texts));
         }
         if timing.elapsed == 0 {
             self.accumulate(layout, &timing);
         } else {
-            let rows = self.waiting.len();
-            let written = self.written.as_ref().map_or(0, Vec::len);
-            let closed = self.close_steps(header, layout, timing, step, now);
-            closed.inspect_err(|_| self.roll_back(rows, written))?;
+            let closed = self.closed.ended().len();
+            if let Err(error) = self.close_steps(layout, timing, step, now) {
+                self.live.clone_from(&self.before);
+                self.closed.truncate(closed);
+                return Err(error);
+            }
+            self.close_rows(header, layout, step);
         }
         put(&mut self.live, live_head::SECS, stamp.secs().to_le_bytes());
         if layout.has_micros() {
@@ -349,33 +369,14 @@ impl Updater {
         Ok(())
     }
 
-    fn read_growths(
-        &mut self,
-        layout: Layout,
-        timing: &Timing,
-        readings: Readings<'_>,
-    ) -> Result<(), UpdateError> {
-        let Self { live, data_sources, text_of, growths, .. } = self;
+    fn read_growths(&mut self, layout: Layout, timing: &Timing, texts: &[u8]) -> Result<(), UpdateError> {
+        let Self { live, data_sources, parts, growths, .. } = self;
         growths.clear();
-        let mut values = readings.values.unwrap_or_default().iter().copied();
-        let sources = data_sources.iter().zip(text_of.iter());
-        for ((def, part), prep) in sources.zip(layout.pdp_preps(live)) {
-            let is_input = !matches!(def.ds_type, DsType::Compute(_));
-            let value = if is_input { values.next() } else { None };
-            let reading = Reading { text: readings.text(part), value, prep };
+        for ((def, part), prep) in data_sources.iter().zip(parts).zip(layout.pdp_preps(live)) {
+            let reading = Reading { text: part.text(texts), value: part.value, prep };
             growths.push(reading.growth(def, timing.interval)?);
         }
         Ok(())
-    }
-
-    /// Takes back what an argument did that failed while it was computed; `rows` and `written` are how much was there
-    /// before it.
-    fn roll_back(&mut self, rows: usize, written: usize) {
-        if let Some(noted) = &mut self.written {
-            noted.truncate(written);
-        }
-        self.live.clone_from(&self.before);
-        self.waiting.truncate(rows);
     }
 
     fn accumulate(&mut self, layout: Layout, timing: &Timing) {
@@ -385,9 +386,10 @@ impl Updater {
         }
     }
 
+    /// Closes the steps that ended; how far they reach, as it is told to who watches, the original counts in whole seconds
+    /// from the last update where it splits them, and so falls short of it when that has a fraction.
     fn close_steps(
         &mut self,
-        header: &[u8],
         layout: Layout,
         timing: Timing,
         step: Step,
@@ -402,12 +404,12 @@ impl Updater {
                 *growth -= share;
                 share
             })?;
-            self.close_rows(header, layout, &first, step, until);
+            self.closed.end(&first, until);
             timing = rest;
         }
         let until = (timing.first_pdp + timing.elapsed) * u64::from(step.secs());
         self.close_points(layout, &timing, step, now, |growth| *growth)?;
-        self.close_rows(header, layout, &timing, step, until);
+        self.closed.end(&timing, until);
         Ok(())
     }
 
@@ -420,88 +422,18 @@ impl Updater {
         now: UnixTime,
         share: impl Fn(&mut f64) -> f64,
     ) -> Result<(), UpdateError> {
-        let Self { live, data_sources, growths, pdps, stack, .. } = self;
-        pdps.clear();
+        let Self { live, data_sources, growths, closed, stack, .. } = self;
         let preps = layout.pdp_preps_mut(live).iter_mut();
         for ((prep, def), growth) in preps.zip(data_sources).zip(growths) {
             let (pdp, open) = Pdp::read(prep).close(share(growth), timing, step, def.heartbeat);
             open.write(prep);
             let pdp = match &def.ds_type {
-                DsType::Compute(rpn) => stack.evaluate(rpn, pdps, now.secs())?,
+                DsType::Compute(rpn) => stack.evaluate(rpn, closed.open_pdps(), now.secs())?,
                 _ => pdp,
             };
-            pdps.push(pdp);
+            closed.push(pdp);
         }
         Ok(())
-    }
-
-    /// Adds the closed steps to every archive. `until` is where they end, as it is told to who watches: of a split step
-    /// the original counts whole seconds from the last update, and so falls short of it when that has a fraction.
-    fn close_rows(&mut self, header: &[u8], layout: Layout, timing: &Timing, step: Step, until: u64) {
-        let preps = layout.cdp_preps_mut(&mut self.live);
-        let archives = self.archives.iter().zip(&mut self.open_rows);
-        // Without data sources there are no archives either.
-        for ((def, open), preps) in archives.zip(preps.chunks_exact_mut(layout.ds_count.max(1))) {
-            open.close(def, timing);
-            if def.forecast.is_none() {
-                Cdp::consolidate_all(preps, def, open.due, &self.pdps, timing.elapsed);
-            }
-        }
-        if self.has_forecasts {
-            self.begin_forecasts(header, layout, timing.elapsed);
-            self.forecast(header, layout, timing);
-        }
-        let mut rows_start = layout.header_len() as u64;
-        for rra in 0..layout.rra_count {
-            if self.open_rows[rra].due.rows > 0 {
-                let before = self.waiting.len();
-                self.write_rows(layout, rra, rows_start);
-                self.note_rows(before, layout, rra, until, step);
-            }
-            rows_start += self.archives[rra].rows * layout.row_len() as u64;
-        }
-    }
-
-    fn write_rows(&mut self, layout: Layout, rra: usize, rows_start: u64) {
-        let Self { live, archives, open_rows, waiting, .. } = self;
-        let (def, rows_due) = (&archives[rra], open_rows[rra].due.rows);
-        let pointer = layout.rra_ptr(rra) - layout.live_head();
-        let mut row = u64_at(live, pointer);
-        let only_moves = rows_due > 1 && matches!(def.forecast, Some(Forecast::Seasonal { .. }));
-        if only_moves {
-            row = (row + rows_due) % def.rows;
-            put(live, pointer, row.to_le_bytes());
-            return;
-        }
-        let first_prep = layout.cdp_prep(rra, 0) - layout.live_head();
-        let (preps, _) = live[first_prep..].as_chunks::<{ cdp_prep::LEN }>();
-        for written in 0..rows_due {
-            row = if row + 1 >= def.rows { 0 } else { row + 1 };
-            let value_at = if written == 0 { cdp_prep::PRIMARY } else { cdp_prep::SECONDARY };
-            let values = preps[..layout.ds_count].iter().map(|prep| bytes_at(prep, value_at));
-            waiting.push(rows_start + row * layout.row_len() as u64, values);
-        }
-        put(live, pointer, row.to_le_bytes());
-    }
-
-    /// Notes the rows that an archive gained, when somebody watches; `before` is how many bytes waited before them.
-    fn note_rows(&mut self, before: usize, layout: Layout, rra: usize, until: u64, step: Step) {
-        let Some(written) = &mut self.written else { return };
-        let def = &self.archives[rra];
-        let row_secs = def.pdp_per_row * u64::from(step.secs());
-        let newest = until - until % row_secs;
-        let rows = self.waiting.since(before).chunks_exact(layout.row_len());
-        let oldest = newest as i64 - (rows.len() as i64 - 1) * row_secs as i64;
-        for (number, row) in (0..).zip(rows) {
-            let rows_later = if number == 0 { 0 } else { number + 1 };
-            let time = oldest + rows_later * row_secs as i64;
-            written.push(WrittenRow {
-                time: UnixTime::from_secs(time),
-                cf: def.cf,
-                pdp_per_row: def.pdp_per_row,
-                values: row.chunks_exact(WORD).map(|word| f64_at(word, 0)).collect(),
-            });
-        }
     }
 }
 
@@ -525,5 +457,27 @@ fn put_last_ds(prep: &mut [u8; pdp_prep::LEN], text: &[u8]) {
     let field = &mut prep[pdp_prep::LAST_DS..][..LAST_DS_LEN];
     let text = &text[..text.len().min(LAST_DS_LEN - 1)];
     field.fill(0);
-    field[..text.len()].copy_from_slice(text);
+    copy_short(&mut field[..text.len()], text);
+}
+
+/// Copies up to 32 bytes by two moves that may overlap: to copy any number of bytes is a call, and that one takes longer
+/// than to read the number that they are.
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    let _ = copy_ends::<16>(to, from)
+        || copy_ends::<8>(to, from)
+        || copy_ends::<4>(to, from)
+        || copy_ends::<2>(to, from)
+        || copy_ends::<1>(to, from);
+}
+
+/// Copies the first and the last `N` bytes, where there are so many.
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) else { return false };
+    if let Some(to) = to.first_chunk_mut() {
+        *to = *first;
+    }
+    if let Some(to) = to.last_chunk_mut() {
+        *to = *last;
+    }
+    true
 }

@@ -53,9 +53,12 @@ impl EchoSocket {
         set_options(&socket, family, dont_fragment)?;
         let takes_control = takes_control_messages(&socket, family, kind);
         let stamping = Stamping::choose(&socket, family, takes_control)?;
-        set_buffers(&socket, wanted.backlog, stamping)?;
         let origin = Origin { family, kind, dont_fragment, identity };
-        Self::new(socket, origin, stamping, wanted.backlog)
+        let buffer = ReceiveBuffer { wanted: 0, held: 0 };
+        let mut opened =
+            Self { socket, origin, stamping, buffer, is_forced: false, outbox: Outbox::new(None) };
+        opened.make_room(wanted.backlog)?;
+        Ok(opened)
     }
 
     /// Takes over a socket that another process opened for the same settings, when it still had the privilege. What was
@@ -91,8 +94,11 @@ impl EchoSocket {
         }
         let takes_control = takes_control_messages(&socket, family, kind);
         let stamping = Stamping::choose(&socket, family, takes_control)?;
-        let mut adopted =
-            Self::new(socket, Origin { family, kind, dont_fragment, identity }, stamping, wanted.backlog)?;
+        let buffer = ReceiveBuffer { wanted: 0, held: socket.recv_buffer_size()? };
+        let origin = Origin { family, kind, dont_fragment, identity };
+        let outbox = Outbox::new((stamping == Stamping::Keyed).then_some(wanted.backlog.echoes));
+        let mut adopted = Self { socket, origin, stamping, buffer, is_forced: true, outbox };
+        adopted.make_room(wanted.backlog)?;
         adopted.empty(wanted.backlog.payload)?;
         Ok(adopted)
     }
@@ -102,28 +108,52 @@ impl EchoSocket {
         self.socket.into()
     }
 
-    fn new(socket: Socket, origin: Origin, stamping: Stamping, backlog: Backlog) -> io::Result<Self> {
+    /// Makes room for a backlog, before the first echo is sent. What was made before stays where this one needs less.
+    pub(super) fn make_room(&mut self, backlog: Backlog) -> io::Result<()> {
         let Backlog { echoes, payload } = backlog;
-        let (held, room) = (socket.recv_buffer_size()?, echo_room(payload, stamping));
-        let buffer = ReceiveBuffer { wanted: room.saturating_mul(echoes as usize), held };
-        let fit = held / room;
+        let room = echo_room(payload, self.stamping);
+        self.buffer.wanted = room.saturating_mul(echoes as usize);
+        if self.buffer.held >= self.buffer.wanted.clamp(LEAST_BUFFER, MOST_BUFFER) {
+            return Ok(());
+        }
+        self.set_buffers(backlog)?;
+        self.buffer.held = self.socket.recv_buffer_size()?;
+        let fit = self.buffer.held / room;
         if fit < echoes as usize {
+            let Origin { family, kind, .. } = self.origin;
             info!(
-                "the receive buffer of the {} socket for {} has room for {fit} echoes of {echoes}: \
-                 net.core.rmem_max limits it, unless there is cap_net_admin",
-                origin.kind, origin.family
+                "the receive buffer of the {kind} socket for {family} has room for {fit} echoes of {echoes}: \
+                 net.core.rmem_max limits it, unless there is cap_net_admin"
             );
         }
-        Ok(Self {
-            socket,
-            origin,
-            stamps: match stamping {
-                Stamping::Keyed | Stamping::Echoed => Stamps::Kernel,
-                Stamping::OnReceipt => Stamps::User,
-            },
-            buffer,
-            outbox: Outbox::new((stamping == Stamping::Keyed).then_some(echoes)),
-        })
+        self.outbox = Outbox::new((self.stamping == Stamping::Keyed).then_some(echoes));
+        Ok(())
+    }
+
+    /// A buffer that is smaller than wished for costs replies when this program is held up, and is no reason to stop.
+    fn set_buffers(&mut self, Backlog { echoes, payload }: Backlog) -> io::Result<()> {
+        let send =
+            (echoes as usize).saturating_mul(packet_room(payload)).clamp(LEAST_BUFFER, MOST_SEND_BUFFER);
+        // The kernel doubles what it is asked for.
+        let (receive, send) = (self.buffer.wanted.clamp(LEAST_BUFFER, MOST_BUFFER) / 2, send / 2);
+        let socket = &self.socket;
+        if setsockopt(socket, sockopt::RcvBufForce, &receive).is_ok() {
+            setsockopt(socket, sockopt::SndBufForce, &send)?;
+            self.is_forced = true;
+        } else if !self.is_forced {
+            // Without the privilege, which may be given up by now, what was made with it could only shrink.
+            socket.set_recv_buffer_size(receive)?;
+            socket.set_send_buffer_size(send)?;
+        }
+        Ok(())
+    }
+
+    /// Who stamps what is sent.
+    pub(super) fn stamps(&self) -> Stamps {
+        match self.stamping {
+            Stamping::Keyed | Stamping::Echoed => Stamps::Kernel,
+            Stamping::OnReceipt => Stamps::User,
+        }
     }
 
     /// Throws away what waits in both queues.
@@ -222,7 +252,7 @@ fn set_options(socket: &Socket, family: Family, dont_fragment: bool) -> io::Resu
 
 /// Where the stamps of a socket come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamping {
+pub(super) enum Stamping {
     /// From the kernel on both ends; it names an echo by the key that was sent along.
     Keyed,
     /// The same, but it hands back the whole packet, which says what it is. Its own count of packets (OPT_ID) would not
@@ -286,23 +316,6 @@ fn complaint(
     echo[0] = family.echo_request();
     let message = Outgoing { name: &name[..name_len], parts: [&echo, &[]], control: control.as_bytes() };
     calls::send(socket.as_fd(), std::iter::once(message)).err()
-}
-
-/// A buffer that is smaller than wished for costs replies when this program is held up, and is no reason to stop.
-fn set_buffers(socket: &Socket, backlog: Backlog, stamping: Stamping) -> io::Result<()> {
-    let Backlog { echoes, payload } = backlog;
-    let receive =
-        (echoes as usize).saturating_mul(echo_room(payload, stamping)).clamp(LEAST_BUFFER, MOST_BUFFER);
-    let send = (echoes as usize).saturating_mul(packet_room(payload)).clamp(LEAST_BUFFER, MOST_SEND_BUFFER);
-    // The kernel doubles what it is asked for.
-    let (receive, send) = (receive / 2, send / 2);
-    if setsockopt(socket, sockopt::RcvBufForce, &receive).is_err() {
-        socket.set_recv_buffer_size(receive)?;
-    }
-    if setsockopt(socket, sockopt::SndBufForce, &send).is_err() {
-        socket.set_send_buffer_size(send)?;
-    }
-    Ok(())
 }
 
 /// What the kernel may charge for a reply and the stamp of its echo, which lie in one buffer until they are taken.

@@ -78,7 +78,7 @@ impl EchoSocket {
     /// cable is pulled, or of any that it drops for a datagram socket of IPv6. Such an echo never gets a stamp.
     pub(in crate::probe) fn send(&mut self, mut outcome: impl FnMut(u64, Result<Handed, i32>)) {
         // A stamp of ours is only as good as it is close to its packet.
-        let most = match self.stamps {
+        let most = match self.stamps() {
             Stamps::Kernel => BATCH,
             Stamps::User => 1,
         };

@@ -274,7 +274,7 @@ fn without_stamps_of_the_kernel_each_echo_has_one_of_ours() {
         let socket = bench.socket();
         set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, 0).unwrap();
         set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).unwrap();
-        (socket.outbox, socket.stamps) = (Outbox::new(None), Stamps::User);
+        (socket.outbox, socket.stamping) = (Outbox::new(None), Stamping::OnReceipt);
         let to = localhost(family);
         bench.send((0..100).map(|number| (number, to)), &EchoSettings::default());
         bench.hear(|bench| bench.replies.len() >= 100);
@@ -657,6 +657,30 @@ fn the_receive_buffer_has_room_for_the_backlog() {
             let heard = (bench.left.len(), bench.replies.len(), bench.socket().drops().unwrap());
             assert_eq!(heard, (echoes as usize, echoes as usize, 0));
         }
+    });
+}
+
+/// The steps and pings of archives are known when the sockets are open and the privilege is gone: what it made stays.
+#[test]
+fn the_room_for_a_backlog_grows_and_does_not_shrink() {
+    let backlog = |echoes| Backlog { echoes, payload: 56 };
+    in_each(|_, family, kind| {
+        let mut bench = Bench::new(family, kind);
+        let socket = bench.socket();
+        let before = socket.buffer;
+        assert_eq!(before.held, before.wanted, "a thousand echoes, by privilege");
+        socket.make_room(backlog(5000)).unwrap();
+        assert_eq!(socket.buffer, ReceiveBuffer { wanted: 5 * before.wanted, held: 5 * before.wanted });
+        socket.make_room(backlog(10)).unwrap();
+        assert_eq!(socket.buffer.held, 5 * before.wanted);
+        caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
+        socket.make_room(backlog(6000)).unwrap();
+        assert_eq!(socket.buffer, ReceiveBuffer { wanted: 6 * before.wanted, held: 5 * before.wanted });
+        assert_eq!(socket.socket.recv_buffer_size().unwrap(), 5 * before.wanted);
+        caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
+        let settings = EchoSettings::default();
+        bench.send((0..100).map(|number| (number, localhost(family))), &settings);
+        bench.hear(|bench| bench.stamps_and_replies(100));
     });
 }
 

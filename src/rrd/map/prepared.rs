@@ -286,6 +286,7 @@ impl<'a> Prepared<'a> {
     /// Stores what was added in the copy, where there is one, as the end of a command does in the file: seasons are
     /// smoothed then, unless it failed.
     fn settle(&mut self, succeeded: bool) {
+        self.updater.consolidate(self.layout);
         let Some(bytes) = &mut self.forecasts else { return };
         let Ok(()) = self.updater.apply(self.layout, store_in(bytes));
         if succeeded {

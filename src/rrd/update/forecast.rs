@@ -5,7 +5,6 @@ use crate::rrd::def::{Cf, Forecast};
 use crate::rrd::holt_winters::{self, Forecasts};
 use crate::rrd::layout::{Layout, WORD, cdp_prep, f64_at, put_f64, u64_at};
 use crate::rrd::number::UNKNOWN;
-use crate::rrd::pdp::Timing;
 use crate::rrd::update::Updater;
 
 /// Forecasts take so many steps one by one; more are a gap.
@@ -37,20 +36,21 @@ impl Updater {
         }
     }
 
-    /// Takes the steps of all forecasts, where there are not so many that they are a gap.
-    pub(super) fn forecast(&mut self, bytes: &[u8], layout: Layout, timing: &Timing) {
-        let steps = if timing.elapsed <= STEPS_TAKEN { timing.elapsed } else { 0 };
+    /// Takes the steps of all forecasts that were closed together, where there are not so many that they are a gap.
+    pub(super) fn forecast(&mut self, bytes: &[u8], layout: Layout, number: usize) {
+        let elapsed = self.closed.ended()[number].elapsed;
+        let steps = if elapsed <= STEPS_TAKEN { elapsed } else { 0 };
         for step in 0..steps {
             let mut rows_start = layout.header_len() as u64;
             for rra in 0..layout.rra_count {
                 let cur_row = u64_at(&self.live, layout.rra_ptr(rra) - layout.live_head());
-                let ahead = cur_row + timing.elapsed + 1 + step;
+                let ahead = cur_row + elapsed + 1 + step;
                 for ds in 0..layout.ds_count {
                     if self.archives[rra].forecast.is_none() {
                         break;
                     }
                     let next = self.season_value(bytes, layout, rra, ds, rows_start, ahead);
-                    let pdp = self.pdps[ds];
+                    let pdp = self.closed.pdps()[number * layout.ds_count + ds];
                     let mut forecasts = self.forecasts(layout);
                     let value = forecasts.step(rra, ds, pdp, next);
                     forecasts.write(rra, ds, step > 0, value);

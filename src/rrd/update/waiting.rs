@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::rrd::layout::{WORD, f64_at};
+use crate::rrd::layout::f64_at;
 
 /// The rows, one after the other, and where in the file each run of them goes.
 #[derive(Debug, Default)]
@@ -44,24 +44,21 @@ impl Waiting {
         })
     }
 
-    /// Adds a row that goes to `offset`; it is joined to the run before where it follows it.
-    pub(super) fn push(&mut self, offset: u64, values: impl Iterator<Item = [u8; WORD]>) {
-        let start = self.len();
-        values.for_each(|value| self.bytes.extend_from_slice(&value));
-        let end = self.len();
-        match self.runs.last_mut() {
-            Some((before, range)) if *before + range.len() as u64 == offset => range.end = end,
-            _ => self.runs.push((offset, start..end)),
+    /// Adds rows of `row_len` bytes that go to these offsets, and returns them to be filled. One that follows the row
+    /// before is joined to its run.
+    pub(super) fn add(&mut self, offsets: impl Iterator<Item = u64>, row_len: usize) -> &mut [u8] {
+        let first = self.len();
+        let mut end = first;
+        for offset in offsets {
+            let start = end;
+            end += row_len;
+            match self.runs.last_mut() {
+                Some((before, range)) if *before + range.len() as u64 == offset => range.end = end,
+                _ => self.runs.push((offset, start..end)),
+            }
         }
-    }
-
-    /// Forgets all but the first `len` bytes.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
-        self.runs.retain(|(_, range)| range.start < len);
-        if let Some((_, range)) = self.runs.last_mut() {
-            range.end = range.end.min(len);
-        }
+        self.bytes.resize(end, 0);
+        &mut self.bytes[first..]
     }
 
     /// Forgets everything.
