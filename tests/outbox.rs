@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use latmon::mail::{
-    Kind, Mailer, Message, NOT_HELD_UP, Outbox, Reasons, Settings, Summary, Tls, list, send_waiting,
+    Html, Kind, Mailer, Message, NOT_HELD_UP, Outbox, Reasons, Settings, Summary, Tls, list, send_waiting,
 };
 use latmon::time::UnixTime;
 use nix::mount::{MsFlags, mount, umount};
@@ -183,8 +183,11 @@ fn a_mail_that_waited_says_how_long_and_why() {
     let port = Port::closed();
     let place = Place::new();
     let text = format!("Gr\u{f6}\u{df}e: what is down \u{2013} since when\n\n{NOT_HELD_UP}\n-- \nlatmon\n");
+    let document =
+        format!("<p title=\"Gr\u{f6}\u{df}e\">{}\n{NOT_HELD_UP}\n<br>\u{2013}</p>", "x".repeat(500));
     let letter = |key: &str, minutes: u64| Message {
         text: text.clone(),
+        html: Some(Html { text: document.clone(), pictures: Vec::new() }),
         date: now.minus(Duration::from_secs(60 * minutes)),
         ..message(key, 0)
     };
@@ -196,8 +199,11 @@ fn a_mail_that_waited_says_how_long_and_why() {
     mailer.retry(None);
     let mails = smtp.wait_for(2, LONG);
     let said = |mail: &Received| mail.text().lines().nth(2).unwrap().to_owned();
-    assert_eq!(said(&mails[0]), "held up 47 min: the mail server refused connections");
-    assert_eq!(said(&mails[1]), NOT_HELD_UP);
+    let held_up = "held up 47 min: the mail server refused connections";
+    assert_eq!([said(&mails[0]), said(&mails[1])], [held_up, NOT_HELD_UP]);
+    let html = mails[0].parts.iter().find(|part| part.media_type == "text/html").unwrap();
+    let html = String::from_utf8(html.bytes.clone()).unwrap().replace("\r\n", "\n");
+    assert_eq!(html.trim_end(), document.replace(NOT_HELD_UP, held_up));
     assert_eq!(mails[0].header("Date"), date(now.minus(Duration::from_secs(47 * 60))), "of the decision");
     assert_eq!(mails[0].header("Message-ID"), "<old@mon1>");
     mailer.stop(LONG);

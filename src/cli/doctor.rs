@@ -90,6 +90,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             look(&patient).iter().for_each(|finding| report.tell(finding));
         }
         report.tell(&post::mail(&patient.config, args.send_mail));
+        post::fallback(&patient.config).iter().for_each(|finding| report.tell(finding));
     }
     Ok(match report.ended {
         Some(exit) => exit,

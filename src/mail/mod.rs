@@ -1,7 +1,7 @@
 //! Mail: composes messages, keeps them on disk until the server has them, sends them. Knows nothing of pings.
 //!
 //! ```text
-//! Message -> compose -> Outbox (outbox/*.eml) -> Mailer -> smtp -> sent/*.eml
+//! Message -> compose -> Outbox (outbox/*.eml) -> Mailer -> smtp, recipient by recipient -> sent/*.eml
 //! Posting -> Outbox (outbox/*.post.json, *.command.json) -> Courier -> webhook, command -> sent/*.json
 //! ```
 //! A mail is decided on once it lies in the outbox, which a crash does not undo, and leaves it only after the server's

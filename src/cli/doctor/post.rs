@@ -14,6 +14,17 @@ pub(super) fn mail(config: &Config, send: bool) -> Finding {
     let Some(settings) = &config.mail else {
         return Finding::warn(about, "nobody is told: set EMAIL_SENDER, or write [mail] in latmon.toml");
     };
+    try_out(about, settings, send)
+}
+
+/// The same for the fallback server, where there is one; it is given no mail.
+pub(super) fn fallback(config: &Config) -> Option<Finding> {
+    let settings = config.mail.as_ref()?;
+    let server = settings.fallback.clone()?;
+    Some(try_out("fallback", &mail::Settings { server, ..settings.clone() }, false))
+}
+
+fn try_out(about: &'static str, settings: &mail::Settings, send: bool) -> Finding {
     let host = super::super::run::host_name();
     let message = send.then(|| test_mail(&host));
     if let Err(error) = mail::try_out(settings, message.as_ref(), &host) {

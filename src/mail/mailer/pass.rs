@@ -1,6 +1,7 @@
 //! One attempt on all that waits: who gets which mail, and what comes of it.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,7 +43,7 @@ pub(super) struct Pass {
     hindrance: Option<String>,
     /// Until then the fallback server is asked first.
     fallback_until: Option<Instant>,
-    /// How many mails in a row the server did not want now.
+    /// How many mails in a row the server did not want now, in this attempt.
     deferred: u32,
 }
 
@@ -118,6 +119,9 @@ impl Pass {
         self.retry.begin(&waiting, Instant::now());
         self.told.retain(|about, _| if let About::Mail(path, _) = about { is_there(path) } else { true });
         self.known.retain(|path, _| is_there(path));
+        self.unusable.retain(is_there);
+        self.taken.retain(is_there);
+        self.deferred = 0;
         self.inherited.get_or_insert_with(|| waiting.iter().map(|mail| mail.path.clone()).collect());
         let mut session = None;
         if self.go_through(&waiting, &settings, &mut session, until) == Next::GoOn {
@@ -329,6 +333,8 @@ impl Pass {
         });
         match read {
             Ok(raw) => Some(raw),
+            // Somebody took it out meanwhile.
+            Err(Error::Disk { error, .. }) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
                 if self.unusable.insert(mail.path.clone()) {
                     warn!("{error}");

@@ -111,7 +111,8 @@ fn a_hostile_server_is_bounded_at_every_step() {
     const REPLIES: [&str; 6] = ["220 me", "250 me", "250 ok", "250 ok", "354 go on", "250 have it"];
     // Generous: what the kernel takes over before anybody reads.
     const MOST: usize = 32 << 20;
-    let floods: [(&str, fn(&str) -> Vec<u8>); 4] = [
+    type Flood = fn(&str) -> Vec<u8>;
+    let floods: [(&str, Flood); 4] = [
         ("endless line", |_| vec![b'2'; 1 << 16]),
         ("endless reply", |code| format!("{code}-x\r\n").repeat(1 << 12).into_bytes()),
         ("endless bad UTF-8", |_| vec![0xff; 1 << 16]),
