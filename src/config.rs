@@ -20,6 +20,7 @@ pub use self::error::Error;
 pub use self::kept::Kept;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
+pub use self::telling::TellingConfig;
 pub use self::uplink::UplinkConfig;
 pub use self::ways::WayConfig;
 
@@ -37,6 +38,7 @@ mod read;
 mod rules;
 mod said;
 mod targets;
+mod telling;
 mod uplink;
 mod value;
 mod ways;
@@ -110,10 +112,14 @@ pub struct Config {
     pub archive: archive::Settings,
     /// For the judges.
     pub alert: alert::Settings,
+    /// How notices are made of alerts, and who said so.
+    pub telling: TellingConfig,
+    /// For those who make them.
+    pub desk: alert::desk::Settings,
     /// For the mailer; `None` where nobody is mailed.
     pub mail: Option<post::Settings>,
     /// Whether a stop that was asked for is mailed too, and not only the ends that nobody wanted.
-    pub mail_every_end: bool,
+    pub mail_every_end: Setting<bool>,
     /// Where the mail settings come from; there whenever `mail` is.
     pub mail_origins: Option<MailOrigins>,
     /// The webhooks and commands that are told, in the order of the file.
@@ -141,6 +147,8 @@ pub struct TargetConfig {
     pub family: Option<Family>,
     /// What its echoes look like: targets of which the same is said share it.
     pub echo: Arc<EchoConfig>,
+    /// The name of the target that it lies behind.
+    pub parent: Option<Setting<String>>,
     /// The rules that judge its rounds: who chose them, and where each is written.
     pub alerts: Setting<Vec<Setting<Arc<Rule>>>>,
     /// The limit to draw as a line: of the threshold, or of the first rule that watches for a median above one.
@@ -245,12 +253,15 @@ impl<'a> Loader<'a> {
                 self.file.as_mut().map(|file| std::mem::take(&mut file.content.targets)).unwrap_or_default()
             }
         };
-        let targets = targets::resolve(candidates, &overrides, self.content());
+        let mut targets = targets::resolve(candidates, &overrides, self.content());
+        telling::resolve_parents(&mut targets)?;
+        let telling = self.content().map(|file| file.telling.clone()).unwrap_or_default();
         let pace = self.content().map(|file| file.pace.clone()).unwrap_or_default();
         let uplink = self.content().map(|file| file.uplink.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
-        let mail_every_end = mail.as_ref().is_none_or(|mail| mail.every_end);
+        let mail_every_end =
+            mail.as_ref().map_or_else(|| Setting::default(true), |mail| mail.every_end.clone());
         let (mail, mail_origins) = match mail {
             Some(mail) => {
                 warnings.extend(mail.warnings);
@@ -274,6 +285,8 @@ impl<'a> Loader<'a> {
                 targets: targets.iter().map(TargetConfig::archive).collect(),
             },
             alert: alert::Settings { targets: targets.iter().map(TargetConfig::alert).collect() },
+            desk: telling.desk(&targets),
+            telling,
             limits: targets.iter().filter_map(|t| Some((Arc::clone(&t.target), t.limit?))).collect(),
             data_dir,
             user: self.content().and_then(|file| file.user.clone()),
@@ -444,6 +457,14 @@ impl TargetConfig {
             step: wanted(&self.step),
             pings: wanted(&self.pings),
             forecast: self.alerts.value.iter().any(|rule| rule.value.asks_for_a_forecast()),
+        }
+    }
+
+    fn place(&self) -> alert::desk::Place {
+        alert::desk::Place {
+            target: Arc::clone(&self.target),
+            parent: self.parent.as_ref().map(|parent| parent.value.clone()),
+            step: self.step.value,
         }
     }
 

@@ -7,6 +7,7 @@
 //! 7  main.rs      prints and exits                                              (binary)
 //! 6  cli/         one file per subcommand: what was typed -> what is decided     (binary)
 //! 5  config       TOML + environment + .env -> each room's own Settings
+//!    guardian     the small parent process that outlives the monitor
 //! 4  monitor      the loop: Round in -> archive -> alert -> picture -> message
 //! 3  archive/     Round -> rrd update; rrd fetch -> History; names, layout of data sources, journal, convert
 //!    probe/       ICMP: schedule, sockets, wire format, names -> Round

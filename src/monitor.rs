@@ -7,10 +7,12 @@
 mod composer;
 pub mod control;
 pub mod ends;
+pub mod hush;
 mod letter;
 mod life;
 mod panics;
 mod past;
+mod paths;
 mod posting;
 pub mod state;
 pub mod status;
@@ -33,6 +35,7 @@ use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
+use control::outbox::Senders;
 use control::{Answer, Ask, Control};
 pub use letter::exit_key;
 use life::Outside;
@@ -54,6 +57,8 @@ pub struct Settings {
     pub probe: probe::Settings,
     /// What is judged.
     pub alert: alert::Settings,
+    /// What is told of it.
+    pub desk: alert::desk::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
     /// The webhooks and commands that are told beside it.
@@ -111,6 +116,9 @@ pub fn run(
     let mut archives = Archives::open(&settings.archive, started)?;
     archives.recovered().tell();
     settings.follow(&archives);
+    let store = Store::new(&settings.archive.data_dir);
+    let state = last_state(&store);
+    settings.probe.known_anchors.clone_from(&state.anchors);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
     let courier = Arc::new(Courier::start(outbox.clone(), settings.ways.clone())?);
@@ -118,13 +126,24 @@ pub fn run(
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
-    let control = answer_calls(&settings, &board, &outbox, &mailer, &courier);
-    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier));
+    let (line, ear) = hush::Line::new();
+    let caller = Caller {
+        board: Arc::clone(&board),
+        outbox: outbox.clone(),
+        mail: settings.mail.clone(),
+        mailer: Arc::clone(&mailer),
+        courier: Arc::clone(&courier),
+        line,
+    };
+    let control = answer_calls(&settings, caller);
+    let composer =
+        Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier), Arc::clone(&board));
     let composer = composer.map_err(Error::Thread)?;
-    let mut teller = begin_telling(&settings, composer, started);
+    let mut alerts = Alerts::new(&settings.alert);
+    let state = begin_run(&settings, state, &composer, started);
+    let mut teller = Teller::start(state, store, composer, &settings.desk, ear, &mut alerts, started);
     greet(&settings, &prober);
 
-    let mut alerts = Alerts::new(&settings.alert);
     let mut judging =
         Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
     let mut show = |told: Told<'_>| match told {
@@ -158,7 +177,7 @@ pub fn run(
         Ok(Some(end)) => end,
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, teller, (&mailer, &courier), &end, started);
+    farewell(&settings, teller, &mut alerts, (&mailer, &courier), &end, started);
     Ok(end)
 }
 
@@ -192,10 +211,10 @@ fn watch(
 ) -> Option<End> {
     loop {
         let now = UnixTime::from(SystemTime::now());
-        if !teller.tell_due(now) {
+        if !teller.tell_due(alerts, now) {
             return None;
         }
-        let due = teller.next_due().map_or_else(never, |due| after(due.since(now).unwrap_or_default()));
+        let due = teller.idle(now).map_or_else(never, after);
         let round = select! {
             recv(rounds) -> round => round.ok()?,
             recv(due) -> _ => continue,
@@ -205,8 +224,12 @@ fn watch(
             }
             recv(uplink) -> change => {
                 let change = change.ok()?;
-                teller.take_uplink(&change);
+                teller.take_uplink(&change, now);
                 show(Told::Uplink(&change));
+                continue;
+            }
+            recv(teller.calls()) -> call => {
+                teller.grant(&call.ok()?, alerts, now);
                 continue;
             }
             recv(panics.some()) -> _ => return None,
@@ -254,13 +277,16 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
     }
 }
 
-/// What the last run left is told first. A state that cannot be read is lost, and that is no reason not to watch.
-fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> Teller {
-    let store = Store::new(&settings.archive.data_dir);
-    let mut state = store.load().unwrap_or_else(|error| {
+/// What the last run left. A state that cannot be read is lost, and that is no reason not to watch.
+fn last_state(store: &Store) -> State {
+    store.load().unwrap_or_else(|error| {
         error!("{error}");
         State::default()
-    });
+    })
+}
+
+/// The state of the run that begins now. Where the last one died and nobody said so, it is said now.
+fn begin_run(settings: &Settings, state: State, composer: &Composer, started: UnixTime) -> State {
     let data_dir = &settings.archive.data_dir;
     let is_known = state.run.started.is_some_and(|run| ends::is_known(data_dir, run, started));
     if let Some(last) = state.run.died().filter(|_| !is_known) {
@@ -270,8 +296,7 @@ fn begin_telling(settings: &Settings, composer: Composer, started: UnixTime) -> 
             error!("the mail about that could not be written: {error}");
         }
     }
-    state.run = RunState::beginning(settings.exit.run.unwrap_or(started), started);
-    Teller::start(state, store, composer)
+    State { run: RunState::beginning(settings.exit.run.unwrap_or(started), started), ..state }
 }
 
 impl Settings {
@@ -288,38 +313,52 @@ impl Settings {
                 target.step = rhythm.step;
             }
         }
+        for place in &mut self.desk.targets {
+            if let Some(rhythm) = archives.rhythm(&place.target.name) {
+                place.step = rhythm.step;
+            }
+        }
     }
 }
 
 /// Answers on the control socket. Without one the monitor measures all the same, and that is worth more.
-fn answer_calls(
-    settings: &Settings,
-    board: &Arc<Board>,
-    outbox: &Outbox,
-    mailer: &Arc<Mailer>,
-    courier: &Arc<Courier>,
-) -> Option<Control> {
-    let (board, outbox) = (Arc::clone(board), outbox.clone());
-    let (mailer, courier) = (Arc::clone(mailer), Arc::clone(courier));
-    let mail = settings.mail.clone();
-    let done = |done: Result<usize, String>| done.map_or_else(Answer::Failed, Answer::Done);
-    let does = move |ask| match ask {
-        Ask::Status => {
-            let mut status = board.status(&outbox, &mailer, Instant::now());
-            status.mails.add_troubles(courier.troubles());
-            Answer::Status(Box::new(status))
-        }
-        Ask::Outbox => control::outbox::list(&outbox, mail.as_ref(), Some(&mailer))
-            .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
-        Ask::Retry(words) => {
-            courier.hurry();
-            done(control::outbox::retry(&outbox, &mailer, &words))
-        }
-        Ask::Drop(words) => done(control::outbox::discard(&outbox, &words, true)),
-    };
-    Control::start(&settings.archive.data_dir, does)
+fn answer_calls(settings: &Settings, caller: Caller) -> Option<Control> {
+    Control::start(&settings.archive.data_dir, move |ask| caller.answer(ask))
         .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
         .ok()
+}
+
+/// Who answers on the control socket.
+struct Caller {
+    board: Arc<Board>,
+    outbox: Outbox,
+    mail: Option<mail::Settings>,
+    mailer: Arc<Mailer>,
+    courier: Arc<Courier>,
+    line: hush::Line,
+}
+
+impl Caller {
+    fn answer(&self, ask: Ask) -> Answer {
+        let counted = |done: Result<usize, String>| done.map_or_else(Answer::Failed, Answer::Counted);
+        match ask {
+            Ask::Status => {
+                let mut status = self.board.status(&self.outbox, &self.mailer, Instant::now());
+                status.mails.add_troubles(self.courier.troubles());
+                self.line.mark(&mut status, UnixTime::from(SystemTime::now()));
+                Answer::Status(Box::new(status))
+            }
+            Ask::Wish(wish) => self.line.ask(wish).map_or_else(Answer::Failed, Answer::Done),
+            Ask::Outbox => control::outbox::list(&self.outbox, self.mail.as_ref(), Some(self.senders()))
+                .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
+            Ask::Retry(words) => counted(control::outbox::retry(&self.outbox, self.senders(), &words)),
+            Ask::Drop(words) => counted(control::outbox::discard(&self.outbox, &words, true)),
+        }
+    }
+
+    fn senders(&self) -> Senders<'_> {
+        Senders { mailer: &self.mailer, courier: &self.courier }
+    }
 }
 
 fn greet(settings: &Settings, prober: &Prober) {
@@ -353,6 +392,7 @@ fn greet(settings: &Settings, prober: &Prober) {
 fn farewell(
     settings: &Settings,
     teller: Teller,
+    alerts: &mut Alerts,
     (mailer, courier): (&Mailer, &Courier),
     end: &End,
     started: UnixTime,
@@ -370,7 +410,7 @@ fn farewell(
     };
     let now = UnixTime::from(SystemTime::now());
     let message = is_mailed.then(|| letter::exit(settings, end, started, now));
-    if let Err(error) = teller.finish(message.as_ref(), is_mailed || matches!(end, End::Told(_))) {
+    if let Err(error) = teller.finish(alerts, message.as_ref(), is_mailed || matches!(end, End::Told(_))) {
         error!("the exit mail could not be written: {error}");
     }
     // Whoever goes on at once sends what waits.

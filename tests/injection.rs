@@ -102,7 +102,9 @@ fn message() -> Message {
         to: Vec::new(),
         subject: String::new(),
         text: String::new(),
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date: UnixTime::from_secs(0),
     }
 }

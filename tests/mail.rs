@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use latmon::mail::{Attachment, Login, Message, Outbox, Secret, Tls, compose};
+use latmon::mail::{Attachment, Html, Login, Message, Outbox, Secret, Tls, compose, content_id};
 use latmon::time::UnixTime;
 use support::post::{LONG, Place, message, settings, settings_for, trouble};
 use support::smtp::{Mode, Options, Port, Smtp, USER, make_certificates};
@@ -417,17 +417,28 @@ fn a_mail_says_what_was_composed() {
     let png: Vec<u8> = (0..70_000u32).map(|n| ((n * 7919) >> 3) as u8).collect();
     let text =
         "Größe: 12 ms\n.a line with a dot\n\nFrom here on\n=3D\n".to_owned() + &"x".repeat(2000) + "\n";
+    let key = "fra/core 1-down-1700000000-cleared";
+    let html = format!("<p>Größe: 12 ms</p>\n<img src=\"cid:{}\">\n", content_id(key, 1));
     let message = Message {
-        key: "fra/core 1-down-1700000000-cleared".into(),
+        key: key.into(),
         in_reply_to: Some("fra/core 1-down-1700000000-raised".into()),
         to: Vec::new(),
         subject: "core1 ist wieder da – 5 min".into(),
         text: text.clone(),
+        html: Some(Html {
+            text: html.clone(),
+            pictures: vec![Attachment {
+                name: "inline.png".into(),
+                mime: "image/png",
+                bytes: png[1..].to_vec(),
+            }],
+        }),
         attachments: vec![Attachment {
             name: "größe core1.png".into(),
             mime: "image/png",
             bytes: png.clone(),
         }],
+        is_urgent: true,
         date: UnixTime::from_secs(1_700_000_000),
     };
     place.put(&message, None);
@@ -444,8 +455,12 @@ fn a_mail_says_what_was_composed() {
     assert_eq!(mail.header("X-Mailer"), concat!("latmon/", env!("CARGO_PKG_VERSION")));
     assert_eq!(mail.header("MIME-Version"), "1.0");
     assert_eq!(mail.text().replace("\r\n", "\n"), text);
-    assert_eq!(mail.parts.len(), 2);
-    let picture = &mail.parts[1];
+    assert_eq!(mail.structure, "mixed(alternative(text/plain related(text/html image/png)) image/png)");
+    assert_eq!(mail.html().replace("\r\n", "\n"), html);
+    let [_, _, inline, picture] = &mail.parts[..] else { panic!("{}", mail.structure) };
+    assert!(html.contains(&format!("\"cid:{}\"", inline.content_id)), "{}", inline.content_id);
+    assert_eq!(inline.bytes, png[1..]);
+    assert_eq!((mail.header("Importance"), mail.header("X-Priority")), ("high", "1"));
     assert_eq!((picture.media_type.as_str(), picture.file_name.as_str()), ("image/png", "größe core1.png"));
     assert_eq!(picture.bytes, png);
 }
@@ -461,7 +476,12 @@ fn no_text_makes_a_header_or_a_recipient() {
         to: Vec::new(),
         subject: evil.into(),
         text: format!("{evil}\r\n.\r\nMAIL FROM:<evil@example.com>\r\n"),
+        html: Some(Html {
+            text: format!("{evil}\r\n.\r\nMAIL FROM:<evil@example.com>\r\n"),
+            pictures: vec![Attachment { name: evil.into(), mime: "image/png", bytes: vec![1] }],
+        }),
         attachments: vec![Attachment { name: evil.into(), mime: "image/png", bytes: vec![1] }],
+        is_urgent: false,
         date: UnixTime::from_secs(i64::MIN),
     };
     let settings = settings(&smtp, Tls::None);
@@ -472,7 +492,7 @@ fn no_text_makes_a_header_or_a_recipient() {
     assert_eq!(mail.to, ["noc@example.org", "boss@example.net"]);
     let names: Vec<&str> = mail.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert!(!names.contains(&"Bcc") && !names.contains(&"X-Evil"), "{names:?}");
-    assert_eq!(mail.parts.len(), 2);
+    assert_eq!(mail.structure, "mixed(alternative(text/plain related(text/html image/png)) image/png)");
     assert_eq!(mailer.stop(LONG), 0);
     assert_eq!(
         smtp.verbs().iter().filter(|verb| *verb == "MAIL").count(),

@@ -62,6 +62,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
         alert: alert::Settings {
             targets: vec![TargetRules { target, step, rules: vec![Arc::new(Rule::down())] }],
         },
+        desk: alert::desk::Settings::default(),
         mail: None,
         ways: Vec::new(),
         limits: HashMap::new(),

@@ -32,6 +32,8 @@ to = ['noc@example.org']
 server = '127.0.0.1'
 port = PORT
 tls = 'none'
+[alerts]
+settle = '1s'
 [alert.slow]
 when = 'median > 50ms'
 for = '1 of 1'

@@ -4,6 +4,7 @@
 
 pub mod desk;
 pub mod hours;
+mod kept;
 pub mod notice;
 pub mod pattern;
 pub mod rule;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::desk::Desk;
+pub use self::kept::KeptAlert;
 pub use self::notice::{Notice, Story};
 use self::pattern::Values;
 pub use self::rule::{Severity, Trouble};
@@ -71,20 +73,27 @@ pub struct Past {
 #[derive(Clone, Debug)]
 pub struct Alerts {
     targets: HashMap<String, Watched>,
+    /// What outlasts this process is not what it was when that was last asked.
+    changed: bool,
 }
 
 impl Alerts {
     /// No round seen, no alert open.
     pub fn new(settings: &Settings) -> Self {
         let watched = |rules: &TargetRules| (rules.target.name.clone(), Watched::new(rules));
-        Self { targets: settings.targets.iter().map(watched).collect() }
+        Self { targets: settings.targets.iter().map(watched).collect(), changed: false }
     }
 
     /// Judges the next `round` of its target, of whose `past` that much is known. What it returns is in the order of the
     /// target's rules, and nearly always empty, for which nothing is allocated.
     pub fn observe(&mut self, round: &Round, past: Past) -> Vec<Event> {
         match self.targets.get_mut(&round.target().name) {
-            Some(watched) => watched.observe(round, past),
+            Some(watched) => {
+                let was_idle = watched.watches.iter().all(Watch::is_idle);
+                let events = watched.observe(round, past);
+                self.changed |= !was_idle || !watched.watches.iter().all(Watch::is_idle);
+                events
+            }
             None => Vec::new(),
         }
     }
@@ -237,7 +246,7 @@ struct Watch {
     open: Option<Open>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Open {
     /// From the first bad round to the last one.
     trouble: Stretch,

@@ -33,9 +33,10 @@ pub enum Story {
     Alert(Event),
     /// The same happened to several targets at once.
     Together {
-        /// What happened to each of them.
+        /// What happened to each of them: by name, but the target that the others lie behind comes first, where it happened
+        /// to that too.
         events: Vec<Event>,
-        /// Among how many targets: all, or all behind the parent.
+        /// Among how many targets: all, or all behind the parent, and the parent itself where its event is among them.
         of: usize,
         /// The target that they lie behind, where that is what they share.
         behind: Option<String>,
@@ -44,6 +45,9 @@ pub enum Story {
     Flapping {
         /// Its newest event.
         event: Event,
+        /// The newest events of other alerts that come and go together with it.
+        #[serde(default)]
+        others: Vec<Event>,
         /// How often it was raised or over.
         changes: u32,
         /// Since when they are counted.
@@ -53,6 +57,9 @@ pub enum Story {
     Steady {
         /// Its last event: how it stands now.
         event: Event,
+        /// The last events of other alerts that came and went together with it.
+        #[serde(default)]
+        others: Vec<Event>,
         /// How often it was raised or over in all.
         changes: u32,
         /// Since when they are counted.
@@ -108,7 +115,7 @@ impl Notice {
 pub(super) fn event_key(event: &Event) -> String {
     match event.kind {
         EventKind::Raised => raised_key(event),
-        EventKind::Repeated => format!("{}-repeated-{}", alert_key(event), event.at.secs()),
+        EventKind::Repeated => repeated_key(event, event.at),
         EventKind::Cleared { .. } => format!("{}-cleared", alert_key(event)),
     }
 }
@@ -117,6 +124,12 @@ fn raised_key(event: &Event) -> String {
     format!("{}-raised", alert_key(event))
 }
 
-fn alert_key(event: &Event) -> String {
+/// The key of the notice that tells it again, as was decided at `at`.
+pub(super) fn repeated_key(event: &Event, at: UnixTime) -> String {
+    format!("{}-repeated-{}", alert_key(event), at.secs())
+}
+
+/// What the keys of all notices of one alert begin with.
+pub(super) fn alert_key(event: &Event) -> String {
     format!("{}-{}-{}", event.target.name, event.rule, event.since.secs())
 }

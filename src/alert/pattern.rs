@@ -14,6 +14,8 @@ mod exact;
 use std::collections::VecDeque;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::round::Round;
 
 /// A way to compare.
@@ -227,17 +229,20 @@ impl Pattern {
 }
 
 /// The newest values of one target that a pattern needs, and the search in them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Values {
     /// Oldest first, never more than the pattern can reach over.
     values: VecDeque<Value>,
     /// See [`Values::matches`]; kept so that a round allocates nothing.
+    #[serde(skip)]
     reached: Vec<usize>,
+    #[serde(skip)]
     widened: Vec<usize>,
 }
 
 /// What a pattern sees of a round.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Value {
     /// The monitor started.
     Start,
@@ -251,6 +256,11 @@ impl Values {
     /// What there is to know before the first round.
     pub(super) fn new() -> Self {
         Self { values: VecDeque::from([Value::Start]), reached: Vec::new(), widened: Vec::new() }
+    }
+
+    /// Whether it can be what came before a round that `pattern` is to look at.
+    pub(super) fn fits(&self, pattern: &Pattern) -> bool {
+        self.values.len() <= pattern.span
     }
 
     /// Takes in a known `round`; true when the newest values match `pattern`, which must be the same every time.

@@ -152,7 +152,7 @@ impl Judge {
 }
 
 /// What a line may suffer from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trouble {
     /// It does not answer.

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::rule::Window;
 use crate::round::{Round, Rtt};
 use crate::time::{Step, UnixTime};
 
 /// Rounds of one kind, from the first to the last, and the worst of their numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Stretch {
     /// The end of the first round.
     pub(super) since: UnixTime,
@@ -49,6 +51,22 @@ impl Stretch {
         self.last - self.first + 1
     }
 
+    /// Whether it can be one of `judged` rounds.
+    pub(super) fn is_sound(&self, judged: u64) -> bool {
+        let is_share = (0.0..=1.0).contains(&self.worst_loss_ratio);
+        (1..=self.last).contains(&self.first) && self.last <= judged && is_share
+    }
+
+    /// Whether it ended before `later` began.
+    pub(super) fn is_before(&self, later: &Self) -> bool {
+        self.last < later.first
+    }
+
+    /// It becomes a single round, the first that was judged.
+    pub(super) fn renumber(&mut self) {
+        (self.first, self.last) = (1, 1);
+    }
+
     /// From the first round's start to the last one's end; at least one `step`, also where the clock was set back.
     pub(super) fn lasted(&self, step: Step) -> Duration {
         self.until.since(self.start).unwrap_or(Duration::ZERO).max(step.duration())
@@ -62,7 +80,7 @@ pub(super) struct Tally {
     of: u64,
     /// The hits among the last `of` rounds, oldest first. Where all of them must hit, one stretch holds the whole run, so
     /// that a window of a week needs no room.
-    hits: VecDeque<Stretch>,
+    pub(super) hits: VecDeque<Stretch>,
 }
 
 impl Tally {
@@ -76,6 +94,14 @@ impl Tally {
             }
         };
         Self { need, of, hits: VecDeque::new() }
+    }
+
+    /// Goes on with what was counted before, as far as it counts.
+    pub(super) fn take_back(&mut self, mut hits: VecDeque<Stretch>) {
+        let most = if self.need == self.of { 1 } else { self.of };
+        let over = hits.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+        hits.drain(..over);
+        self.hits = hits;
     }
 
     /// Counts the `number`th round, a hit or not. When that makes enough, returns them all and begins anew.

@@ -69,7 +69,7 @@ pub(super) fn make_parent(file: &Path) -> Result<(), Error> {
 /// The lock on a data folder: `latmon.lock`, which holds the process id of whoever has it. It ends with the process,
 /// however that ends.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     _file: Held,
 }
 
@@ -82,7 +82,7 @@ impl Lock {
     }
 
     /// Locks the folder, which is made where it is missing.
-    pub(super) fn take(dir: &Path) -> Result<Self, Error> {
+    pub fn take(dir: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Folder { dir: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(failed)?;
         let file = hold(&dir.join(Self::NAME)).map_err(|error| match error {

@@ -26,11 +26,10 @@ use crate::rrd;
 use crate::time::{Step, UnixTime};
 
 pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
-pub use folder::{file_name, holder, names, path, picture_name};
+pub use folder::{Lock, file_name, holder, names, path, picture_name};
 pub use history::history;
 pub use usual::usual;
 
-use folder::Lock;
 use journal::{GROUP_BYTES, Journal, Recovered};
 use turn::{Open, Outcome, Turn, commit};
 

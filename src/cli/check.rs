@@ -6,11 +6,13 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use latmon::alert::desk::quiet::Maintenance;
 use latmon::alert::pattern::Semantics;
 use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
 use latmon::config::{
-    self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, UplinkConfig, WayConfig,
+    self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, TellingConfig, UplinkConfig,
+    WayConfig,
 };
 use latmon::mail::Tls;
 use latmon::probe::Anchors;
@@ -51,6 +53,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     describe_pace(&mut page, &config.pace);
     describe_uplink(&mut page, &config.uplink);
+    describe_telling(&mut page, &config.telling);
     describe_mail(&mut page, config);
     config.ways.iter().for_each(|way| describe_way(&mut page, way));
     page.print(out)?;
@@ -71,6 +74,9 @@ fn describe_target(page: &mut Page, config: &Config, target: &TargetConfig) {
     page.setting("  pings", target.pings.value, &target.pings.origin);
     page.setting("  timeout", Spelled(target.timeout.value), &target.timeout.origin);
     describe_echo(page, &target.echo, config.targets.len() == 1);
+    if let Some(parent) = &target.parent {
+        page.setting("  parent", &parent.value, &parent.origin);
+    }
     if target.alerts.value.is_empty() {
         page.setting("  alerts", "none", &target.alerts.origin);
     }
@@ -132,6 +138,20 @@ fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
     page.setting("  anchor", shown, origin);
 }
 
+/// How notices are made of alerts.
+fn describe_telling(page: &mut Page, telling: &TellingConfig) {
+    page.gap();
+    let TellingConfig { settle, max_per_hour, maintenance } = telling;
+    page.line("alerts", "how they are told", None);
+    page.setting("  settle", Spelled(settle.value), &settle.origin);
+    page.setting("  max_per_hour", max_per_hour.value, &max_per_hour.origin);
+    for (index, planned) in maintenance.iter().enumerate() {
+        let Maintenance { name, when, targets, .. } = &planned.value;
+        let text = format!("{name}: {when}, {}", targets.join(", "));
+        page.setting(if index == 0 { "  maintenance" } else { "" }, text, &planned.origin);
+    }
+}
+
 fn written(rule: &Rule) -> String {
     format!("{}: {}", rule.name, judged(rule))
 }
@@ -190,6 +210,8 @@ fn describe_mail(page: &mut Page, config: &Config) {
         let place = format!("{}:{}, tls {}{login}", server.host, server.port, tls(server.tls));
         page.setting("  fallback", place, origin);
     }
+    let every_end = &config.mail_every_end;
+    page.setting("  exit", if every_end.value { "always" } else { "unplanned" }, &every_end.origin);
 }
 
 fn tls(tls: Tls) -> &'static str {
@@ -355,6 +377,10 @@ probe              how all echoes leave
 
 uplink             who tells whether it is us
   anchor           the gateways in use                                             default
+
+alerts             how they are told
+  settle           10s                                                             default
+  max_per_hour     20                                                              default
 
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default

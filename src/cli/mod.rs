@@ -6,6 +6,7 @@ mod doctor;
 mod family;
 mod graph;
 mod log;
+mod mute;
 mod outbox;
 mod output;
 mod ping;
@@ -105,6 +106,10 @@ enum Command {
     Status(status::Args),
     /// Show what waits to be sent, try it at once, or take it out
     Outbox(outbox::Args),
+    /// Tell nothing of some targets for a while
+    Mute(mute::Args),
+    /// Tell of them again
+    Unmute(mute::UnmuteArgs),
     /// Draw what was recorded
     Graph(graph::Args),
     /// Show the settings that hold, and where each comes from
@@ -144,6 +149,8 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Outbox(args) => outbox::run(&args),
+        Command::Mute(args) => mute::mute(&args),
+        Command::Unmute(args) => mute::unmute(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

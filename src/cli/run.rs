@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -158,12 +158,13 @@ impl Part<'_> {
             archive: config.archive.clone(),
             probe: config.probe.clone(),
             alert: config.alert.clone(),
+            desk: config.desk.clone(),
             mail: config.mail.clone(),
             ways: ways(&config),
             limits: config.limits.clone(),
             exit: monitor::Exit {
                 run: Some(self.charge.started),
-                told: config.mail_every_end,
+                told: config.mail_every_end.value,
                 // The guardian tells, and knows what becomes of it.
                 panicked: false,
             },
@@ -259,10 +260,11 @@ fn last_words(args: &Args, settings: &OwnedFd) -> Result<Exit, Failure> {
     let words = LastWords::hear()
         .map_err(|error| Failure::failed(format!("cannot hear whose end it is: {error}")))?;
     let config = load_kept(args, settings)?;
-    let is_wanted = config.mail_every_end || !words.death.as_ref().is_some_and(|death| death.is_planned);
+    let is_wanted =
+        config.mail_every_end.value || !words.death.as_ref().is_some_and(|death| death.is_planned);
     let death = words.death.filter(|_| is_wanted);
     match tell_end(&config, death, Duration::from_secs(words.send_secs))? {
-        Told::Now | Told::Nothing => Ok(Exit::Done),
+        Told::Now | Told::Unkept | Told::Nothing => Ok(Exit::Done),
         Told::Later => std::process::exit(LastWords::LATER),
     }
 }
@@ -277,6 +279,8 @@ fn tell_end(config: &Config, death: Option<Death>, send: Duration) -> Result<Tol
     let teller =
         ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), ways: &names, outbox: &outbox };
     let told = teller.tell(death, UnixTime::from(SystemTime::now())).map_err(Failure::failed)?;
+    // What no disk has goes now, or with this process.
+    let send = if told == Told::Unkept { FAREWELL } else { send };
     if !send.is_zero() {
         let courier = Courier::start(outbox.clone(), ways).map_err(Failure::failed)?;
         let mailer = Mailer::start(outbox, config.mail.clone()).map_err(Failure::failed)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use glob::Pattern;
 use latmon::monitor::control;
-use latmon::monitor::status::{Ignored, Outage, State, Status, TargetStatus};
+use latmon::monitor::status::{Ignored, MutedStatus, Outage, State, Status, TargetStatus};
 use latmon::round::Rtt;
 use latmon::time::UnixTime;
 
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let chosen = choose(&status.targets, &args.targets)?;
     let exit = if status.stale {
         Exit::Unknown
-    } else if chosen.iter().any(|target| target.state.is_alerting()) {
+    } else if chosen.iter().any(|target| target.state.is_alerting() && target.muted.is_none()) {
         Exit::Unwell
     } else {
         Exit::Done
@@ -87,9 +87,10 @@ fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a T
 fn page(status: &Status, chosen: &[&TargetStatus], words: &[String], now: UnixTime) -> String {
     let mut text = format!("{}\n{}\n", first_line(status, now), summary(status, chosen));
     own_trouble(status, &mut text, now);
-    let mut shown: Vec<&TargetStatus> =
-        chosen.iter().copied().filter(|target| !words.is_empty() || target.state != State::Ok).collect();
-    shown.sort_by_key(|target| target.state);
+    let is_shown =
+        |target: &&TargetStatus| !words.is_empty() || target.state != State::Ok || target.muted.is_some();
+    let mut shown: Vec<&TargetStatus> = chosen.iter().copied().filter(is_shown).collect();
+    shown.sort_by_key(|target| (target.muted.is_some(), target.state));
     let rows: Vec<[String; 6]> = shown.iter().map(|target| row(target, now)).collect();
     let widths: [usize; 6] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
@@ -136,21 +137,23 @@ fn summary(status: &Status, chosen: &[&TargetStatus]) -> String {
         if chosen.len() == status.targets.len() { String::new() } else { format!("{} of ", chosen.len()) };
     let all = status.targets.len();
     let noun = if all == 1 { "target" } else { "targets" };
-    let count = |wanted: &dyn Fn(State) -> bool| chosen.iter().filter(|it| wanted(it.state)).count();
+    let told = || chosen.iter().filter(|target| target.muted.is_none());
+    let count = |wanted: &dyn Fn(State) -> bool| told().filter(|target| wanted(target.state)).count();
     let counts = [
         (count(&|state| state == State::Ok), "ok"),
         (count(&State::is_alerting), "alerting"),
         (count(&|state| state == State::Unknown), "unknown"),
         (count(&|state| state == State::Silent), "silent"),
         (count(&|state| state == State::Waiting), "waiting for a first round"),
+        (chosen.iter().filter(|target| target.muted.is_some()).count(), "muted"),
     ];
-    let told: Vec<String> = counts
+    let words: Vec<String> = counts
         .iter()
         .enumerate()
         .filter(|(place, (count, _))| *place == 0 || *count > 0)
         .map(|(_, (count, word))| format!("{count} {word}"))
         .collect();
-    format!("{of}{all} {noun}: {}", told.join(", "))
+    format!("{of}{all} {noun}: {}", words.join(", "))
 }
 
 /// What this machine itself has lost, which no target is to be blamed for.
@@ -176,15 +179,32 @@ fn own_trouble(status: &Status, text: &mut String, now: UnixTime) {
 
 /// Name, state, median, loss, since, reason.
 fn row(target: &TargetStatus, now: UnixTime) -> [String; 6] {
+    let (state, begun, reason) = match &target.muted {
+        Some(muted) => ("muted", String::new(), why_muted(target, muted, now)),
+        None => {
+            let begun = target.since.map(|at| Ago(since(at, now)).to_string());
+            let reason = target.reason.clone().unwrap_or_default();
+            (word(target.state), begun.unwrap_or_else(|| "-".to_owned()), reason)
+        }
+    };
     let median = target.median_us.and_then(|median| Rtt::from_secs_f64(median / 1e6));
     [
         target.target.clone(),
-        word(target.state).to_owned(),
+        state.to_owned(),
         median.map_or_else(|| "-".to_owned(), |median| median.to_string()),
         target.loss.map_or_else(|| "-".to_owned(), percent),
-        target.since.map_or_else(|| "-".to_owned(), |at| Ago(since(at, now)).to_string()),
-        target.reason.clone().unwrap_or_default(),
+        begun,
+        reason,
     ]
+}
+
+/// `1 h left, anna: "fibre work"`, and how it stands where that is not well.
+fn why_muted(target: &TargetStatus, muted: &MutedStatus, now: UnixTime) -> String {
+    let left = muted.until.map(|until| UnixTime::from_secs(until).since(now).unwrap_or_default());
+    let left = left.map_or_else(String::new, |left| format!("{} left, ", Ago(left)));
+    let reason = if muted.reason.is_empty() { String::new() } else { format!(": \"{}\"", muted.reason) };
+    let state = if target.state == State::Ok { String::new() } else { format!("{}, ", word(target.state)) };
+    format!("{state}{left}{}{reason}", muted.by)
 }
 
 /// What a line has no room for.
@@ -287,6 +307,7 @@ mod tests {
             loss,
             alerts: Vec::new(),
             reason: None,
+            muted: None,
             ignored: Ignored::default(),
         }
     }

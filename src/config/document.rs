@@ -197,6 +197,14 @@ impl<'s> Entry<'s> {
         self.value.as_str().ok_or_else(|| self.wrong_type("a text in quotes"))
     }
 
+    /// The value, a text, or a date and time without quotes.
+    pub(super) fn text_or_time(&self) -> Result<Cow<'s, str>, Error> {
+        match self.value {
+            DeValue::Datetime(time) => Ok(time.to_string().into()),
+            _ => self.text().map(Cow::Borrowed),
+        }
+    }
+
     /// The value, a list of texts, each with its own line.
     pub(super) fn texts(&self) -> Result<Vec<Setting<&'s str>>, Error> {
         let list = self.value.as_array().ok_or_else(|| self.wrong_type(LIST))?;

@@ -185,6 +185,36 @@ pub enum Error {
         /// What may have been meant.
         hint: String,
     },
+    /// A time of work that lacks a key, or has one too many.
+    #[error("{at}: [maintenance.{name}] {fault}")]
+    Maintenance {
+        /// Where it begins.
+        at: Origin,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        fault: &'static str,
+    },
+    /// A name that is no target's, no group's, and no pattern of any.
+    #[error("{at}: {section} names '{name}', and no target is called that")]
+    UnknownTarget {
+        /// Where it is named.
+        at: Origin,
+        /// In which table.
+        section: String,
+        /// The name.
+        name: String,
+    },
+    /// A target behind one that nobody has.
+    #[error("{at}: unknown parent '{name}': {hint}")]
+    UnknownParent {
+        /// Where it is named.
+        at: Origin,
+        /// The name.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// A rule tells a webhook or a command that nobody defined.
     #[error("{at}: unknown recipient '{name}': {hint}")]
     UnknownRecipient {
@@ -194,6 +224,14 @@ pub enum Error {
         name: String,
         /// What may have been meant.
         hint: String,
+    },
+    /// A target behind itself.
+    #[error("{at}: parents go round in a circle: {names}")]
+    ParentCircle {
+        /// Where one of them is said.
+        at: Origin,
+        /// All of it: `a behind b behind a`.
+        names: String,
     },
     /// Something defined twice: a group or an alert in two files, a target by two ways.
     #[error("{at}: {kind} '{name}' is named twice, first in {first}")]

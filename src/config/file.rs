@@ -19,6 +19,7 @@ use super::pace::ProbeConfig;
 use super::read::read;
 use super::rules::{self, Recipient};
 use super::targets::{Candidate, Candidates};
+use super::telling::TellingConfig;
 use super::uplink::UplinkConfig;
 use super::value;
 use super::ways::WaySection;
@@ -30,6 +31,7 @@ pub(super) struct File {
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
     pub(super) uplink: UplinkConfig,
+    pub(super) telling: TellingConfig,
     pub(super) mail: Option<MailSection>,
     pub(super) ways: Vec<WaySection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
@@ -43,6 +45,8 @@ pub(super) struct Preferences {
     pub(super) pings: Option<Setting<u16>>,
     pub(super) timeout: Option<Setting<Duration>>,
     pub(super) alerts: Option<Setting<AlertNames>>,
+    /// The target that it lies behind.
+    pub(super) parent: Option<Setting<String>>,
     /// Shared by all targets of which the same is said: there may be a hundred thousand.
     pub(super) echo: Option<Arc<EchoPreferences>>,
 }
@@ -58,6 +62,7 @@ impl Preferences {
             pings: self.pings.or_else(|| lower.pings.clone()),
             timeout: self.timeout.or_else(|| lower.timeout.clone()),
             alerts: self.alerts.or_else(|| lower.alerts.clone()),
+            parent: self.parent.or_else(|| lower.parent.clone()),
             echo: EchoPreferences::over(self.echo, lower.echo.as_ref()),
         }
     }
@@ -83,6 +88,7 @@ impl File {
         for recipient in &reader.recipients {
             Recipient::check(recipient, &webhooks, &commands)?;
         }
+        reader.file.telling.check(reader.file.targets.iter().map(Candidate::name))?;
         Ok(reader.file)
     }
 
@@ -120,6 +126,7 @@ impl<'a> Reader<'a> {
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
             uplink: UplinkConfig::default(),
+            telling: TellingConfig::default(),
             mail: None,
             ways: Vec::new(),
             alerts: BTreeMap::new(),
@@ -156,6 +163,11 @@ impl<'a> Reader<'a> {
             return Err(Error::NotIncluded { at: entry.at, key });
         }
         self.alerts(&top)?;
+        if let Some(entry) = top.get("maintenance") {
+            for entry in entry.open_table()?.entries() {
+                self.file.telling.add_maintenance(&entry)?;
+            }
+        }
         if let Some(entry) = top.get("targets") {
             let defaults = Arc::clone(&self.file.defaults);
             self.targets(&entry.open_table()?, "", &defaults)?;
@@ -189,6 +201,9 @@ impl<'a> Reader<'a> {
         if let Some(entry) = top.get("uplink") {
             self.file.uplink = UplinkConfig::read(&entry)?;
         }
+        if let Some(entry) = top.get("alerts") {
+            self.file.telling.read(&entry)?;
+        }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
         }
@@ -213,6 +228,7 @@ impl<'a> Reader<'a> {
             pings: pings.transpose()?,
             timeout: timeout.transpose()?,
             alerts,
+            parent: section.get("parent").map(|entry| entry.parsed(value::not_empty)).transpose()?,
             echo: EchoPreferences::read(section)?,
         })
     }
@@ -238,7 +254,12 @@ impl<'a> Reader<'a> {
     /// A target that is a table: a host, or all hosts of a network.
     fn target(&mut self, entry: &Entry<'_>, name: &str, shared: &Arc<Preferences>) -> Result<(), Error> {
         let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(name)))?;
-        let said = Arc::new(self.preferences(&section)?.over(shared));
+        let said = self.preferences(&section)?;
+        if let Some(parent) = said.parent.as_ref().filter(|parent| parent.value == name) {
+            let names = format!("{name} behind {name}", name = one_line(name));
+            return Err(Error::ParentCircle { at: parent.origin.clone(), names });
+        }
+        let said = Arc::new(said.over(shared));
         let (at, shown) = (entry.at.clone(), || one_line(name));
         match (section.get("host"), section.get("cidr")) {
             (Some(host), None) => self.targets.add(name, &host.parsed(value::host)?.value, &at, &said),
@@ -362,7 +383,7 @@ fn found(whole: &str, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-const TOP_KEYS: [&str; 13] = [
+const TOP_KEYS: [&str; 15] = [
     "data_dir",
     "user",
     "include",
@@ -372,16 +393,18 @@ const TOP_KEYS: [&str; 13] = [
     "mail",
     "webhook",
     "command",
+    "alerts",
     "alert",
+    "maintenance",
     "targets",
     "targets_file",
     "group",
 ];
-const MAIN_ONLY: [&str; 8] =
-    ["data_dir", "user", "defaults", "probe", "uplink", "mail", "webhook", "command"];
+const MAIN_ONLY: [&str; 9] =
+    ["data_dir", "user", "defaults", "probe", "uplink", "mail", "webhook", "command", "alerts"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
-const TARGET_KEYS: [&str; 14] = with_preferences(["host", "cidr"]);
-const GROUP_KEYS: [&str; 14] = with_preferences(["targets", "targets_file"]);
+const TARGET_KEYS: [&str; 15] = with_preferences(["host", "cidr", "parent"]);
+const GROUP_KEYS: [&str; 15] = with_preferences(["targets", "targets_file", "parent"]);
 /// `own`, and behind them the keys that targets, groups and `[defaults]` share.
 const fn with_preferences<const OWN: usize, const ALL: usize>(
     own: [&'static str; OWN],

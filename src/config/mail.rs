@@ -26,7 +26,7 @@ pub(super) struct MailSection {
     tls: Option<Setting<Tls>>,
     username: Option<Setting<String>>,
     password: Option<Password>,
-    every_end: Option<bool>,
+    every_end: Option<Setting<bool>>,
     fallback: Option<FallbackSection>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Mail {
     pub(super) origins: MailOrigins,
     pub(super) warnings: Vec<String>,
     /// Whether a planned stop is mailed too.
-    pub(super) every_end: bool,
+    pub(super) every_end: Setting<bool>,
 }
 
 impl MailSection {
@@ -81,11 +81,7 @@ impl MailSection {
             username: parsed("username", value::not_empty)?,
             password: Password::read(&section, world_readable)?,
             fallback: fallback.transpose()?,
-            every_end: section
-                .get("exit")
-                .map(|entry| entry.parsed(value::exit))
-                .transpose()?
-                .map(|exit| exit.value),
+            every_end: section.get("exit").map(|entry| entry.parsed(value::exit)).transpose()?,
         })
     }
 }
@@ -178,8 +174,9 @@ pub(super) fn resolve(
     let (fallback, other_warning) = fallback.transpose()?.unzip();
     let warnings = [warning, other_warning.flatten()].into_iter().flatten().collect();
     let server = Server { host: server.value, port: port.value, tls: tls.value, login };
-    let every_end = section.and_then(|section| section.every_end).unwrap_or(true);
     let settings = Settings { from: sender.value, to: to.value, server, fallback, limits: Limits::USUAL };
+    let every_end =
+        section.and_then(|section| section.every_end.clone()).unwrap_or_else(|| Setting::default(true));
     Ok(Some(Mail { settings, origins, warnings, every_end }))
 }
 

@@ -32,6 +32,12 @@ pub(super) struct Candidate {
     said: Arc<Preferences>,
 }
 
+impl Candidate {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// The targets that were named so far, in their order.
 #[derive(Default)]
 pub(super) struct Candidates(Vec<Candidate>);
@@ -165,6 +171,7 @@ impl Resolver<'_> {
                 .or_else(|| said.pings.clone())
                 .unwrap_or(Setting::default(DEFAULT_PINGS)),
             timeout: said.timeout.clone().unwrap_or(Setting::default(DEFAULT_TIMEOUT)),
+            parent: said.parent.clone(),
             family,
             echo,
             limit: limit(&alerts.value),

@@ -7,9 +7,11 @@ use tempfile::TempDir;
 mod echoes;
 mod errors;
 mod files;
+mod kept;
 mod lists;
 mod mails;
 mod precedence;
+mod telling;
 mod ways;
 
 /// A made-up surrounding.

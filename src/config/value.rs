@@ -54,6 +54,13 @@ pub(super) fn repeat(text: &str) -> Result<Option<Duration>, Wanted> {
         .ok_or("write a duration from 1m on, as 24h, or never")
 }
 
+pub(super) fn settle(text: &str) -> Result<Duration, Wanted> {
+    parse_duration(text, Some(Unit::Secs))
+        .ok()
+        .filter(|duration| *duration <= LONGEST_SETTLE)
+        .ok_or("write a duration from 0s to 10m, as 10s")
+}
+
 pub(super) fn severity(text: &str) -> Result<Severity, Wanted> {
     match text {
         "info" => Ok(Severity::Info),
@@ -256,6 +263,7 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 const SHORTEST_COMMAND: Duration = Duration::from_secs(1);
 const LONGEST_COMMAND: Duration = Duration::from_secs(600);
+const LONGEST_SETTLE: Duration = Duration::from_secs(600);
 const SHORTEST_REPEAT: Duration = Duration::from_secs(60);
 const NO_NETWORK: Wanted =
     "this is a network: name it in the settings file, as lab = { cidr = \"192.0.2.0/28\" } under [targets]";

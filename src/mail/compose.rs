@@ -10,7 +10,7 @@ use lettre::message::{Attachment as LettreAttachment, Body, Mailbox, MultiPart, 
 use siphasher::sip::SipHasher13;
 
 use super::stored::{self, Stored};
-use super::{Error, Message, Settings};
+use super::{Error, Html, Message, Settings};
 use crate::time::UnixTime;
 
 /// The line of a text, or of its HTML, in whose place a mail that waited for the server says how long:
@@ -40,16 +40,13 @@ pub fn compose(message: &Message, settings: Option<&Settings>, host: &str) -> Re
     builder = builder
         .raw_header(header("Auto-Submitted", "auto-generated"))
         .raw_header(header("X-Mailer", concat!("latmon/", env!("CARGO_PKG_VERSION"))));
-    let text = SinglePart::plain(readable(without_controls(&message.text)));
-    let mail = if message.attachments.is_empty() {
-        builder.singlepart(text)
-    } else {
-        // lettre draws the boundary at random: a text of others cannot foresee it and close the part.
-        let mut parts = MultiPart::mixed().singlepart(text);
-        for attachment in &message.attachments {
-            parts = parts.singlepart(part(attachment)?);
-        }
-        builder.multipart(parts)
+    if message.is_urgent {
+        // The one that phones and Outlook know, and the one of everybody else.
+        builder = builder.raw_header(header("Importance", "high")).raw_header(header("X-Priority", "1"));
+    }
+    let mail = match Content::of(message)? {
+        Content::Single(part) => builder.singlepart(part),
+        Content::Multi(parts) => builder.multipart(parts),
     };
     let raw = mail.expect("a message is refused only without sender or envelope").formatted();
     let mut mail: Vec<u8> = message.to.iter().map(stored::recipient_field).collect::<String>().into();
@@ -63,6 +60,64 @@ pub fn compose(message: &Message, settings: Option<&Settings>, host: &str) -> Re
         }
         None => mail,
     })
+}
+
+/// What the HTML of a message names its picture of this number by, from 1, behind `cid:`. It needs no escaping.
+pub fn content_id(key: &str, number: usize) -> String {
+    format!("{number}.{}@latmon", safe_id(key).replace('%', "_"))
+}
+
+/// What a mail consists of.
+enum Content {
+    Single(SinglePart),
+    Multi(MultiPart),
+}
+
+impl Content {
+    /// ```text
+    /// mixed( alternative( text, related( html, its pictures ) ), attachments )
+    /// ```
+    /// without those levels that would hold one part only. lettre draws the boundaries at random: a text of others cannot
+    /// foresee one and close the part.
+    fn of(message: &Message) -> Result<Self, Error> {
+        let text = SinglePart::plain(readable(without_controls(&message.text)));
+        let said = match &message.html {
+            None => Self::Single(text),
+            Some(html) => {
+                let parts = MultiPart::alternative().singlepart(text);
+                Self::Multi(match Self::of_html(message, html)? {
+                    Self::Single(part) => parts.singlepart(part),
+                    Self::Multi(related) => parts.multipart(related),
+                })
+            }
+        };
+        if message.attachments.is_empty() {
+            return Ok(said);
+        }
+        let mut parts = match said {
+            Self::Single(part) => MultiPart::mixed().singlepart(part),
+            Self::Multi(parts) => MultiPart::mixed().multipart(parts),
+        };
+        for attachment in &message.attachments {
+            let name = one_line(&attachment.name, NAME_CHARS);
+            parts = parts.singlepart(part(attachment, LettreAttachment::new(name))?);
+        }
+        Ok(Self::Multi(parts))
+    }
+
+    fn of_html(message: &Message, html: &Html) -> Result<Self, Error> {
+        let document = SinglePart::html(readable(without_controls(&html.text)));
+        if html.pictures.is_empty() {
+            return Ok(Self::Single(document));
+        }
+        let mut parts = MultiPart::related().singlepart(document);
+        for (picture, number) in html.pictures.iter().zip(1..) {
+            let name = one_line(&picture.name, NAME_CHARS);
+            let id = content_id(&message.key, number);
+            parts = parts.singlepart(part(picture, LettreAttachment::new_inline_with_name(id, name))?);
+        }
+        Ok(Self::Multi(parts))
+    }
 }
 
 /// `text` in letters that a file name and the left part of a Message-ID may have, a different one for every text: what
@@ -99,12 +154,12 @@ fn readable(text: String) -> Body {
     }
 }
 
-fn part(attachment: &super::Attachment) -> Result<SinglePart, Error> {
+fn part(attachment: &super::Attachment, placed: LettreAttachment) -> Result<SinglePart, Error> {
     let kind = ContentType::parse(attachment.mime)
         .map_err(|_| Error::MediaType { name: attachment.name.clone(), mime: attachment.mime })?;
     let body = Body::new_with_encoding(attachment.bytes.clone(), ContentTransferEncoding::Base64)
         .expect("base64 suits all bytes");
-    Ok(LettreAttachment::new(one_line(&attachment.name, NAME_CHARS)).body(body, kind))
+    Ok(placed.body(body, kind))
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
@@ -165,7 +220,9 @@ mod tests {
             to: Vec::new(),
             subject: "s".into(),
             text: "one\ntwo\u{0}\u{1b}\n".into(),
+            html: None,
             attachments: Vec::new(),
+            is_urgent: false,
             date: UnixTime::from_secs(i64::MAX / 1_000_000),
         };
         let mail = String::from_utf8(compose(&message, None, "").unwrap()).unwrap();
@@ -178,7 +235,10 @@ mod tests {
     #[test]
     fn a_wrong_media_type_is_an_error() {
         let attachment = super::super::Attachment { name: "a".into(), mime: "picture", bytes: Vec::new() };
-        assert_eq!(part(&attachment).unwrap_err().to_string(), "attachment a: 'picture' is no media type");
+        assert_eq!(
+            part(&attachment, LettreAttachment::new("a".into())).unwrap_err().to_string(),
+            "attachment a: 'picture' is no media type"
+        );
     }
 
     proptest! {
@@ -198,22 +258,26 @@ mod tests {
 
         #[test]
         fn no_text_makes_a_header(text in "\\PC*[\r\n\u{85}\u{2028}]{0,3}(Bcc: x@y)?.{0,300}") {
+            let picture =
+                || super::super::Attachment { name: text.clone(), mime: "image/png", bytes: vec![0] };
             let message = Message {
                 key: text.clone(),
                 in_reply_to: Some(text.clone()),
                 to: Vec::new(),
                 subject: text.clone(),
                 text: text.clone(),
-                attachments: vec![super::super::Attachment { name: text.clone(), mime: "image/png", bytes: vec![0] }],
+                html: Some(Html { text: text.clone(), pictures: vec![picture()] }),
+                attachments: vec![picture()],
+                is_urgent: true,
                 date: UnixTime::from_secs(0),
             };
             let mail = compose(&message, Some(&crate::mail::stored::tests::settings()), &text).unwrap();
             prop_assert!(mail.is_ascii());
             let mut names = Stored::parse(&mail).unwrap().names();
             names.sort_unstable();
-            let expected: [&[u8]; 11] = [
-                b"Auto-Submitted", b"Content-Type", b"Date", b"From", b"In-Reply-To", b"MIME-Version", b"Message-ID",
-                b"References", b"Subject", b"To", b"X-Mailer",
+            let expected: [&[u8]; 13] = [
+                b"Auto-Submitted", b"Content-Type", b"Date", b"From", b"Importance", b"In-Reply-To", b"MIME-Version",
+                b"Message-ID", b"References", b"Subject", b"To", b"X-Mailer", b"X-Priority",
             ];
             prop_assert_eq!(&names[..], &expected[..]);
             for line in mail.split_inclusive(|byte| *byte == b'\n') {

@@ -32,7 +32,7 @@ mod way;
 mod webhook;
 
 pub use command::{Command, CommandError};
-pub use compose::{NOT_HELD_UP, compose};
+pub use compose::{NOT_HELD_UP, compose, content_id};
 pub use courier::Courier;
 pub use listing::{Listed, find, list};
 pub use mailer::{Mailer, Reasons, Summary, send_waiting};
@@ -43,9 +43,9 @@ pub use way::{How, Way};
 pub use webhook::{Form, Webhook, WebhookError, WebhookSettings};
 
 pub use smtp::Limits;
+pub use stored::Stored;
 
 use smtp::Session;
-use stored::Stored;
 
 /// What a mail says, before it is one.
 #[derive(Clone, Debug)]
@@ -60,10 +60,23 @@ pub struct Message {
     pub subject: String,
     /// The text, its lines ended by `\n`. A line [`NOT_HELD_UP`] in it tells, when it is sent, how long it waited.
     pub text: String,
+    /// The same for programs that show HTML.
+    pub html: Option<Html>,
     /// What comes with it.
     pub attachments: Vec<Attachment>,
+    /// Mail programs are asked to show it as important.
+    pub is_urgent: bool,
     /// When it was decided on.
     pub date: UnixTime,
+}
+
+/// A text as HTML, with the pictures that stand in it.
+#[derive(Clone, Debug)]
+pub struct Html {
+    /// The document. It names a picture as `cid:` and its [`content_id`], and may have a line [`NOT_HELD_UP`].
+    pub text: String,
+    /// The pictures, in the order of their numbers from 1.
+    pub pictures: Vec<Attachment>,
 }
 
 /// A file that comes with a mail.

@@ -11,8 +11,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tracing::{error, warn};
 
-use super::{Settings, letter, posting};
-use crate::alert::{Event, Notice, Story};
+use super::letter::{self, Around};
+use super::paths::Paths;
+use super::status::{Board, State};
+use super::{Settings, posting};
+use crate::alert::{Event, EventKind, Notice, Story};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
@@ -21,6 +24,12 @@ use crate::round::{Rtt, Target};
 
 /// How far back the picture of a mail reaches.
 const PICTURE_SPAN: Duration = Duration::from_secs(24 * 3600);
+
+/// How many of the targets that a notice tells of at once are looked at closely.
+const CLOSELY: usize = 3;
+
+/// How large the pictures of one mail may be together.
+const PICTURE_BYTES: usize = 1 << 20;
 
 /// How many notices may wait to be composed; the loop waits beyond that, for a notice that was dropped is a mail lost.
 const QUEUE: usize = 1024;
@@ -48,6 +57,8 @@ struct Desk {
     courier: Arc<Courier>,
     /// The names of the webhooks and commands.
     ways: Vec<String>,
+    board: Arc<Board>,
+    paths: Arc<Paths>,
 }
 
 impl Composer {
@@ -56,6 +67,7 @@ impl Composer {
         outbox: Outbox,
         mailer: Arc<Mailer>,
         courier: Arc<Courier>,
+        board: Arc<Board>,
     ) -> io::Result<Self> {
         let desk = Desk {
             host: settings.host.clone(),
@@ -66,6 +78,8 @@ impl Composer {
             mailer,
             courier,
             ways: settings.ways.iter().map(|way| way.name.clone()).collect(),
+            paths: Arc::new(Paths::start(settings, Arc::clone(&board))?),
+            board,
         };
         let (notices, orders) = bounded(QUEUE);
         // Unbounded: the composer waits for the loop nowhere, or the two could wait for each other.
@@ -120,6 +134,10 @@ impl Desk {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if matches!(notice.story, Story::Online { .. }) {
+                self.mailer.route_is_back();
+                self.courier.hurry();
+            }
             let mut message = self.compose(&notice);
             let usual =
                 |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
@@ -134,22 +152,34 @@ impl Desk {
         }
     }
 
+    /// The mail about a notice. A picture or a path that cannot be had leaves the mail without it.
     fn compose(&self, notice: &Notice) -> Message {
-        match &notice.story {
-            Story::Alert(event) => self.compose_alert(notice, event),
-            _ => letter::summary(notice, &self.host),
+        let events: &[Event] = match &notice.story {
+            Story::Alert(event) | Story::Flapping { event, .. } | Story::Steady { event, .. } => {
+                std::slice::from_ref(event)
+            }
+            Story::Together { events, .. } => &events[..events.len().min(CLOSELY)],
+            Story::Digest { .. } | Story::Offline { .. } | Story::Online { .. } => &[],
+        };
+        let is_alert = matches!(notice.story, Story::Alert(_) | Story::Together { .. });
+        let mut around: Vec<Around> = events.iter().map(|event| self.look_around(event, is_alert)).collect();
+        let mut inline: Vec<Attachment> = Vec::new();
+        let mut attached = Vec::new();
+        for (event, around) in events.iter().zip(&mut around) {
+            let pictures = around.past.as_ref().and_then(|past| self.draw(event, past));
+            let bytes = |pictures: &[Attachment]| pictures.iter().map(|it| it.bytes.len()).sum::<usize>();
+            let room = PICTURE_BYTES.saturating_sub(bytes(&inline) + bytes(&attached));
+            let Some(pictures) = pictures.filter(|pictures| bytes(pictures) <= room) else { continue };
+            let [small, large] = pictures;
+            inline.push(small);
+            around.picture = Some(inline.len());
+            attached.push(large);
         }
-    }
-
-    /// The mail about an event; a picture or a past that cannot be had leaves the mail without it.
-    fn compose_alert(&self, notice: &Notice, event: &Event) -> Message {
-        let target = &event.target.name;
-        let past =
-            self.past(event).inspect_err(|error| warn!("{target}: no picture for the mail: {error}")).ok();
-        let mut message = letter::alert(notice, event, past.as_ref(), &self.host);
-        if let Some(picture) = past.and_then(|past| self.draw(event, &past)) {
-            message.attachments.push(picture);
+        let mut message = letter::of_notice(notice, &around, &self.host);
+        if let Some(html) = &mut message.html {
+            html.pictures = inline;
         }
+        message.attachments = attached;
         message
     }
 
@@ -160,9 +190,29 @@ impl Desk {
         archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
     }
 
-    fn draw(&self, event: &Event, past: &History) -> Option<Attachment> {
+    /// What is known around an event. The path is looked for while the trouble is there.
+    fn look_around(&self, event: &Event, is_alert: bool) -> Around {
         let target = &event.target;
-        let picture = Picture {
+        let past =
+            self.past(event).inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name));
+        let is_open = !matches!(event.kind, EventKind::Cleared { .. });
+        let sighting = (is_alert && is_open).then(|| self.paths.sight(target, event.address));
+        // After the path, which takes its time: rounds that end together come one after the other.
+        let mut others = self.board.standings();
+        others.retain(|standing| standing.target != *target);
+        let these =
+            others.iter().filter(|it| letter::is_alike(event.trouble, it.state)).map(|it| &*it.target);
+        let these: Vec<&Target> = these.chain([&**target]).collect();
+        let those: Vec<&Target> =
+            others.iter().filter(|it| it.state == State::Ok).map(|it| &*it.target).collect();
+        let shared = if these.len() > 1 && is_open { self.paths.shared(&these, &those) } else { None };
+        Around { past: past.ok(), sighting, shared, others, picture: None }
+    }
+
+    /// The picture as the mail shows it, and a larger one to keep.
+    fn draw(&self, event: &Event, past: &History) -> Option<[Attachment; 2]> {
+        let target = &event.target;
+        let large = Picture {
             title: letter::title(target),
             width: 1000,
             height: 300,
@@ -170,16 +220,19 @@ impl Desk {
             theme: Theme::Light,
             format: Format::Png,
             limit: self.limits.get(target).copied(),
+            marks: vec![letter::mark(event, past.step)],
         };
-        match graph::smoke(past, &picture) {
-            Ok(bytes) => {
-                Some(Attachment { name: archive::picture_name(&target.name), mime: "image/png", bytes })
-            }
-            Err(error) => {
-                warn!("{}: no picture for the mail: {error}", target.name);
-                None
-            }
-        }
+        // Words stay readable where it is shrunk to the width of a mail, or of a telephone. The mail says the host.
+        let small =
+            Picture { title: target.name.clone(), width: 480, height: 240, scale: 2.0, ..large.clone() };
+        let name = archive::picture_name(&target.name);
+        let drawn = |picture: &Picture, name: String| {
+            let bytes = graph::smoke(past, picture)?;
+            Ok(Attachment { name, mime: "image/png", bytes })
+        };
+        let both = drawn(&small, format!("inline_{name}"))
+            .and_then(|small| Ok::<_, graph::Error>([small, drawn(&large, name)?]));
+        both.inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name)).ok()
     }
 
     /// Puts a message about the monitor itself into the outbox, for everybody.

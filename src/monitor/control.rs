@@ -16,6 +16,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, setsoc
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
+use super::hush::Wish;
 use super::status::Status;
 
 pub mod outbox;
@@ -29,6 +30,8 @@ pub(super) use server::Control;
 pub enum Ask {
     /// How everything stands.
     Status,
+    /// That something be muted, or no longer.
+    Wish(Wish),
     /// What waits in the outbox.
     Outbox,
     /// That some of it is tried at once: `all`, ids or keys.
@@ -42,8 +45,10 @@ pub enum Ask {
 pub(super) enum Answer {
     Status(Box<Status>),
     Outbox(Vec<outbox::Item>),
-    /// So much was done.
-    Done(usize),
+    /// So many were meant.
+    Counted(usize),
+    /// What was done.
+    Done(String),
     /// It was not, because of this.
     Failed(String),
 }
@@ -60,6 +65,9 @@ pub enum Error {
     /// It has not answered in time.
     #[error("the monitor in {} does not answer: is it stopped, or is its machine out of breath?", .0.display())]
     Silent(PathBuf),
+    /// It understood, and will not or cannot.
+    #[error("{0}")]
+    Refused(String),
     /// It answered what we do not understand.
     #[error("the monitor in {} does not speak as this version does ({why}): restart it", dir.display())]
     Garbled {
@@ -68,9 +76,6 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-    /// It understood, and could not do it.
-    #[error("{0}")]
-    Failed(String),
     /// The system refused.
     #[error("{}: {error}", path.display())]
     System {
@@ -98,11 +103,15 @@ struct Reply {
     latmon: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    /// What was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outbox: Option<Vec<outbox::Item>>,
     /// How many were meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    done: Option<usize>,
+    count: Option<usize>,
+    /// Why what was asked cannot be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,12 +130,17 @@ pub fn outbox(data_dir: &Path) -> Result<Vec<outbox::Item>, Error> {
 
 /// Has it try at once what people call by `words`, and tells how many that are.
 pub fn retry(data_dir: &Path, words: Vec<String>) -> Result<usize, Error> {
-    reply(data_dir, Ask::Retry(words), |reply| reply.done)
+    reply(data_dir, Ask::Retry(words), |reply| reply.count)
 }
 
 /// Has it take out what people call by `words`, and tells how many that were.
 pub fn discard(data_dir: &Path, words: Vec<String>) -> Result<usize, Error> {
-    reply(data_dir, Ask::Drop(words), |reply| reply.done)
+    reply(data_dir, Ask::Drop(words), |reply| reply.count)
+}
+
+/// Has the monitor that records in `data_dir` do what is wished. Returns what it did.
+pub fn wish(data_dir: &Path, wish: Wish) -> Result<String, Error> {
+    reply(data_dir, Ask::Wish(wish), |reply| reply.done)
 }
 
 /// The part of its reply that is wanted.
@@ -134,7 +148,7 @@ fn reply<T>(data_dir: &Path, wanted: Ask, part: impl FnOnce(Reply) -> Option<T>)
     let garbled = |why| Error::Garbled { dir: data_dir.to_owned(), why };
     match ask(data_dir, wanted)? {
         Reply { error: Some(error), .. } => Err(garbled(error)),
-        Reply { failed: Some(failed), .. } => Err(Error::Failed(failed)),
+        Reply { failed: Some(failed), .. } => Err(Error::Refused(failed)),
         reply => part(reply).ok_or_else(|| garbled("neither what was asked nor an error".to_owned())),
     }
 }

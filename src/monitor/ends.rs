@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
-use super::letter::{fact, sign, stamp};
+use super::letter::{Block, Page, Post, RESTART, Row, Side, Table, stamp};
 use super::posting;
 use crate::mail::{self, Message, Outbox};
 use crate::time::{Lasted, UnixTime};
@@ -56,6 +57,8 @@ pub enum Next {
 pub enum Told {
     /// Its mail lies in the outbox.
     Now,
+    /// The disk did not take its mail, which is in the memory of this process alone.
+    Unkept,
     /// It is told with those that follow, in an hour or so.
     Later,
     /// There was nothing to tell.
@@ -117,16 +120,19 @@ impl Teller<'_> {
             return Ok(Told::Later);
         }
         let message = self.message(newest, &kept);
+        let mut is_kept = true;
         if self.mail.is_some() || self.ways.is_empty() {
             let mail = mail::compose(&message, self.mail, self.host)?;
-            self.outbox.put(&message, &mail)?;
+            is_kept &= self.outbox.put(&message, &mail)?.on_disk;
         }
         let state = if newest.next == Next::Never { posting::STOPPED } else { posting::RESTARTED };
         for posting in posting::of_mail(state, &message, self.ways, self.host) {
-            posting.keep(self.outbox)?;
+            is_kept &= posting.keep(self.outbox)?.on_disk;
         }
-        self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last })?;
-        Ok(Told::Now)
+        // Where this fails, an end is told twice.
+        let noted = self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last });
+        noted.unwrap_or_else(|error| warn!("{error}"));
+        Ok(if is_kept { Told::Now } else { Told::Unkept })
     }
 
     fn message(&self, newest: &Death, kept: &Kept) -> Message {
@@ -141,9 +147,7 @@ impl Teller<'_> {
             Next::Never => (
                 "STOPPED",
                 "please restart it",
-                "Nothing is measured, and no alert will come, until it is started again: 'systemctl start latmon' where it \
-                 is a service, else 'latmon run'."
-                    .to_owned(),
+                format!("Nothing is measured, and no alert will come, until it is started again: {RESTART}."),
             ),
             Next::Repaired => (
                 "RESTARTED",
@@ -155,37 +159,28 @@ impl Teller<'_> {
                 ("RESTARTED", "starts again", "The service manager starts all of it again.".to_owned())
             }
         };
-        let mut text = format!("The monitor on {host} {reason}.\n\n{now}\n\n");
         let ran = at.since(*started).unwrap_or_default();
-        fact(&mut text, "ended", &stamp(*at));
-        fact(&mut text, "ran", &format!("{}, since {}", Lasted(ran), stamp(*started)));
-        fact(&mut text, "data", &self.data_dir.display().to_string());
+        let facts = vec![
+            ("ended", stamp(*at)),
+            ("ran", format!("{}, since {}", Lasted(ran), stamp(*started))),
+            ("data", self.data_dir.display().to_string()),
+        ];
+        let mut blocks =
+            vec![Block::Words(format!("The monitor on {host} {reason}. {now}")), Block::Facts(facts)];
         let before = &kept.untold[..kept.untold.len() - 1];
         if !before.is_empty() {
             let count = before.len() as u64 + kept.more;
-            text.push_str(&format!("\nBefore that it ended {count} more times, which no mail told:\n"));
-            if kept.more > 0 {
-                text.push_str(&format!("  {} times, which are not listed, and\n", kept.more));
-            }
-            for death in before {
-                text.push_str(&format!("  {}  it {}\n", stamp(death.at), death.reason));
-            }
+            let title = format!("Before that it ended {count} more times, which no mail told");
+            let unlisted = format!("{} times, which are not listed, and", kept.more);
+            let listed = before.iter().map(|death| format!("{}  it {}", stamp(death.at), death.reason));
+            blocks.push(lines(title, (kept.more > 0).then_some(unlisted).into_iter().chain(listed)));
         }
         if !newest.log.is_empty() {
-            text.push_str("\nThe last lines of its log:\n");
-            newest.log.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            blocks.push(lines("The last lines of its log".to_owned(), newest.log.iter().cloned()));
         }
-        sign(&mut text, host);
         let short = reason.split([':', ',']).next().unwrap_or(reason);
-        Message {
-            key: newest.key.clone(),
-            in_reply_to: None,
-            to: Vec::new(),
-            subject: format!("[latmon] {word}: the monitor on {host} {short}, {what}"),
-            text,
-            attachments: Vec::new(),
-            date: *at,
-        }
+        let page = Page { word, headline: format!("the monitor on {host} {short}, {what}"), blocks };
+        page.into_message(Post::news(newest.key.clone(), *at), host)
     }
 
     fn save(&self, kept: &Kept) -> Result<(), Error> {
@@ -198,6 +193,11 @@ impl Teller<'_> {
             .and_then(|()| File::open(self.data_dir)?.sync_all())
             .map_err(|error| Error::Disk { file: path.display().to_string(), error })
     }
+}
+
+fn lines(title: String, lines: impl Iterator<Item = String>) -> Block {
+    let row = |line| Row { cells: vec![line], ..Row::default() };
+    Block::Table(Table { title, sides: vec![Side::Left], rows: lines.map(row).collect() })
 }
 
 /// What is kept; nothing where that cannot be read, for this file must not keep an end from being told.
@@ -298,7 +298,9 @@ mod tests {
 
         fn mails(&self) -> Vec<String> {
             let waiting = self.outbox.waiting(mail::Kind::Mail).unwrap();
-            waiting.iter().map(|mail| fs::read_to_string(&mail.path).unwrap().replace("=\r\n", "")).collect()
+            let text = |mail: &mail::Waiting| fs::read_to_string(&mail.path).unwrap();
+            // As a reader sees them.
+            waiting.iter().map(|mail| text(mail).replace("=\r\n", "").replace("\r\n ", " ")).collect()
         }
     }
 
@@ -348,8 +350,8 @@ mod tests {
     #[test]
     fn an_end_is_known_as_long_as_what_it_says_of_the_next_start_is_true() {
         let desk = Desk::new();
-        let is_known = |run, secs| {
-            is_known(desk.dir.path(), UnixTime::from_secs(run), UnixTime::from_secs(1_700_000_000_i64 + secs))
+        let is_known = |run, secs: i64| {
+            is_known(desk.dir.path(), UnixTime::from_secs(run), UnixTime::from_secs(1_700_000_000 + secs))
         };
         assert!(!is_known(7, 8));
         desk.tell(Some(death(7)), 7);

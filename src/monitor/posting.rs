@@ -183,7 +183,9 @@ mod tests {
             to: Vec::new(),
             subject: "SLOW".into(),
             text: format!("one\n{NOT_HELD_UP}\ntwo\n"),
+            html: None,
             attachments: Vec::new(),
+            is_urgent: false,
             date: notice.at,
         };
         let usual = |_: &Event| Some(Rtt::new(Duration::from_micros(12_500)));

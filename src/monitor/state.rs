@@ -5,12 +5,13 @@
 //! here. A crash at any point in between makes the same message again, under the same key.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Notice;
+use crate::alert::{KeptAlert, Notice, desk};
 use crate::time::UnixTime;
 
 /// What is kept.
@@ -23,6 +24,12 @@ pub struct State {
     pub run: RunState,
     /// Notices that were decided on and are not known to lie in the outbox, oldest first.
     pub pending: Vec<Notice>,
+    /// Who was heard to answer on the way out, by whose silence the next run knows that the uplink is down.
+    pub anchors: Vec<IpAddr>,
+    /// What the rounds so far have left open.
+    pub alerts: Vec<KeptAlert>,
+    /// What was told of it, and what must not be.
+    pub desk: desk::State,
 }
 
 /// A run, as the next one finds it.
@@ -52,7 +59,14 @@ impl RunState {
 
 impl Default for State {
     fn default() -> Self {
-        Self { latmon: VERSION, run: RunState::default(), pending: Vec::new() }
+        Self {
+            latmon: VERSION,
+            run: RunState::default(),
+            pending: Vec::new(),
+            anchors: Vec::new(),
+            alerts: Vec::new(),
+            desk: desk::State::default(),
+        }
     }
 }
 
@@ -98,15 +112,18 @@ impl Store {
     /// # Errors
     /// A file that is no state is moved aside before that is told.
     pub fn load(&self) -> Result<State, Error> {
-        let bytes = match fs::read(&self.path) {
+        let read = File::open(&self.path).and_then(|file| {
+            let mut bytes = Vec::new();
+            file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
             Err(error) => return Err(disk("read", &self.path)(error)),
         };
-        let why = match serde_json::from_slice::<State>(&bytes) {
-            Ok(state) if state.latmon == VERSION => return Ok(state),
-            Ok(state) => format!("it has version {}, this program writes {VERSION}", state.latmon),
-            Err(error) => error.to_string(),
+        let why = match parse(&bytes) {
+            Ok(state) => return Ok(state),
+            Err(why) => why,
         };
         let kept = self.path.with_extension("json.damaged");
         fs::rename(&self.path, &kept).map_err(disk("move aside", &self.path))?;
@@ -125,9 +142,35 @@ impl Store {
     }
 }
 
+/// The state in the bytes of a file, or why they hold none.
+pub fn parse(bytes: &[u8]) -> Result<State, String> {
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(format!("it is longer than {MOST_BYTES} bytes"));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Versioned { latmon: VERSION }) => {}
+        Ok(Versioned { latmon }) => {
+            return Err(format!("it has version {latmon}, this program writes {VERSION}"));
+        }
+        Err(error) => return Err(error.to_string()),
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// The part of a state that every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    latmon: u32,
+}
+
 fn disk<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |error| Error::Disk { operation, path: path.to_owned(), error }
 }
 
 const FILE: &str = "state.json";
 const VERSION: u32 = 1;
+/// Ten alerts open on each of twenty thousand targets fit.
+const MOST_BYTES: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -146,8 +146,41 @@ pub struct TargetStatus {
     pub alerts: Vec<String>,
     /// What is known of the reason, in a few words.
     pub reason: Option<String>,
+    /// Nothing is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<MutedStatus>,
     /// Replies that did not count.
     pub ignored: Ignored,
+}
+
+/// Why nothing is told of a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutedStatus {
+    /// Until when, where that is known.
+    pub until: Option<i64>,
+    /// Who wants it.
+    pub by: String,
+    /// What for; empty where nobody said.
+    pub reason: String,
+}
+
+/// How a target stands, in a word.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) target: Arc<Target>,
+    pub(super) state: State,
+}
+
+/// How a target is by its newest round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Health {
+    pub(super) state: State,
+    /// Since when.
+    pub(super) since: Option<UnixTime>,
+    /// The end of that round.
+    pub(super) last_round: UnixTime,
+    /// The last address there was.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// What is known of every target, brought up to date round by round.
@@ -233,6 +266,22 @@ impl Board {
             Uplink::Anchors(_) => return,
         };
         self.known().uplink = outage;
+    }
+
+    /// How a target is; `None` before its first round.
+    pub(super) fn health(&self, target: &Arc<Target>) -> Option<Health> {
+        let place = *self.places.get(target)?;
+        let known = self.known();
+        let entry = &known.targets[place];
+        let last_round = entry.newest?.end;
+        Some(Health { state: entry.word(), since: entry.since, last_round, address: entry.address })
+    }
+
+    /// How every target stands.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        let known = self.known();
+        let standing = |entry: &Entry| Standing { target: Arc::clone(&entry.target), state: entry.word() };
+        known.targets.iter().map(standing).collect()
     }
 
     /// A snapshot, with what waits in the outbox.
@@ -378,6 +427,7 @@ impl Entry {
             loss: self.newest.and_then(|newest| newest.loss_ratio),
             alerts,
             reason: self.reason(),
+            muted: None,
             ignored: Ignored::default(),
         }
     }
@@ -534,6 +584,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = Arc::new(Target { name: "t".into(), host: "127.0.0.1".into() });
         let settings = Settings {
+            desk: crate::alert::desk::Settings::default(),
             host: "here".into(),
             archive: crate::archive::Settings { data_dir: dir.path().to_owned(), targets: Vec::new() },
             probe: probe::Settings {

@@ -59,7 +59,9 @@ pub fn message(key: &str, at: i64) -> Message {
         to: Vec::new(),
         subject: format!("subject of {key}"),
         text: format!("text of {key}\n"),
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date: UnixTime::from_secs(at),
     }
 }

@@ -2,8 +2,8 @@
 
 It listens on the socket that is its standard input and prints `ready PORT`. Every mail that it takes is written into its folder, whole before its
 `.done` appears: `0001.raw` the bytes, `0001.envelope` sender and recipients by line, `0001.headers` the decoded headers
-as `Name: value`, `0001.part.N` and `0001.part.N.type` (media type, file name) for each leaf of the MIME tree. `verbs` is
-the list of all commands by line, without what came with them.
+as `Name: value`, `0001.part.N` and `0001.part.N.type` (media type, file name, Content-ID) for each leaf of the MIME
+tree, `0001.structure` that tree. `verbs` is the list of all commands by line, without what came with them.
 """
 
 import argparse
@@ -99,8 +99,16 @@ class State:
         leaves = [part for part in mail.walk() if not part.is_multipart()]
         for number, part in enumerate(leaves):
             write(f"{stem}.part.{number}", part.get_payload(decode=True))
-            write(f"{stem}.part.{number}.type", f"{part.get_content_type()}\n{part.get_filename() or ''}".encode())
+            told = [part.get_content_type(), part.get_filename() or "", (part["Content-ID"] or "").strip("<>")]
+            write(f"{stem}.part.{number}.type", "\n".join(told).encode())
+        write(stem + ".structure", structure(mail).encode())
         write(stem + ".done", b"")
+
+
+def structure(part):
+    if not part.is_multipart():
+        return part.get_content_type()
+    return f"{part.get_content_subtype()}({' '.join(structure(one) for one in part.iter_parts())})"
 
 
 def write(path, content):

@@ -47,7 +47,9 @@ fn test_mail(host: &str) -> Message {
             "Somebody typed 'latmon doctor --send-mail' on {host}.\n\nAlerts from there will reach you by this way, and \
              nothing is wrong.\n"
         ),
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date,
     }
 }

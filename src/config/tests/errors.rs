@@ -153,7 +153,7 @@ fn unknown_keys() {
             ),
             (
                 "[targets]\nfra.core1 = \"::1\"",
-                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, cidr, step, pings, timeout, alerts, \
+                "latmon.toml:2: unknown key 'core1' in target 'fra': there are host, cidr, parent, step, pings, timeout, alerts, \
                  payload, ttl, dscp, dont_fragment, source, interface, family, any_source",
             ),
             (

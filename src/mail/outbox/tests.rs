@@ -9,7 +9,9 @@ fn message(key: &str, secs: i64) -> Message {
         to: Vec::new(),
         subject: String::new(),
         text: String::new(),
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date: UnixTime::from_secs(secs),
     }
 }

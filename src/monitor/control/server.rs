@@ -86,7 +86,8 @@ fn answer(line: &[u8], does: &impl Fn(Ask) -> Answer) -> Reply {
             match does(ask) {
                 Answer::Status(status) => Reply { status: Some(*status), ..reply },
                 Answer::Outbox(items) => Reply { outbox: Some(items), ..reply },
-                Answer::Done(count) => Reply { done: Some(count), ..reply },
+                Answer::Counted(count) => Reply { count: Some(count), ..reply },
+                Answer::Done(done) => Reply { done: Some(done), ..reply },
                 Answer::Failed(why) => Reply { failed: Some(why), ..reply },
             }
         }
