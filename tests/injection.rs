@@ -130,6 +130,7 @@ fn is_untouched(mail: &Received, to: &[&str]) {
         "Content-Type",
         "Date",
         "From",
+        "Importance",
         "In-Reply-To",
         "MIME-Version",
         "Message-ID",
@@ -137,6 +138,7 @@ fn is_untouched(mail: &Received, to: &[&str]) {
         "Subject",
         "To",
         "X-Mailer",
+        "X-Priority",
     ];
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     assert!(names.iter().all(|name| ours.contains(name) || name.starts_with("X-Latmon")), "{names:?}");

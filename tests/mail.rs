@@ -461,7 +461,7 @@ fn a_mail_says_what_was_composed() {
     assert!(html.contains(&format!("\"cid:{}\"", inline.content_id)), "{}", inline.content_id);
     assert_eq!(inline.bytes, png[1..]);
     assert_eq!((mail.header("Importance"), mail.header("X-Priority")), ("high", "1"));
-    assert_eq!((picture.media_type.as_str(), picture.file_name.as_str()), ("image/png", "größe core1.png"));
+    assert_eq!((picture.media_type.as_str(), picture.file_name.as_str()), ("image/png", "größe_core1.png"));
     assert_eq!(picture.bytes, png);
 }
 

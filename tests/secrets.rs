@@ -14,7 +14,7 @@ mod support {
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,8 +32,11 @@ const MARK: &str = "Kx9MARKEDx9K";
 const PASSWORD: &str = "blank $1 Kx9MARKEDx9K \\ \"q\"";
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What goes wrong, by name. Each has a folder of its own.
-const CASES: &[(&str, fn(&Scene))] = &[
+/// What goes wrong, by its name.
+type Case = (&'static str, fn(&Scene));
+
+/// All of it. Each has a folder of its own.
+const CASES: &[Case] = &[
     ("all is well", |scene| scene.parrot("NONE 0", "mail sent")),
     ("a login refused by a real server that repeats the password", |scene| {
         let smtp = Smtp::start(Mode::Implicit);
@@ -399,7 +402,7 @@ impl Drop for Server {
 /// The processes that `pid` started, and those that these did.
 fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(PathBuf::from(task.path()).join("children")).ok());
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     let direct: Vec<u32> =
         lists.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<u32>>()).collect();
     direct.iter().flat_map(|child| [vec![*child], children(*child)].concat()).collect()

@@ -15,7 +15,7 @@ use latmon::config::{Config, Kept};
 use latmon::guardian::{
     self, Charge, FromMonitor, LastWords, Lifeline, Program, Role, ToMonitor, descriptors,
 };
-use latmon::mail::{Courier, Mailer, Outbox, Way};
+use latmon::mail::{Courier, Outbox, Way};
 use latmon::monitor::ends::{self, Death, Next, Told};
 use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
@@ -298,14 +298,16 @@ fn tell_end(config: &Config, death: Option<Death>, send: Duration) -> Result<Tol
     let told = teller.tell(death, UnixTime::from(SystemTime::now())).map_err(Failure::failed)?;
     // What no disk has goes now, or with this process.
     let send = if told == Told::Unkept { FAREWELL } else { send };
-    if !send.is_zero() {
-        let courier = Courier::start(outbox.clone(), ways).map_err(Failure::failed)?;
-        let mailer = Mailer::start(outbox, config.mail.clone()).map_err(Failure::failed)?;
-        thread::scope(|scope| {
-            scope.spawn(|| courier.stop(send));
-            mailer.stop(send)
-        });
+    if send.is_zero() {
+        return Ok(told);
     }
+    let courier = Courier::start(outbox.clone(), ways).map_err(Failure::failed)?;
+    let sent = thread::scope(|scope| {
+        scope.spawn(|| courier.stop(send));
+        let mail = config.mail.as_ref();
+        mail.map(|mail| latmon::mail::send_waiting(&outbox, mail, Instant::now() + send)).transpose()
+    });
+    sent.map_err(Failure::failed)?;
     Ok(told)
 }
 

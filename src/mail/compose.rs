@@ -99,7 +99,7 @@ impl Content {
             Self::Multi(parts) => MultiPart::mixed().multipart(parts),
         };
         for attachment in &message.attachments {
-            let name = one_line(&attachment.name, NAME_CHARS);
+            let name = file_name(&attachment.name);
             parts = parts.singlepart(part(attachment, LettreAttachment::new(name))?);
         }
         Ok(Self::Multi(parts))
@@ -112,7 +112,7 @@ impl Content {
         }
         let mut parts = MultiPart::related().singlepart(document);
         for (picture, number) in html.pictures.iter().zip(1..) {
-            let name = one_line(&picture.name, NAME_CHARS);
+            let name = file_name(&picture.name);
             let id = content_id(&message.key, number);
             parts = parts.singlepart(part(picture, LettreAttachment::new_inline_with_name(id, name))?);
         }
@@ -160,6 +160,13 @@ fn part(attachment: &super::Attachment, placed: LettreAttachment) -> Result<Sing
     let body = Body::new_with_encoding(attachment.bytes.clone(), ContentTransferEncoding::Base64)
         .expect("base64 suits all bytes");
     Ok(placed.body(body, kind))
+}
+
+/// A name that mail programs agree on: where one has blanks or quotes its header is folded within them, and some read
+/// another name then, or more headers.
+fn file_name(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    name.chars().take(NAME_CHARS).map(|c| if is_plain(c) { c } else { '_' }).collect()
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
