@@ -73,6 +73,8 @@ impl Teller {
     pub(super) fn take(&mut self, event: Event, now: UnixTime) {
         announce(&event);
         self.desk.take(event, now);
+        // Killed before that, the next run does not know of it, whatever the log says.
+        self.rest_until = Instant::now();
         self.save_within(Duration::ZERO);
     }
 
