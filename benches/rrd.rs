@@ -1,6 +1,7 @@
 //! The archive engine on the file of one target with 20 pings: 23 data sources, 5 archives.
 
 use divan::{Bencher, black_box};
+use latmon::archive;
 use latmon::archive::journal::{GROUP_FILES, Journal};
 use latmon::rrd::{self, Access, ArchiveDef, Cf, Definition, Overwrite};
 use latmon::time::{Step, UnixTime};
@@ -111,4 +112,26 @@ fn create(bencher: Bencher<'_, '_>) {
     let path = folder.path().join("f.rrd");
     let definition = definition();
     bencher.bench(|| rrd::create(&path, &definition, Overwrite::Yes).expect("the file can be made"));
+}
+
+/// What is usual at an hour, of an archive that has kept the last thirty days.
+#[divan::bench]
+fn usual(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let path = folder.path().join("f.rrd");
+    let names = ["uptime", "loss", "median"].map(str::to_owned).into_iter();
+    let names = names.chain((1..=20).map(|rank| format!("ping{rank}")));
+    let data_sources =
+        names.map(|name| format!("DS:{name}:GAUGE:120:0:U").parse().expect("it is a data source")).collect();
+    rrd::create(&path, &Definition { data_sources, ..definition() }, Overwrite::Yes)
+        .expect("the file can be made");
+    let mut file = rrd::File::open(&path, Access::Write).expect("the file can be opened");
+    let end = START + 30 * 86_400;
+    for time in (START..end).step_by(60) {
+        file.update(UnixTime::from_secs(time + 60), &[0.0123; 23]).expect("time goes on");
+    }
+    bencher.bench_local(|| {
+        let usual = archive::usual(&path, UnixTime::from_secs(end)).expect("the file can be read");
+        usual.expect("a month is enough")
+    });
 }

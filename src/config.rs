@@ -17,10 +17,12 @@ use crate::{alert, archive, mail as post, probe};
 
 pub use self::echo::{EchoConfig, Families};
 pub use self::error::Error;
+pub use self::kept::Kept;
 pub use self::origin::{Origin, Setting};
 pub use self::pace::ProbeConfig;
 pub use self::telling::TellingConfig;
 pub use self::uplink::UplinkConfig;
+pub use self::ways::WayConfig;
 
 mod document;
 mod dotenv;
@@ -28,6 +30,7 @@ mod echo;
 mod error;
 mod file;
 mod hosts;
+mod kept;
 mod mail;
 mod origin;
 mod pace;
@@ -38,8 +41,10 @@ mod targets;
 mod telling;
 mod uplink;
 mod value;
+mod ways;
 
 use self::file::File;
+use self::kept::Question;
 use self::said::{
     LATENCY_STEP, LATENCY_THRESHOLD, LATMON_CONFIG, LATMON_DATA_DIR, PING_HOST, STATE_DIRECTORY, Said,
 };
@@ -113,8 +118,12 @@ pub struct Config {
     pub desk: alert::desk::Settings,
     /// For the mailer; `None` where nobody is mailed.
     pub mail: Option<post::Settings>,
+    /// Whether a stop that was asked for is mailed too, and not only the ends that nobody wanted.
+    pub mail_every_end: Setting<bool>,
     /// Where the mail settings come from; there whenever `mail` is.
     pub mail_origins: Option<MailOrigins>,
+    /// The webhooks and commands that are told, in the order of the file.
+    pub ways: Vec<WayConfig>,
     /// The limits to draw as lines, of the targets that have one.
     pub limits: HashMap<Arc<Target>, Rtt>,
     /// What is no error and still should be said once, a sentence each.
@@ -163,18 +172,34 @@ pub struct MailOrigins {
     pub username: Option<Origin>,
     /// The password, or the file it is in.
     pub password: Option<Origin>,
+    /// The fallback server.
+    pub fallback: Option<Origin>,
 }
 
 /// Finds out which settings hold.
 pub fn load(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     let loader = Loader::new(options, surroundings)?;
     let mail = loader.mail()?;
-    let config = loader.config(mail)?;
+    let (ways, warnings) = loader.ways()?;
+    let mut config = loader.config(mail)?;
+    ways::check_options(&ways, &config.targets)?;
+    config.ways = ways;
+    config.warnings.extend(warnings);
     if config.targets.is_empty() { Err(Error::NoTargets) } else { Ok(config) }
 }
 
-/// As [`load`], for commands that only look: there may be no target at all, and the mail settings are left out, because
-/// a password file may be readable for the monitor alone.
+/// As [`load`], with all that was read to get there.
+pub fn load_and_keep(options: &Options, surroundings: &Surroundings) -> (Result<Config, Error>, Kept) {
+    Kept::keeping(|| load(options, surroundings))
+}
+
+/// As [`load`], from what was read by [`load_and_keep`] in another process, with the same options and surroundings.
+pub fn load_kept(options: &Options, surroundings: &Surroundings, kept: Kept) -> Result<Config, Error> {
+    kept.answering(|| load(options, surroundings))
+}
+
+/// As [`load`], for commands that only look: there may be no target at all, and the settings of mail, webhooks and
+/// commands are left out, because a password file may be readable for the monitor alone.
 pub fn look(options: &Options, surroundings: &Surroundings) -> Result<Config, Error> {
     Loader::new(options, surroundings)?.config(None)
 }
@@ -215,6 +240,10 @@ impl<'a> Loader<'a> {
         mail::resolve(&self.said, section, &self.surroundings.working_dir)
     }
 
+    fn ways(&self) -> Result<(Vec<WayConfig>, Vec<String>), Error> {
+        ways::resolve(self.content().map_or(&[][..], |file| &file.ways))
+    }
+
     fn config(mut self, mail: Option<mail::Mail>) -> Result<Config, Error> {
         let data_dir = self.data_dir();
         let overrides = self.overrides()?;
@@ -231,9 +260,11 @@ impl<'a> Loader<'a> {
         let uplink = self.content().map(|file| file.uplink.clone()).unwrap_or_default();
         let mut warnings = self.said.slips();
         warnings.extend(too_fast(&targets, &pace));
+        let mail_every_end =
+            mail.as_ref().map_or_else(|| Setting::default(true), |mail| mail.every_end.clone());
         let (mail, mail_origins) = match mail {
             Some(mail) => {
-                warnings.extend(mail.warning);
+                warnings.extend(mail.warnings);
                 (Some(mail.settings), Some(mail.origins))
             }
             None => (None, None),
@@ -261,7 +292,9 @@ impl<'a> Loader<'a> {
             user: self.content().and_then(|file| file.user.clone()),
             targets,
             mail,
+            mail_every_end,
             mail_origins,
+            ways: Vec::new(),
             warnings,
         })
     }
@@ -354,7 +387,9 @@ fn find_file(
     for shown in [Path::new(LOCAL_FILE), &surroundings.system_file] {
         // A file that cannot be looked at is there: reading it tells why.
         let path = working_dir.join(shown);
-        if path.try_exists().unwrap_or(true) && !path.is_dir() {
+        let is_there =
+            kept::asked(Question::IsThere, &path, || path.try_exists().unwrap_or(true) && !path.is_dir());
+        if is_there {
             return read(shown, &Origin::Default);
         }
     }
@@ -421,6 +456,7 @@ impl TargetConfig {
             target: Arc::clone(&self.target),
             step: wanted(&self.step),
             pings: wanted(&self.pings),
+            forecast: self.alerts.value.iter().any(|rule| rule.value.asks_for_a_forecast()),
         }
     }
 

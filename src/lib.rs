@@ -7,6 +7,7 @@
 //! 7  main.rs      prints and exits                                              (binary)
 //! 6  cli/         one file per subcommand: what was typed -> what is decided     (binary)
 //! 5  config       TOML + environment + .env -> each room's own Settings
+//!    guardian     the small parent process that outlives the monitor
 //! 4  monitor      the loop: Round in -> archive -> alert -> picture -> message
 //! 3  archive/     Round -> rrd update; rrd fetch -> History; names, layout of data sources, journal, convert
 //!    probe/       ICMP: schedule, sockets, wire format, names -> Round
@@ -15,7 +16,7 @@
 //! 2  round        Target, Rtt, Ping, Round: loss, median, percentiles
 //!    history      what was consolidated, ready to draw
 //!    rrd/         the archive engine; knows nothing of pings
-//!    mail/        compose, outbox, smtp; knows nothing of pings
+//!    mail/        compose, outbox, smtp, webhook, command; knows nothing of pings
 //! 1  time         UnixTime, Step, durations; no clock in here
 //!    privileges   who this process is, and how it gives up what it no longer needs
 //! ```
@@ -33,6 +34,7 @@
 //!            for notice in desk.due(now) { state.json, and then composer.send(notice) }
 //! composer:  notice -> archive history -> graph::smoke -> mail::Message -> outbox (on disk), and then off state.json
 //! mailer:    outbox -> SMTP, again and again until the server has it
+//! courier:   outbox -> webhooks and commands, each in a thread of its own
 //! ```
 //! A `Round` is made once, moved once, then only lent.
 
@@ -42,6 +44,7 @@ pub mod alert;
 pub mod archive;
 pub mod config;
 pub mod graph;
+pub mod guardian;
 pub mod history;
 pub mod mail;
 pub mod monitor;

@@ -6,9 +6,14 @@
 
 mod composer;
 pub mod control;
+pub mod ends;
 pub mod hush;
 mod letter;
+mod life;
 mod panics;
+mod past;
+mod paths;
+mod posting;
 pub mod state;
 pub mod status;
 mod teller;
@@ -16,6 +21,7 @@ mod teller;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
@@ -24,13 +30,18 @@ use tracing::{error, info, warn};
 use crate::alert::{self, Alerts, TargetState};
 use crate::archive::journal::GROUP_FILES;
 use crate::archive::{self, Archives, Recorded};
-use crate::mail::{self, Mailer, Outbox};
+use crate::mail::{self, Courier, Mailer, Outbox};
 use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
 use crate::time::UnixTime;
 use composer::Composer;
-use control::Control;
+use control::outbox::Senders;
+use control::{Answer, Ask, Control};
+pub use letter::exit_key;
+use life::Outside;
+pub use life::{Exit, Life, Order};
 use panics::Panics;
+use past::Pasts;
 use state::{RunState, State, Store};
 use status::Board;
 use teller::Teller;
@@ -50,8 +61,12 @@ pub struct Settings {
     pub desk: alert::desk::Settings,
     /// Who is told; without it mails are written to the outbox and stay there.
     pub mail: Option<mail::Settings>,
+    /// The webhooks and commands that are told beside it.
+    pub ways: Vec<mail::Way>,
     /// The limit of latency that a target's picture shows, where it has one.
     pub limits: HashMap<Arc<Target>, Rtt>,
+    /// What it says of its own end.
+    pub exit: Exit,
 }
 
 /// Why a run ended.
@@ -59,6 +74,8 @@ pub struct Settings {
 pub enum End {
     /// It was told to, by what this names: `SIGTERM`.
     Told(String),
+    /// Whoever watched over it is gone; that is not mailed yet.
+    Orphaned,
     /// A part of it panicked: which, where, and with what message.
     Panicked(String),
 }
@@ -84,13 +101,15 @@ pub enum Error {
 /// run starts.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Watches through `sockets`, which were opened for these settings, until `stop` says what ended it, or a part of it panics; `show` sees every round once it is recorded and
-/// judged. Returns after the exit mail was sent, or lies in the outbox.
+/// Watches through `sockets`, which were opened for these settings, until an order ends it, or a part of it panics; `show`
+/// sees every round once it is recorded and judged, `tell` hears how the run does. Returns after the exit mail was sent, or
+/// lies in the outbox.
 pub fn run(
     mut settings: Settings,
     sockets: OpenSockets,
-    stop: &Receiver<String>,
+    orders: &Receiver<Order>,
     show: &mut dyn FnMut(&Round, &TargetState),
+    tell: &dyn Fn(Life),
 ) -> Result<End, Error> {
     let started = UnixTime::from(SystemTime::now());
     let panics = Panics::watch();
@@ -102,19 +121,31 @@ pub fn run(
     settings.probe.known_anchors.clone_from(&state.anchors);
     let outbox = Outbox::open(&settings.archive.data_dir)?;
     let mailer = Arc::new(Mailer::start(outbox.clone(), settings.mail.clone())?);
+    let courier = Arc::new(Courier::start(outbox.clone(), settings.ways.clone())?);
     // Two rounds of every target: what comes while the loop is busy with one of each.
     let (rounds_in, rounds) = bounded(2 * settings.probe.targets.len() + 16);
     let prober = Prober::start_on(sockets, settings.probe.clone(), rounds_in)?;
     let board = Arc::new(Board::new(&settings, &prober, started, Instant::now()));
     let (line, ear) = hush::Line::new();
-    let (on_board, waiting, sender) = (Arc::clone(&board), outbox.clone(), Arc::clone(&mailer));
-    let control = answer_calls(&settings, Caller { board: on_board, outbox: waiting, mailer: sender, line });
-    let composer = Composer::start(&settings, outbox, Arc::clone(&mailer)).map_err(Error::Thread)?;
+    let caller = Caller {
+        board: Arc::clone(&board),
+        outbox: outbox.clone(),
+        mail: settings.mail.clone(),
+        mailer: Arc::clone(&mailer),
+        courier: Arc::clone(&courier),
+        line,
+    };
+    let control = answer_calls(&settings, caller);
+    let composer =
+        Composer::start(&settings, outbox, Arc::clone(&mailer), Arc::clone(&courier), Arc::clone(&board));
+    let composer = composer.map_err(Error::Thread)?;
     let mut alerts = Alerts::new(&settings.alert);
-    let state = State { run: RunState { started: Some(started), ended: None }, ..state };
+    let state = begin_run(&settings, state, &composer, started);
     let mut teller = Teller::start(state, store, composer, &settings.desk, ear, &mut alerts, started);
     greet(&settings, &prober);
 
+    let mut judging =
+        Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
     let mut show = |told: Told<'_>| match told {
         Told::Round(round, state) => {
             board.enter(round, state, Instant::now());
@@ -122,10 +153,12 @@ pub fn run(
         }
         Told::Uplink(change) => board.enter_uplink(change),
     };
-    let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, stop };
+    let outside = Outside::new(&settings, orders, &prober, &mailer, tell);
+    let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut alerts, &incoming, &mut teller, &mut show)
+        watch(&mut archives, &mut judging, &incoming, &mut teller, &mut show)
     }));
+    tell(Life::Stopping);
     // Before the folder is free for another monitor, which has a socket of its own there.
     drop(control);
     // Its panic is known already; what it had finished before is still recorded.
@@ -137,10 +170,10 @@ pub fn run(
         error!("{error}");
     }
     let end = match watched {
-        Ok(Some(what)) => End::Told(what),
+        Ok(Some(end)) => end,
         Ok(None) | Err(_) => End::Panicked(panics.first()),
     };
-    farewell(&settings, teller, &mut alerts, &mailer, &end, started);
+    farewell(&settings, teller, &mut alerts, (&mailer, &courier), &end, started);
     Ok(end)
 }
 
@@ -149,7 +182,13 @@ struct Incoming<'a> {
     rounds: &'a Receiver<Round>,
     uplink: &'a Receiver<Uplink>,
     panics: &'a Panics,
-    stop: &'a Receiver<String>,
+    outside: &'a Outside<'a>,
+}
+
+/// Who judges the rounds, and what they need to know for it.
+struct Judging<'a> {
+    alerts: &'a mut Alerts,
+    pasts: Pasts,
 }
 
 /// What the loop shows.
@@ -158,14 +197,14 @@ enum Told<'a> {
     Uplink(&'a Uplink),
 }
 
-/// The loop: record, judge, show, tell. Returns who told it to stop; `None` after a panic.
+/// The loop: record, judge, show, tell. Returns what ended it; `None` after a panic.
 fn watch(
     archives: &mut Archives,
-    alerts: &mut Alerts,
-    Incoming { rounds, uplink, panics, stop }: &Incoming<'_>,
+    Judging { alerts, pasts }: &mut Judging<'_>,
+    Incoming { rounds, uplink, panics, outside }: &Incoming<'_>,
     teller: &mut Teller,
     show: &mut dyn FnMut(Told<'_>),
-) -> Option<String> {
+) -> Option<End> {
     loop {
         let now = UnixTime::from(SystemTime::now());
         if !teller.tell_due(alerts, now) {
@@ -179,25 +218,36 @@ fn watch(
                 teller.is_kept(key.ok()?);
                 continue;
             }
-            recv(teller.calls()) -> call => {
-                teller.grant(&call.ok()?, alerts, now);
-                continue;
-            }
             recv(uplink) -> change => {
                 let change = change.ok()?;
                 teller.take_uplink(&change, now);
                 show(Told::Uplink(&change));
                 continue;
             }
+            recv(teller.calls()) -> call => {
+                teller.grant(&call.ok()?, alerts, now);
+                continue;
+            }
             recv(panics.some()) -> _ => return None,
-            recv(stop) -> what => return Some(what.unwrap_or_else(|_| "its caller".to_owned())),
+            recv(outside.beats) -> _ => {
+                outside.beat();
+                teller.is_alive(now);
+                continue;
+            }
+            recv(outside.orders) -> order => {
+                match outside.follow(order.unwrap_or_else(|_| Order::Stop("its caller".to_owned()))) {
+                    Some(end) => return Some(end),
+                    None => continue,
+                }
+            }
         };
         // Those that wait already share its way to the disk.
         let group: Vec<Round> =
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
+        pasts.begin_turn();
         for round in &group {
-            for event in alerts.observe(round, alert::Past::default()) {
+            for event in alerts.observe(round, pasts.of(round, archives)) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
@@ -231,6 +281,20 @@ fn last_state(store: &Store) -> State {
     })
 }
 
+/// The state of the run that begins now. Where the last one died and nobody said so, it is said now.
+fn begin_run(settings: &Settings, state: State, composer: &Composer, started: UnixTime) -> State {
+    let data_dir = &settings.archive.data_dir;
+    let is_known = state.run.started.is_some_and(|run| ends::is_known(data_dir, run, started));
+    if let Some(last) = state.run.died().filter(|_| !is_known) {
+        let message = letter::gap(settings, last, started);
+        warn!("{}", message.subject);
+        if let Err(error) = composer.post(&message) {
+            error!("the mail about that could not be written: {error}");
+        }
+    }
+    State { run: RunState::beginning(settings.exit.run.unwrap_or(started), started), ..state }
+}
+
 impl Settings {
     /// Takes over the step and the pings of the archives: one that was there before wins over a default.
     fn follow(&mut self, archives: &Archives) {
@@ -255,7 +319,7 @@ impl Settings {
 
 /// Answers on the control socket. Without one the monitor measures all the same, and that is worth more.
 fn answer_calls(settings: &Settings, caller: Caller) -> Option<Control> {
-    Control::start(&settings.archive.data_dir, caller)
+    Control::start(&settings.archive.data_dir, move |ask| caller.answer(ask))
         .inspect_err(|error| warn!("no control socket, `latmon status` will not work: {error}"))
         .ok()
 }
@@ -264,19 +328,32 @@ fn answer_calls(settings: &Settings, caller: Caller) -> Option<Control> {
 struct Caller {
     board: Arc<Board>,
     outbox: Outbox,
+    mail: Option<mail::Settings>,
     mailer: Arc<Mailer>,
+    courier: Arc<Courier>,
     line: hush::Line,
 }
 
-impl control::Desk for Caller {
-    fn status(&self) -> status::Status {
-        let mut status = self.board.status(&self.outbox, &self.mailer, Instant::now());
-        self.line.mark(&mut status, UnixTime::from(SystemTime::now()));
-        status
+impl Caller {
+    fn answer(&self, ask: Ask) -> Answer {
+        let counted = |done: Result<usize, String>| done.map_or_else(Answer::Failed, Answer::Counted);
+        match ask {
+            Ask::Status => {
+                let mut status = self.board.status(&self.outbox, &self.mailer, Instant::now());
+                status.mails.add_troubles(self.courier.troubles());
+                self.line.mark(&mut status, UnixTime::from(SystemTime::now()));
+                Answer::Status(Box::new(status))
+            }
+            Ask::Wish(wish) => self.line.ask(wish).map_or_else(Answer::Failed, Answer::Done),
+            Ask::Outbox => control::outbox::list(&self.outbox, self.mail.as_ref(), Some(self.senders()))
+                .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Outbox),
+            Ask::Retry(words) => counted(control::outbox::retry(&self.outbox, self.senders(), &words)),
+            Ask::Drop(words) => counted(control::outbox::discard(&self.outbox, &words, true)),
+        }
     }
 
-    fn grant(&self, wish: hush::Wish) -> Result<String, String> {
-        self.line.ask(wish)
+    fn senders(&self) -> Senders<'_> {
+        Senders { mailer: &self.mailer, courier: &self.courier }
     }
 }
 
@@ -295,33 +372,53 @@ fn greet(settings: &Settings, prober: &Prober) {
             let to: Vec<String> = mail.to.iter().map(ToString::to_string).collect();
             info!("alerts go to {} through {}:{}", to.join(", "), mail.server.host, mail.server.port);
         }
+        None if !settings.ways.is_empty() => {}
         None => warn!(
             "no mail settings: alerts go to this log only, and their mails lie unsent in {}",
             settings.archive.data_dir.join("outbox").display()
         ),
     }
+    if !settings.ways.is_empty() {
+        let names: Vec<&str> = settings.ways.iter().map(|way| way.name.as_str()).collect();
+        info!("alerts go to {}", names.join(", "));
+    }
 }
 
-/// Writes the exit mail behind every mail that was decided on, and gives the mailer a bounded time to send it.
+/// Writes the exit mail behind every mail that was decided on, and gives all who send a bounded time to do it.
 fn farewell(
     settings: &Settings,
     teller: Teller,
     alerts: &mut Alerts,
-    mailer: &Mailer,
+    (mailer, courier): (&Mailer, &Courier),
     end: &End,
     started: UnixTime,
 ) {
     let began = Instant::now();
     match end {
         End::Told(what) => info!("stopping: {what}"),
+        End::Orphaned => error!("stopping: the guardian of this monitor is gone"),
         End::Panicked(reason) => error!("stopping after a panic: {reason}"),
     }
+    let is_mailed = match end {
+        End::Told(_) => settings.exit.told,
+        End::Orphaned => false,
+        End::Panicked(_) => settings.exit.panicked,
+    };
     let now = UnixTime::from(SystemTime::now());
-    let message = letter::exit(settings, end, started, now);
-    if let Err(error) = teller.finish(alerts, &message) {
+    let message = is_mailed.then(|| letter::exit(settings, end, started, now));
+    if let Err(error) = teller.finish(alerts, message.as_ref(), is_mailed || matches!(end, End::Told(_))) {
         error!("the exit mail could not be written: {error}");
     }
-    let waiting = mailer.stop(FAREWELL.saturating_sub(began.elapsed()));
+    // Whoever goes on at once sends what waits.
+    let grace = if matches!(end, End::Told(_)) || is_mailed { FAREWELL } else { Duration::ZERO };
+    let grace = grace.saturating_sub(began.elapsed());
+    let (waiting, postings) = thread::scope(|scope| {
+        let postings = scope.spawn(|| courier.stop(grace));
+        (mailer.stop(grace), postings.join().unwrap_or_default())
+    });
+    if postings > 0 {
+        warn!("{postings} messages to webhooks and commands wait in the outbox: the next run sends them");
+    }
     if settings.mail.is_some() && waiting > 0 {
         warn!("{waiting} mails wait in the outbox: the next run sends them");
     }

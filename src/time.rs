@@ -4,7 +4,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, FixedOffset, Local, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use chrono::{
+    DateTime, Days, FixedOffset, Local, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike,
+};
 use serde::{Deserialize, Serialize};
 
 const MICROS: i64 = 1_000_000;
@@ -56,6 +58,16 @@ impl UnixTime {
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// The hour of the local day that it is in, so many days before: where it begins, and where it ends. `None` where the
+    /// clocks were set forward over its beginning.
+    pub fn local_hour(self, days_before: u32) -> Option<(Self, Self)> {
+        let civil = self.local().civil.naive_local();
+        let date = civil.date().checked_sub_days(Days::new(days_before.into()))?;
+        let begins = Local.from_local_datetime(&date.and_hms_opt(civil.hour(), 0, 0)?).earliest()?;
+        let begins = Self::from_secs(begins.timestamp());
+        Some((begins, begins.plus(Duration::from_secs(3600))))
     }
 
     /// The local date and time, by the zone of the `TZ` variable or else of the system.

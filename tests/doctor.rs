@@ -254,7 +254,7 @@ fn the_running_monitor_is_looked_at_too() {
 
     monitor.freeze();
     let report = doctor(&desk, "");
-    monitor.signal(Signal::SIGCONT);
+    monitor.signal_monitor(Signal::SIGCONT);
     report.says("FAIL", "monitor", &["does not answer"]);
 
     // Its socket is taken away under it: who holds the folder can still be told.

@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use latmon::graph::{Error, Format, Picture, Theme, smoke};
+use latmon::graph::{Error, Format, Mark, Picture, Theme, smoke};
 use latmon::history::{History, Row};
 use latmon::round::Rtt;
 use latmon::time::{Step, UnixTime};
@@ -23,6 +23,8 @@ const DOWN_STRIP: Rgb = [155, 0, 28];
 const NO_DATA: Rgb = [228, 231, 235];
 const LIMIT: Rgb = [190, 24, 93];
 const FRAME: Rgb = [150, 158, 168];
+const PLOT: Rgb = [250, 251, 252];
+const MARK_LINE: Rgb = [224, 138, 0];
 
 const MINUTE: i64 = 60;
 /// Sunday, 22 November 2026, 08:00 UTC.
@@ -94,6 +96,44 @@ fn down_and_not_measured_and_well_are_three_different_things() {
         assert!(share(from, to, MEDIAN_WITHOUT_LOSS) > 0.0);
     }
     assert_eq!(share(20.5, 29.5, MEDIAN_WITHOUT_LOSS) + share(40.5, 49.5, MEDIAN_WITHOUT_LOSS), 0.0);
+}
+
+/// An alert is found at a glance: its span is shaded, and nothing that was measured is hidden by that.
+#[test]
+fn a_marked_span_is_shaded_behind_the_smoke_and_named() {
+    let history = steady(60, 10);
+    let mark = |from: i64, until: i64| Mark {
+        from: UnixTime::from_secs(EIGHT + from * MINUTE),
+        until: UnixTime::from_secs(EIGHT + until * MINUTE),
+        label: "slow since 08:20".into(),
+    };
+    let with = |marks: Vec<Mark>| Picture { marks, ..picture() };
+    let without = decode(&smoke(&history, &picture()).unwrap());
+    let pixels = decode(&smoke(&history, &with(vec![mark(20, 30)])).unwrap());
+    let plot = pixels.plot();
+    let column = |minute: f64| plot.left + (f64::from(plot.right - plot.left) * minute / 60.0) as u32;
+    let ground = |y| (column(21.0)..column(29.0)).filter(|x| pixels.at(*x, y) == PLOT).count();
+    assert_eq!((plot.top..plot.bottom).map(ground).sum::<usize>(), 0, "all of its ground is shaded");
+    assert_eq!(pixels.at(column(25.0), plot.top + 1), MARK_LINE);
+    let line = column(20.0) - 1..column(20.0) + 2;
+    assert!(line.clone().any(|x| pixels.at(x, (plot.top + plot.bottom) / 2) == MARK_LINE));
+    // All but the line where it begins lies under the median.
+    assert!(without.count(MEDIAN_WITHOUT_LOSS) - pixels.count(MEDIAN_WITHOUT_LOSS) <= 3);
+    for (x, y) in (plot.left..column(19.5)).flat_map(|x| (plot.top..plot.bottom).map(move |y| (x, y))) {
+        assert_eq!(pixels.at(x, y), without.at(x, y), "at {x}, {y}");
+    }
+    let named = |marks| texts(&svg(&history, &with(marks))).iter().any(|text| text == "slow since 08:20");
+    assert!(named(vec![mark(20, 30)]), "behind its beginning");
+    assert!(named(vec![mark(58, 60)]), "before it, where the picture ends");
+    assert!(named(vec![mark(-500, 30)]), "what began long ago");
+    for outside in [mark(-20, -10), mark(70, 80), mark(60, 90)] {
+        assert_eq!(smoke(&history, &with(vec![outside])).unwrap(), smoke(&history, &picture()).unwrap());
+    }
+    // One round among ten days is a line, and is seen.
+    let long = steady(10 * 24 * 60, 10);
+    let pixels = decode(&smoke(&long, &with(vec![mark(7777, 7778)])).unwrap());
+    let x = plot.left + (f64::from(plot.right - plot.left) * 7777.5 / 14_400.0) as u32;
+    assert!((x - 3..x + 4).any(|x| pixels.at(x, plot.top + 1) == MARK_LINE));
 }
 
 /// SmokePing draws lost pings as bars to the upper edge (oetiker/SmokePing#267): here nothing may rise above the
@@ -264,6 +304,7 @@ proptest! {
         pings in 0..6usize,
         (width, height) in (200..500u32, 120..300u32),
         limit in any_rtt(),
+        (from, until, label) in (any_time(), any_time(), "\\PC{0,30}"),
     ) {
         for (row, index) in rows.iter_mut().zip(1..) {
             row.end = UnixTime::from_secs(first.saturating_add(i64::from(row_secs) * index));
@@ -277,7 +318,9 @@ proptest! {
             end: UnixTime::from_secs(end),
             rows,
         };
-        let picture = Picture { width, height, limit, ..picture() };
+        let (from, until) = (UnixTime::from_secs(from), UnixTime::from_secs(until));
+        let marks = vec![Mark { from, until, label }];
+        let picture = Picture { width, height, limit, marks, ..picture() };
         let pixels = decode(&smoke(&history, &picture).unwrap());
         prop_assert_eq!((pixels.width, pixels.height), (width, height));
         texts(&svg(&history, &picture));
@@ -296,6 +339,7 @@ fn picture() -> Picture {
         theme: Theme::Light,
         format: Format::Png,
         limit: None,
+        marks: Vec::new(),
     }
 }
 

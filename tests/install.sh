@@ -2,7 +2,10 @@
 # Installs the Debian packages that the tests need, where one of them is missing.
 set -euo pipefail
 
-packages=(bsdutils build-essential fping iproute2 openssl python3 python3-aiosmtpd rrdtool smokeping tzdata)
+packages=(
+    bsdutils build-essential fping iproute2 openssl prometheus-alertmanager python3 python3-aiosmtpd rrdtool smokeping
+    tzdata
+)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")

@@ -42,6 +42,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
                 target: target.clone(),
                 step: Wanted::Outright(step),
                 pings: Wanted::Outright(3),
+                forecast: false,
             }],
         },
         probe: probe::Settings {
@@ -63,12 +64,14 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
         },
         desk: alert::desk::Settings::default(),
         mail: None,
+        ways: Vec::new(),
         limits: HashMap::new(),
+        exit: monitor::Exit::default(),
     };
-    let (_hold, stop) = crossbeam_channel::bounded(1);
+    let (_hold, orders) = crossbeam_channel::bounded(1);
 
     let sockets = probe::OpenSockets::open(&settings.probe).unwrap();
-    let end = monitor::run(settings, sockets, &stop, show).unwrap();
+    let end = monitor::run(settings, sockets, &orders, show, &|_| ()).unwrap();
 
     let End::Panicked(reason) = end else { panic!("{end:?}") };
     let mails: Vec<String> = fs::read_dir(dir.path().join("outbox"))

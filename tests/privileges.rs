@@ -33,10 +33,13 @@ fn open_desk(settings: &str) -> Desk {
     desk
 }
 
-/// That field of `/proc/PID/status`, for every thread.
+/// That field of `/proc/PID/status`, for every thread of the monitor and of its guardian.
 fn of_every_thread(monitor: &Running<'_>, field: &str) -> Vec<String> {
-    let threads = fs::read_dir(format!("/proc/{}/task", monitor.pid())).expect("it runs");
+    let processes = [monitor.pid(), monitor.guardian()];
+    let threads = processes.map(|pid| fs::read_dir(format!("/proc/{pid}/task")).expect("it runs"));
     threads
+        .into_iter()
+        .flatten()
         .map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).expect("it runs"))
         .map(|status| {
             let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":"));

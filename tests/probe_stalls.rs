@@ -37,11 +37,11 @@ fn a_monitor_that_was_stopped_for_five_seconds_blames_nobody() {
         ["ipv4.rrd", "ipv6.rrd"].iter().all(|file| whole(desk, file) >= count).then_some(())
     };
     monitor.until(LIMIT, "a whole row of each", |desk| both(desk, 1));
-    monitor.signal(Signal::SIGSTOP);
+    monitor.signal_monitor(Signal::SIGSTOP);
     let asked = net.log().len();
     std::thread::sleep(Duration::from_secs(5));
     let meanwhile = net.log().len() - asked;
-    monitor.signal(Signal::SIGCONT);
+    monitor.signal_monitor(Signal::SIGCONT);
     monitor.until(LIMIT, "the line about the stall", |desk| {
         desk.read("log").contains("held up for").then_some(())
     });
@@ -94,9 +94,9 @@ fn a_stall_of_two_seconds_at_a_thousand_packets_a_second_loses_nothing() {
             .then_some(())
     };
     monitor.until(LIMIT, "a whole row", |desk| whole(desk, 1));
-    monitor.signal(Signal::SIGSTOP);
+    monitor.signal_monitor(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(2));
-    monitor.signal(Signal::SIGCONT);
+    monitor.signal_monitor(Signal::SIGCONT);
     monitor.until(LIMIT, "whole rows after the stall", |desk| whole(desk, 3));
     monitor.stop();
 

@@ -42,11 +42,16 @@ fn outage(net: &Net) {
 
 #[track_caller]
 fn is_a_picture(mail: &Received) {
-    let picture = mail.parts.iter().find(|part| part.media_type == "image/png").expect("a picture");
+    let picture = mail.parts.iter().find(|part| part.file_name == "office_graph.png").expect("a picture");
     let mut reader = png::Decoder::new(std::io::Cursor::new(&picture.bytes)).read_info().expect("a PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a bounded picture")];
     let info = reader.next_frame(&mut pixels).expect("every pixel");
     assert_eq!((info.width, info.height), (1000, 300));
+    // The HTML shows another one, which is drawn for the width of a mail.
+    let inline = mail.parts.iter().find(|part| !part.content_id.is_empty()).expect("a picture in the text");
+    assert!(inline.bytes.starts_with(b"\x89PNG"));
+    assert!(mail.html().contains(&format!("src=\"cid:{}\"", inline.content_id)), "{}", inline.content_id);
+    assert_eq!(mail.structure, "mixed(alternative(text/plain related(text/html image/png)) image/png)");
 }
 
 fn the_whole_story(mode: Mode, tls: &str) {
@@ -65,7 +70,8 @@ fn the_whole_story(mode: Mode, tls: &str) {
         "office (198.18.0.1) does not answer.",
         "no ping answered (100 % loss)",
         "rule     down: no ping answered",
-        "100 %",
+        " 100%",
+        "others   this monitor watches no other target",
     ] {
         assert!(text.contains(said), "'{said}' is not in\n{text}");
     }

@@ -28,16 +28,19 @@ chroot "$root" /latmon graph /line.rrd --since 1795332000 --until 1795334400 -o 
 [ "$(head -c 8 "$root/line.png" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ] || fail "graph made no PNG"
 
 chroot "$root" /latmon run 127.0.0.1 --step 1s --pings 5 --data-dir /data 2>"$root/log" &
-monitor=$!
+guardian=$!
 for _ in $(seq 100); do
     # A row is stored when last_ds of the data source 'loss' is no longer unknown.
     if [ -e "$root/data/127.0.0.1.rrd" ] \
         && rrdtool lastupdate "$root/data/127.0.0.1.rrd" | tail -n 1 | grep -q ' 0 '; then break; fi
     sleep 0.1
 done
+monitor=$(tr -d ' ' <"/proc/$guardian/task/$guardian/children")
 memory=$(awk '/^VmHWM/ { print $2 }' "/proc/$monitor/status")
-kill -TERM "$monitor"
-wait "$monitor" || fail "run did not end with 0: $(cat "$root/log")"
+parent=$(awk '/^VmRSS/ { print $2 }' "/proc/$guardian/status")
+kill -TERM "$guardian"
+wait "$guardian" || fail "run did not end with 0: $(cat "$root/log")"
 rrdtool lastupdate "$root/data/127.0.0.1.rrd" | tail -n 1 | grep -q ' 0 ' || fail "no round was recorded: $(cat "$root/log")"
 [ "$memory" -lt 20000 ] || fail "one target took $memory kB of memory, 20 MB are the limit"
-echo "static.sh: one target takes $memory kB"
+[ "$parent" -lt 5000 ] || fail "the guardian took $parent kB of memory, 5 MB are the limit"
+echo "static.sh: one target takes $memory kB, its guardian $parent kB"

@@ -187,8 +187,7 @@ fn a_socket_that_was_left_behind_is_replaced() {
     let (_net, desk) = started(&settings(&port));
     let mut monitor = desk.start(&mut desk.latmon("run"));
     status_with(&mut monitor, "well", |text| text.contains("\nwell  ok"));
-    monitor.signal(Signal::SIGKILL);
-    monitor.ended(LIMIT);
+    drop(monitor);
     let metadata = fs::symlink_metadata(desk.path("control.sock")).expect("nobody took it away");
     assert!(metadata.file_type().is_socket());
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "for its owner alone");
@@ -207,7 +206,7 @@ fn a_monitor_that_is_held_up_is_no_well_one() {
     status_with(&mut monitor, "", |text| text.contains("1 target: 1 ok"));
     monitor.freeze();
     let held_up = desk.done("status");
-    monitor.signal(Signal::SIGCONT);
+    monitor.signal_monitor(Signal::SIGCONT);
     assert_eq!(held_up.status.code(), Some(3));
     assert!(told(&held_up).1.contains("does not answer"), "{held_up:?}");
     monitor.stop();

@@ -16,8 +16,8 @@ use std::time::Duration;
 use super::folder::{self, Lock};
 use super::journal::Journal;
 use super::layout::{self, Columns};
-use super::{Error, Rhythm};
-use crate::rrd::{self, Access, ArchiveDef, Definition, Inheritance, Manner, Overwrite, Rrd, Source};
+use super::{Error, Rhythm, forecast};
+use crate::rrd::{self, Access, ArchiveDef, Cf, Definition, Inheritance, Manner, Overwrite, Rrd, Source};
 use crate::time::{Step, UnixTime};
 
 pub use error::ConvertError;
@@ -31,6 +31,8 @@ pub struct Shape {
     pub pings: Option<u16>,
     /// The rows it keeps.
     pub archives: Kept,
+    /// Whether it is to have a forecast; where the old file has one, it begins to learn anew if anything is changed.
+    pub forecast: bool,
     /// Where the median comes from in a file that is no archive of rounds.
     pub median: Option<Median>,
 }
@@ -146,20 +148,31 @@ impl Plan {
             None => Reshape::ranks(old, shape.pings, file)?,
         };
         let rhythm = Rhythm { step, pings };
-        let archives = match &shape.archives {
-            Kept::AsTheyAre if shape.median.is_none() => as_they_are(old, step, file)?,
+        let mut archives = match &shape.archives {
+            Kept::AsTheyAre if shape.median.is_none() => as_they_are(old, step, shape.forecast, file)?,
             Kept::AsTheyAre | Kept::Default => layout::archives(step),
             Kept::Listed(texts) => listed(texts, step)?,
         };
+        if shape.forecast {
+            archives.extend(forecast::archives(step, archives.len()));
+        }
         let start = UnixTime::from_secs(old.last_update().secs());
         let definition = Definition { step, start, data_sources: layout::data_sources(rhythm), archives };
         Ok(Self { rhythm, definition, columns })
     }
 
     fn changes_nothing(&self, old: &Rrd<&[u8]>) -> bool {
+        let are_same = |old: &[ArchiveDef], new: &[ArchiveDef]| {
+            // A forecast may have parameters of its own, and what it has learned is worth more than ours.
+            let both = [old, new].map(|archives| archives.iter().any(|archive| archive.cf == Cf::Failures));
+            let plain = |archives: &[ArchiveDef]| -> Vec<ArchiveDef> {
+                archives.iter().filter(|archive| !archive.cf.is_forecast()).cloned().collect()
+            };
+            if both == [true, true] { plain(old) == plain(new) } else { old == new }
+        };
         matches!(self.columns, Reshape::Same)
             && self.rhythm.step == old.step()
-            && Definition::like(old).archives == self.definition.archives
+            && are_same(&Definition::like(old).archives, &self.definition.archives)
     }
 
     /// The old file with the columns of the new one, where they differ.
@@ -266,10 +279,15 @@ fn names(rrd: &Rrd<&[u8]>) -> String {
     names.join(", ") + more
 }
 
-/// The archives of the old file for another step.
-fn as_they_are(old: &Rrd<&[u8]>, step: Step, file: &Path) -> Result<Vec<ArchiveDef>, ConvertError> {
+/// The archives of the old file for another step; without those of a forecast where a new one is wanted.
+fn as_they_are(
+    old: &Rrd<&[u8]>,
+    step: Step,
+    new_forecast: bool,
+    file: &Path,
+) -> Result<Vec<ArchiveDef>, ConvertError> {
     let (old_step, new_step) = (u64::from(old.step().secs()), u64::from(step.secs()));
-    let archives = old.archives().map(|rra| {
+    let archives = old.archives().filter(|rra| !(new_forecast && rra.cf.is_forecast())).map(|rra| {
         if rra.cf.is_forecast() {
             return Err(ConvertError::Forecasts { file: file.to_owned(), cf: rra.cf.name() });
         }

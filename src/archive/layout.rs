@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Error, Rhythm};
+use super::{Error, Rhythm, forecast};
 use crate::round::Round;
 use crate::rrd::{self, ArchiveDef, Cf, DataSource, DsType};
 use crate::time::{Step, UnixTime};
@@ -22,9 +22,9 @@ const KEPT: [(Cf, Option<Duration>, Duration); 5] = [
 /// The share of unknown rounds that a consolidated row may have.
 const XFF: f64 = 0.5;
 
-/// A new archive.
-pub(super) fn definition(rhythm: Rhythm, start: UnixTime) -> rrd::Definition {
-    let (data_sources, archives) = (data_sources(rhythm), archives(rhythm.step));
+/// A new archive, with a forecast or without.
+pub(super) fn definition(rhythm: Rhythm, forecasts: bool, start: UnixTime) -> rrd::Definition {
+    let (data_sources, archives) = (data_sources(rhythm), all_archives(rhythm.step, forecasts));
     rrd::Definition { step: rhythm.step, start, data_sources, archives }
 }
 
@@ -44,7 +44,15 @@ pub(super) fn data_sources(rhythm: Rhythm) -> Vec<DataSource> {
     data_sources
 }
 
-/// The rows that a new archive keeps.
+fn all_archives(step: Step, forecasts: bool) -> Vec<ArchiveDef> {
+    let mut archives = archives(step);
+    if forecasts {
+        archives.extend(forecast::archives(step, archives.len()));
+    }
+    archives
+}
+
+/// The rows that a new archive keeps, without those of a forecast.
 pub(super) fn archives(step: Step) -> Vec<ArchiveDef> {
     let archive = |(cf, row, span): &(Cf, Option<Duration>, Duration)| {
         let pdp_per_row = pdps_per_row(step, *row);
@@ -55,8 +63,8 @@ pub(super) fn archives(step: Step) -> Vec<ArchiveDef> {
 }
 
 /// How many bytes the rows of a new archive take, which is nearly all of it.
-pub(super) fn row_bytes(rhythm: Rhythm) -> u64 {
-    let rows: u64 = archives(rhythm.step).iter().map(|archive| archive.rows).sum();
+pub(super) fn row_bytes(rhythm: Rhythm, forecasts: bool) -> u64 {
+    let rows: u64 = all_archives(rhythm.step, forecasts).iter().map(|archive| archive.rows).sum();
     rows * data_sources(rhythm).len() as u64 * size_of::<f64>() as u64
 }
 

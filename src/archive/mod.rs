@@ -7,11 +7,13 @@
 
 mod convert;
 mod folder;
+mod forecast;
 mod history;
 pub mod journal;
 mod layout;
 mod lock;
 mod turn;
+mod usual;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ use crate::time::{Step, UnixTime};
 pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
 pub use folder::{Lock, file_name, holder, names, path, picture_name};
 pub use history::history;
+pub use usual::usual;
 
 use journal::{GROUP_BYTES, Journal, Recovered};
 use turn::{Open, Outcome, Turn, commit};
@@ -48,6 +51,8 @@ pub struct TargetSettings {
     pub step: Wanted<Step>,
     /// The pings of a round in a new archive.
     pub pings: Wanted<u16>,
+    /// Whether a rule asks for a forecast, which a new archive then has.
+    pub forecast: bool,
 }
 
 /// A setting that an archive already there may overrule, unless it was said outright.
@@ -155,6 +160,16 @@ pub enum Error {
         /// The one that was said.
         wanted: Step,
     },
+    /// A rule asks for a forecast, and the archive has none.
+    #[error(
+        "{} has no forecast, and a rule with when = \"aberrant\" asks for one: add it: latmon convert {} --forecast",
+        file.display(),
+        file.display()
+    )]
+    NoForecast {
+        /// The file.
+        file: PathBuf,
+    },
     /// The archive has room for another number of pings than was said outright.
     #[error(
         "{} holds {found} pings a round, the settings say {wanted}: leave the pings out of the settings to go on with \
@@ -215,7 +230,13 @@ impl Error {
 
     /// True when the settings ask for what the archive is not: a matter for whoever wrote them, not for the disk.
     fn is_about_settings(&self) -> bool {
-        matches!(self, Self::OtherStep { .. } | Self::OtherPings { .. } | Self::NotOfRounds { .. })
+        matches!(
+            self,
+            Self::OtherStep { .. }
+                | Self::OtherPings { .. }
+                | Self::NotOfRounds { .. }
+                | Self::NoForecast { .. }
+        )
     }
 }
 
@@ -224,7 +245,8 @@ impl Settings {
     pub fn to_be_made(&self) -> (usize, u64) {
         let missing = |target: &&TargetSettings| !path(&self.data_dir, &target.target.name).exists();
         let bytes = |target: &TargetSettings| {
-            layout::row_bytes(Rhythm { step: target.step.value(), pings: target.pings.value() })
+            let rhythm = Rhythm { step: target.step.value(), pings: target.pings.value() };
+            layout::row_bytes(rhythm, target.forecast)
         };
         self.targets
             .iter()
@@ -307,6 +329,17 @@ impl Archives {
     /// The step and the pings of a target's archive; `None` where it could not be opened.
     pub fn rhythm(&self, target: &str) -> Option<Rhythm> {
         Some(self.targets.get(target)?.open.as_ref()?.rhythm)
+    }
+
+    /// What the forecast of a target's archive says of the round that ended `at`: whether it, and those before it, were
+    /// too far off too often. `None` where it does not tell, or the round is not stored.
+    pub fn is_aberrant(&mut self, target: &str, at: UnixTime) -> Result<Option<bool>, Error> {
+        let Some(Entry { open: Some(open), file, .. }) = self.targets.get(target) else { return Ok(None) };
+        let failed = Error::of_file(file);
+        let view = self.files.file(file).and_then(rrd::File::view).map_err(failed)?;
+        let said = open.is_aberrant(&view, at).map_err(failed)?;
+        view.finish().map_err(failed)?;
+        Ok(said)
     }
 
     /// What was left to do by a run that crashed.

@@ -9,7 +9,7 @@ use crate::time::UnixTime;
 
 use super::journal::Journal;
 use super::layout::{self, Columns};
-use super::{Error, Rhythm, TargetSettings, folder};
+use super::{Error, Rhythm, TargetSettings, folder, forecast};
 
 /// What became of one round of a group.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Open {
             folder::make_parent(file)?;
             let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
             let start = rhythm.step.boundary_before(now);
-            rrd::create(file, &layout::definition(rhythm, start), rrd::Overwrite::No)
+            rrd::create(file, &layout::definition(rhythm, settings.forecast, start), rrd::Overwrite::No)
                 .map_err(Error::of_file(file))?;
         }
         let failed = Error::of_file(file);
@@ -112,7 +112,11 @@ impl Open {
         let view = files.file(file).and_then(rrd::File::view).map_err(failed)?;
         let columns = Columns::find(&view, file)?;
         let rhythm = Rhythm { step: view.step(), pings: columns.pings() };
+        let has_forecast = forecast::is_in(&view);
         view.finish().map_err(failed)?;
+        if settings.forecast && !has_forecast {
+            return Err(Error::NoForecast { file: file.to_owned() });
+        }
         if !settings.step.allows(rhythm.step) {
             let wanted = settings.step.value();
             return Err(Error::OtherStep { file: file.to_owned(), found: rhythm.step, wanted });
@@ -123,6 +127,18 @@ impl Open {
         }
         let values = vec![f64::NAN; columns.data_sources()];
         Ok(Self { rhythm, columns, values, seen: None })
+    }
+
+    /// See [`super::Archives::is_aberrant`].
+    pub(super) fn is_aberrant<B: AsRef<[u8]>>(
+        &self,
+        view: &rrd::Rrd<B>,
+        at: UnixTime,
+    ) -> Result<Option<bool>, rrd::Error> {
+        if at > view.last_update() {
+            return Ok(None);
+        }
+        forecast::is_aberrant(view, &self.columns, at)
     }
 
     /// Locks the archive and begins to add rounds.

@@ -1,5 +1,6 @@
 //! `latmon check`: the settings that hold, each with where it comes from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -11,6 +12,7 @@ use latmon::alert::rule::{Judge, Rule};
 use latmon::archive;
 use latmon::config::{
     self, Config, EchoConfig, Origin, ProbeConfig, Setting, TargetConfig, TellingConfig, UplinkConfig,
+    WayConfig,
 };
 use latmon::mail::Tls;
 use latmon::probe::Anchors;
@@ -50,9 +52,10 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         config.targets.iter().for_each(|target| describe_target(&mut page, config, target));
     }
     describe_pace(&mut page, &config.pace);
-    describe_telling(&mut page, &config.telling);
     describe_uplink(&mut page, &config.uplink);
+    describe_telling(&mut page, &config.telling);
     describe_mail(&mut page, config);
+    config.ways.iter().for_each(|way| describe_way(&mut page, way));
     page.print(out)?;
     if table {
         print_table(&config.targets, out)?;
@@ -123,6 +126,18 @@ fn describe_pace(page: &mut Page, pace: &ProbeConfig) {
     page.setting("  resolve_every", Spelled(resolve_every.value), &resolve_every.origin);
 }
 
+fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
+    page.gap();
+    page.line("uplink", "who tells whether it is us", None);
+    let Setting { value, origin } = &uplink.anchors;
+    let shown = match value {
+        Anchors::Gateways => "the gateways in use".to_owned(),
+        Anchors::These(none) if none.is_empty() => "none: only routes and carriers tell".to_owned(),
+        Anchors::These(these) => these.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    page.setting("  anchor", shown, origin);
+}
+
 /// How notices are made of alerts.
 fn describe_telling(page: &mut Page, telling: &TellingConfig) {
     page.gap();
@@ -135,18 +150,6 @@ fn describe_telling(page: &mut Page, telling: &TellingConfig) {
         let text = format!("{name}: {when}, {}", targets.join(", "));
         page.setting(if index == 0 { "  maintenance" } else { "" }, text, &planned.origin);
     }
-}
-
-fn describe_uplink(page: &mut Page, uplink: &UplinkConfig) {
-    page.gap();
-    page.line("uplink", "who tells whether it is us", None);
-    let Setting { value, origin } = &uplink.anchors;
-    let shown = match value {
-        Anchors::Gateways => "the gateways in use".to_owned(),
-        Anchors::These(none) if none.is_empty() => "none: only routes and carriers tell".to_owned(),
-        Anchors::These(these) => these.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    };
-    page.setting("  anchor", shown, origin);
 }
 
 fn written(rule: &Rule) -> String {
@@ -194,12 +197,7 @@ fn describe_mail(page: &mut Page, config: &Config) {
     }
     page.setting("  server", &mail.server.host, &origins.server);
     page.setting("  port", mail.server.port, &origins.port);
-    let tls = match mail.server.tls {
-        Tls::Implicit => "implicit",
-        Tls::StartTls => "starttls",
-        Tls::None => "none: everybody on the way can read the mails",
-    };
-    page.setting("  tls", tls, &origins.tls);
+    page.setting("  tls", tls(mail.server.tls), &origins.tls);
     match (&mail.server.login, &origins.username, &origins.password) {
         (Some(login), Some(username), Some(password)) => {
             page.setting("  username", &login.username, username);
@@ -207,18 +205,42 @@ fn describe_mail(page: &mut Page, config: &Config) {
         }
         _ => page.line("  username", "none: the server is not logged in to", None),
     }
+    if let (Some(server), Some(origin)) = (&mail.fallback, &origins.fallback) {
+        let login = server.login.as_ref().map(|login| format!(", as {}", login.username)).unwrap_or_default();
+        let place = format!("{}:{}, tls {}{login}", server.host, server.port, tls(server.tls));
+        page.setting("  fallback", place, origin);
+    }
+    let every_end = &config.mail_every_end;
+    page.setting("  exit", if every_end.value { "always" } else { "unplanned" }, &every_end.origin);
+}
+
+fn tls(tls: Tls) -> &'static str {
+    match tls {
+        Tls::Implicit => "implicit",
+        Tls::StartTls => "starttls",
+        Tls::None => "none: everybody on the way can read the mails",
+    }
+}
+
+fn describe_way(page: &mut Page, way: &WayConfig) {
+    page.gap();
+    let (kind, name) = way.way.name.split_once(':').unwrap_or(("", &way.way.name));
+    page.setting(kind.to_owned(), name, &way.origin);
+    for (key, said) in &way.said {
+        page.setting(format!("  {key}"), &said.value, &said.origin);
+    }
 }
 
 /// Labels, values and origins in three columns.
 #[derive(Default)]
-struct Page(Vec<(&'static str, String, String)>);
+struct Page(Vec<(Cow<'static, str>, String, String)>);
 
 impl Page {
-    fn line(&mut self, label: &'static str, value: impl Display, origin: Option<&Origin>) {
-        self.0.push((label, value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
+    fn line(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: Option<&Origin>) {
+        self.0.push((label.into(), value.to_string(), origin.map(Origin::to_string).unwrap_or_default()));
     }
 
-    fn setting(&mut self, label: &'static str, value: impl Display, origin: &Origin) {
+    fn setting(&mut self, label: impl Into<Cow<'static, str>>, value: impl Display, origin: &Origin) {
         self.line(label, value, Some(origin));
     }
 
@@ -353,12 +375,12 @@ probe              how all echoes leave
   in_flight        1000000                                                         default
   resolve_every    5m                                                              default
 
+uplink             who tells whether it is us
+  anchor           the gateways in use                                             default
+
 alerts             how they are told
   settle           10s                                                             default
   max_per_hour     20                                                              default
-
-uplink             who tells whether it is us
-  anchor           the gateways in use                                             default
 
 mail from          me@gmail.com                                                    EMAIL_SENDER
   to               me@gmail.com                                                    default

@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// are]
     #[arg(long, value_name = "LIST")]
     archives: Option<String>,
+    /// Give it the forecast that a rule with when = "aberrant" asks for
+    #[arg(long)]
+    forecast: bool,
     /// Take this data source of an older script's archive as the median
     #[arg(long, value_name = "DATA-SOURCE")]
     from: Option<String>,
@@ -55,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         UnitArg::Us => 1e-6,
     };
     let median = args.from.clone().map(|data_source| Median { data_source, unit_secs });
-    let shape = Shape { step: args.step, pings: args.pings, archives, median };
+    let shape = Shape { step: args.step, pings: args.pings, archives, forecast: args.forecast, median };
     log::start();
     let mut bar = Bar::new();
     let converted = archive::convert(&args.file, &shape, |done, of| bar.show(done, of));

@@ -190,7 +190,16 @@ fn picture(args: &Args, title: String) -> Picture {
         ThemeArg::Light => Theme::Light,
         ThemeArg::Dark => Theme::Dark,
     };
-    Picture { title, width: args.width, height: args.height, scale: args.scale, theme, format, limit: None }
+    Picture {
+        title,
+        width: args.width,
+        height: args.height,
+        scale: args.scale,
+        theme,
+        format,
+        limit: None,
+        marks: Vec::new(),
+    }
 }
 
 fn default_output(name: &str, format: Format) -> PathBuf {

@@ -7,6 +7,7 @@ mod family;
 mod graph;
 mod log;
 mod mute;
+mod outbox;
 mod output;
 mod ping;
 mod rrd;
@@ -22,6 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use latmon::guardian::{Charge, NoCharge, Program, Role};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +104,8 @@ enum Command {
     Trace(trace::Args),
     /// Show how the targets of the running monitor stand
     Status(status::Args),
+    /// Show what waits to be sent, try it at once, or take it out
+    Outbox(outbox::Args),
     /// Tell nothing of some targets for a while
     Mute(mute::Args),
     /// Tell of them again
@@ -131,15 +135,20 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     if let Some(rest) = fping_arguments(arguments) {
         return ping::run_as_fping(rest);
     }
+    // Before anything else: the guardian stays small.
+    if let Some((charge, program)) = charged(arguments) {
+        return report(part(charge, &program));
+    }
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return explain(&error, arguments).into(),
     };
-    let done = match command {
-        Command::Run(args) => run::run(&args),
+    report(match command {
+        Command::Run(args) => run::run(&args, &program_of(arguments)),
         Command::Ping(args) => ping::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Outbox(args) => outbox::run(&args),
         Command::Mute(args) => mute::mute(&args),
         Command::Unmute(args) => mute::unmute(&args),
         Command::Graph(args) => graph::run(&args),
@@ -147,7 +156,11 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Rrd { arguments } => return rrd_verb(&arguments),
-    };
+    })
+}
+
+/// The exit code, after the line of a failure.
+fn report(done: Result<Exit, Failure>) -> ExitCode {
     match done {
         Ok(exit) => exit,
         Err(Failure { exit, line }) => {
@@ -156,6 +169,34 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         }
     }
     .into()
+}
+
+/// How `latmon run ..` was started.
+fn program_of(arguments: &[OsString]) -> Program {
+    Program {
+        name: arguments.first().cloned().unwrap_or_else(|| "latmon".into()),
+        words: arguments.get(2..).unwrap_or_default().to_vec(),
+    }
+}
+
+/// What a process of a run was told by the one that started it, and how that was started.
+fn charged(arguments: &[OsString]) -> Option<(&str, Program)> {
+    let [name, verb, charge, words @ ..] = arguments else { return None };
+    let charge = charge.to_str().filter(|charge| charge.starts_with(Charge::PREFIX))?;
+    (verb == "run").then(|| (charge, Program { name: name.clone(), words: words.to_vec() }))
+}
+
+/// Plays one part in a run.
+fn part(charge: &str, program: &Program) -> Result<Exit, Failure> {
+    let charge: Charge = charge.parse().map_err(Failure::usage)?;
+    if charge.role == Role::Guardian {
+        return run::guard(&charge, program);
+    }
+    let typed = [program.name.clone(), "run".into()].into_iter().chain(program.words.iter().cloned());
+    let Ok(Cli { command: Command::Run(args) }) = Cli::try_parse_from(typed) else {
+        return Err(Failure::usage(NoCharge));
+    };
+    run::take_part(&args, &charge, program)
 }
 
 /// rrdtool's own arguments, where the program is called by that name or with the verb `rrd`: they are no business of

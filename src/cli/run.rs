@@ -1,17 +1,30 @@
 //! `latmon run`: reads the settings, watches until it is told to stop, shows each round.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::chown;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{FileExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use latmon::config::Config;
-use latmon::monitor::{self, End};
+use latmon::config::{Config, Kept};
+use latmon::guardian::{
+    self, Charge, FromMonitor, LastWords, Lifeline, Program, Role, ToMonitor, descriptors,
+};
+use latmon::mail::Outbox;
+use latmon::monitor::ends::{self, Death, Next, Told};
+use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
 use latmon::probe::OpenSockets;
+use latmon::time::UnixTime;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{AccessFlags, access};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -24,35 +37,270 @@ use super::{Exit, Failure, log};
 pub(super) struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
+    /// Leave a monitor that died ended; its exit mail is sent all the same
+    #[arg(long)]
+    no_restart: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+/// Does what needs privileges, and becomes the guardian.
+pub(super) fn run(args: &Args, program: &Program) -> Result<Exit, Failure> {
     log::start();
-    let config = args.settings.load()?;
+    let (config, kept) = args.settings.load_and_keep()?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     raise_file_limit();
-    // Capabilities are a thread's: they go before there is a second one, which watching for signals begins.
     let sockets = OpenSockets::open(&config.probe).map_err(Failure::failed)?;
     give_up_privileges(&config)?;
-    let stop =
-        stop_signals().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
-    let mut screen = Screen::new(config.probe.targets.len());
-    let settings = monitor::Settings {
-        host: host_name(),
-        archive: config.archive,
-        probe: config.probe,
-        alert: config.alert,
-        desk: config.desk,
-        mail: config.mail,
-        limits: config.limits,
+    let settings = keep_settings(&kept)
+        .map_err(|error| Failure::failed(format!("cannot keep the settings: {error}")))?;
+    let started = UnixTime::from(SystemTime::now());
+    let charge = Charge {
+        role: Role::Guardian,
+        settings: -1,
+        sockets: Vec::new(),
+        lifeline: None,
+        restart: !args.no_restart,
+        // As the kernel sees it, which looks at what this process was before.
+        private: !prctl::get_dumpable().unwrap_or(true),
+        managed: false,
+        started,
+        guardian: started,
     };
-    match monitor::run(settings, sockets, &stop, &mut |round, state| screen.show(round, state)) {
-        Ok(End::Told(_)) => Ok(Exit::Done),
-        Ok(End::Panicked(reason)) => Err(Failure::failed(format!("stopped after a panic: {reason}"))),
-        Err(error) => Err(Failure::failed(error)),
+    Err(become_guardian(charge, program, &settings, &sockets.into_descriptors()))
+}
+
+/// Goes on as the guardian, in this process with a fresh memory; returns only if that fails.
+fn become_guardian(
+    mut charge: Charge,
+    program: &Program,
+    settings: &OwnedFd,
+    sockets: &[OwnedFd],
+) -> Failure {
+    let lent = || -> io::Result<Charge> {
+        charge.settings = descriptors::lend(settings)?;
+        charge.sockets = sockets.iter().map(descriptors::lend).collect::<io::Result<_>>()?;
+        Ok(charge)
+    };
+    // It is small, and stays so on a machine that gives memory away by two megabytes at a time.
+    let _ = prctl::set_thp_disable(true);
+    let error = match lent() {
+        Ok(charge) => program.again_as(&charge).exec(),
+        Err(error) => error,
+    };
+    Failure::failed(format!("cannot start the guardian: {error}: may this user run the program?"))
+}
+
+/// The guardian: see [`latmon::guardian`].
+pub(super) fn guard(charge: &Charge, program: &Program) -> Result<Exit, Failure> {
+    log::start();
+    give_back(charge)?;
+    let code = guardian::run(charge, program, !is_ignored(SIGHUP)).map_err(Failure::failed)?;
+    std::process::exit(code)
+}
+
+/// The monitor, or the last words of one.
+pub(super) fn take_part(args: &Args, charge: &Charge, program: &Program) -> Result<Exit, Failure> {
+    let _ = prctl::set_thp_disable(false);
+    give_back(charge)?;
+    let handed = |error| Failure::failed(format!("cannot take over what the guardian hands over: {error}"));
+    let settings = descriptors::take(charge.settings).map_err(handed)?;
+    match charge.role {
+        Role::LastWords => last_words(args, &settings),
+        Role::Guardian | Role::Monitor => {
+            let line =
+                descriptors::take(charge.lifeline.unwrap_or(-1)).and_then(Lifeline::take).map_err(handed)?;
+            let sockets = charge.sockets.iter().map(|number| descriptors::take(*number));
+            let sockets = sockets.collect::<io::Result<Vec<OwnedFd>>>().map_err(handed)?;
+            Part { args, charge, program, settings, sockets, line: Arc::new(line) }.watch()
+        }
     }
+}
+
+/// A file's own capabilities come back with every start; whoever was root before is nobody's to look into.
+fn give_back(charge: &Charge) -> Result<(), Failure> {
+    // It was started by the name of a link of the kernel's.
+    let _ = prctl::set_name(c"latmon");
+    if charge.private {
+        // Where the kernel cannot, it is as readable as any program of its user.
+        let _ = prctl::set_dumpable(false);
+    }
+    privileges::drop_capabilities().map_err(Failure::failed)
+}
+
+/// A monitor with a guardian.
+struct Part<'a> {
+    args: &'a Args,
+    charge: &'a Charge,
+    program: &'a Program,
+    settings: OwnedFd,
+    /// For the next guardian; the prober has its own.
+    sockets: Vec<OwnedFd>,
+    line: Arc<Lifeline>,
+}
+
+impl Part<'_> {
+    fn watch(&self) -> Result<Exit, Failure> {
+        // On a terminal this is a process of the background, which may write there all the same.
+        let mut of_terminal = SigSet::empty();
+        of_terminal.add(Signal::SIGTTOU);
+        let _ = of_terminal.thread_block();
+        log::start_with(Some(Arc::clone(&self.line)));
+        let config = self.load()?;
+        let lent = self.sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<OwnedFd>>>();
+        let lent = lent.map_err(|error| Failure::failed(format!("cannot take over the sockets: {error}")))?;
+        let sockets = OpenSockets::adopt(lent, &config.probe).map_err(Failure::failed)?;
+        let orders =
+            self.orders().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
+        let mut screen = Screen::new(config.probe.targets.len());
+        let settings = monitor::Settings {
+            host: host_name(),
+            archive: config.archive.clone(),
+            probe: config.probe.clone(),
+            alert: config.alert.clone(),
+            desk: config.desk.clone(),
+            mail: config.mail.clone(),
+            ways: config.ways.iter().map(|way| way.way.clone()).collect(),
+            limits: config.limits.clone(),
+            exit: monitor::Exit {
+                run: Some(self.charge.started),
+                told: config.mail_every_end.value,
+                // The guardian tells, and knows what becomes of it.
+                panicked: false,
+            },
+        };
+        let tell = |life| match life {
+            Life::Ready { what, patience } => self.line.tell(&FromMonitor::Ready(patience, what)),
+            Life::Beat => self.line.tell(&FromMonitor::Beat),
+            Life::Stopping => self.line.tell(&FromMonitor::Stopping),
+        };
+        match monitor::run(settings, sockets, &orders, &mut |round, state| screen.show(round, state), &tell) {
+            Ok(End::Told(_)) => Ok(Exit::Done),
+            Ok(End::Panicked(reason)) => {
+                self.line.tell(&FromMonitor::Panicked(reason.clone()));
+                Err(Failure::failed(format!("stopped after a panic: {reason}")))
+            }
+            Ok(End::Orphaned) => self.go_on(&config),
+            Err(error) => Err(Failure::failed(error)),
+        }
+    }
+
+    fn load(&self) -> Result<Config, Failure> {
+        load_kept(self.args, &self.settings)
+    }
+
+    /// A channel on which a stop is told, whoever wants it, and the end of the guardian.
+    fn orders(&self) -> io::Result<Receiver<Order>> {
+        let (told, orders) = bounded(4);
+        let stop = stop_signals()?;
+        let of_signals = told.clone();
+        thread::Builder::new().name("stop".into()).spawn(move || {
+            for what in stop {
+                // Whoever is to stop holds the other end until it has ended.
+                let _ = of_signals.try_send(Order::Stop(what));
+            }
+        })?;
+        let line = Arc::clone(&self.line);
+        thread::Builder::new().name("guardian".into()).spawn(move || {
+            while let Some(message) = line.hear() {
+                let _ = told.try_send(match message {
+                    ToMonitor::Stop(what) => Order::Stop(what),
+                    ToMonitor::MailsWait => Order::MailsWait,
+                    ToMonitor::EndNow(code) => std::process::exit(code),
+                });
+            }
+            let _ = told.try_send(Order::Orphaned);
+        })?;
+        Ok(orders)
+    }
+
+    /// Tells that the guardian is gone, and becomes the next one; not where somebody else starts all of it again, or nobody
+    /// shall.
+    fn go_on(&self, config: &Config) -> Result<Exit, Failure> {
+        let Charge { restart, managed, guardian, .. } = *self.charge;
+        let next = match (restart, managed) {
+            (_, true) => Next::Managed,
+            (true, false) => Next::Repaired,
+            (false, false) => Next::Never,
+        };
+        let now = UnixTime::from(SystemTime::now());
+        let death = Death {
+            key: format!("guardian-exit-{}", guardian.micros()),
+            run: self.charge.started,
+            started: guardian,
+            at: now,
+            reason: "lost its guardian: that process was killed".to_owned(),
+            log: Vec::new(),
+            next: next.clone(),
+            is_planned: false,
+        };
+        let is_left = next == Next::Never;
+        let told = tell_end(config, Some(death), if is_left { FAREWELL } else { Duration::ZERO });
+        if let Err(failure) = told {
+            tracing::error!("no mail tells that the guardian is gone: {failure}");
+        }
+        if next != Next::Repaired {
+            return Err(Failure::failed("ended: its guardian is gone"));
+        }
+        tracing::warn!("the guardian is gone: this process becomes the next one");
+        let charge = Charge {
+            role: Role::Guardian,
+            lifeline: None,
+            started: now,
+            guardian: now,
+            ..self.charge.clone()
+        };
+        Err(become_guardian(charge, self.program, &self.settings, &self.sockets))
+    }
+}
+
+/// Tells of an end as the guardian says it.
+fn last_words(args: &Args, settings: &OwnedFd) -> Result<Exit, Failure> {
+    log::start();
+    let words = LastWords::hear()
+        .map_err(|error| Failure::failed(format!("cannot hear whose end it is: {error}")))?;
+    let config = load_kept(args, settings)?;
+    let is_wanted =
+        config.mail_every_end.value || !words.death.as_ref().is_some_and(|death| death.is_planned);
+    let death = words.death.filter(|_| is_wanted);
+    match tell_end(&config, death, Duration::from_secs(words.send_secs))? {
+        Told::Now | Told::Unkept | Told::Nothing => Ok(Exit::Done),
+        Told::Later => std::process::exit(LastWords::LATER),
+    }
+}
+
+/// Puts the mail about an end into the outbox, and sends what waits there for so long.
+fn tell_end(config: &Config, death: Option<Death>, send: Duration) -> Result<Told, Failure> {
+    let data_dir = &config.archive.data_dir;
+    let outbox = Outbox::open(data_dir).map_err(Failure::failed)?;
+    let host = host_name();
+    let teller = ends::Teller { host: &host, data_dir, mail: config.mail.as_ref(), outbox: &outbox };
+    let told = teller.tell(death, UnixTime::from(SystemTime::now())).map_err(Failure::failed)?;
+    // What no disk has goes now, or with this process.
+    let send = if told == Told::Unkept { FAREWELL } else { send };
+    if let Some(mail) = config.mail.as_ref().filter(|_| !send.is_zero()) {
+        latmon::mail::send_waiting(&outbox, mail, Instant::now() + send).map_err(Failure::failed)?;
+    }
+    Ok(told)
+}
+
+/// Keeps what was read of the settings, for the processes that may not read it any more.
+fn keep_settings(kept: &Kept) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create("latmon settings", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&kept.bytes())?;
+    Ok(file.into())
+}
+
+fn load_kept(args: &Args, settings: &OwnedFd) -> Result<Config, Failure> {
+    let cannot = |error: io::Error| Failure::failed(format!("cannot read the settings again: {error}"));
+    let file = File::from(settings.as_fd().try_clone_to_owned().map_err(cannot)?);
+    let length = file.metadata().map_err(cannot)?.len();
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    // The place in the file is shared with every other process that has it.
+    file.read_exact_at(&mut bytes, 0).map_err(cannot)?;
+    let kept =
+        Kept::read(&bytes).ok_or_else(|| Failure::failed("the settings that were handed over are none"))?;
+    args.settings.load_kept(kept)
 }
 
 /// Becomes the user of the settings, who gets a data folder where there is none yet; without one, whoever is not root
@@ -87,6 +335,9 @@ fn raise_file_limit() {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
 }
+
+/// How long a monitor that is left alone may try to send its last mail.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The name of this machine.
 pub(super) fn host_name() -> String {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use latmon::config::{self, Config, Options, Surroundings};
+use latmon::config::{self, Config, Kept, Options, Surroundings};
 
 use super::Failure;
 
@@ -60,6 +60,18 @@ impl SettingsArgs {
     /// The settings that hold.
     pub(super) fn load(&self) -> Result<Config, Failure> {
         self.load_with(&self.targets)
+    }
+
+    /// The settings that hold, with all that was read to get there.
+    pub(super) fn load_and_keep(&self) -> Result<(Config, Kept), Failure> {
+        let (config, kept) = config::load_and_keep(&self.options(&self.targets), &Surroundings::of_process());
+        Ok((config.map_err(Failure::usage)?, kept))
+    }
+
+    /// The settings that held when another process of the same run read them.
+    pub(super) fn load_kept(&self, kept: Kept) -> Result<Config, Failure> {
+        config::load_kept(&self.options(&self.targets), &Surroundings::of_process(), kept)
+            .map_err(Failure::usage)
     }
 
     /// The settings that hold for the targets of the file that are named here (a group, or what both families or a network

@@ -165,6 +165,16 @@ pub enum Error {
         /// What is wrong.
         fault: &'static str,
     },
+    /// A webhook or a command that will not do.
+    #[error("{at}: [{title}] {fault}")]
+    Way {
+        /// Where.
+        at: Origin,
+        /// Its table: `webhook.slack`.
+        title: String,
+        /// What is wrong; no secret is in it.
+        fault: String,
+    },
     /// A list names an alert that nobody defined.
     #[error("{at}: unknown alert '{name}': {hint}")]
     UnknownAlert {

@@ -12,6 +12,7 @@ use super::document::{Entry, Section, Source};
 use super::echo::EchoPreferences;
 use super::error::{Error, nearest, one_line};
 use super::hosts;
+use super::kept::{self, Bytes, Question};
 use super::mail::MailSection;
 use super::origin::{Origin, Setting};
 use super::pace::ProbeConfig;
@@ -21,6 +22,7 @@ use super::targets::{Candidate, Candidates};
 use super::telling::TellingConfig;
 use super::uplink::UplinkConfig;
 use super::value;
+use super::ways::WaySection;
 
 /// What a TOML file and those it includes say.
 pub(super) struct File {
@@ -28,9 +30,10 @@ pub(super) struct File {
     pub(super) user: Option<Setting<String>>,
     pub(super) defaults: Arc<Preferences>,
     pub(super) pace: ProbeConfig,
-    pub(super) telling: TellingConfig,
     pub(super) uplink: UplinkConfig,
+    pub(super) telling: TellingConfig,
     pub(super) mail: Option<MailSection>,
+    pub(super) ways: Vec<WaySection>,
     pub(super) alerts: BTreeMap<String, Setting<Arc<Rule>>>,
     pub(super) targets: Vec<Candidate>,
 }
@@ -79,9 +82,13 @@ impl File {
         for name in reader.alert_lists.iter().flat_map(|list| list.iter()) {
             reader.file.check_alert(name)?;
         }
+        let called =
+            |prefix| reader.file.ways.iter().filter_map(move |way| way.name.strip_prefix(prefix)).collect();
+        let (webhooks, commands): (Vec<&str>, Vec<&str>) = (called("webhook:"), called("command:"));
+        for recipient in &reader.recipients {
+            Recipient::check(recipient, &webhooks, &commands)?;
+        }
         reader.file.telling.check(reader.file.targets.iter().map(Candidate::name))?;
-        // No webhook and no command can be defined yet.
-        reader.recipients.iter().try_for_each(|recipient| Recipient::check(recipient, &[], &[]))?;
         Ok(reader.file)
     }
 
@@ -118,9 +125,10 @@ impl<'a> Reader<'a> {
             user: None,
             defaults: Arc::default(),
             pace: ProbeConfig::default(),
-            telling: TellingConfig::default(),
             uplink: UplinkConfig::default(),
+            telling: TellingConfig::default(),
             mail: None,
+            ways: Vec::new(),
             alerts: BTreeMap::new(),
             targets: Vec::new(),
         };
@@ -137,7 +145,8 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, path: &Path, shown: &Path, named_by: &Origin, level: usize) -> Result<(), Error> {
-        if !self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
+        let canonical = kept::asked(Question::Canonical, path, || path.canonicalize().ok().map(Bytes::from));
+        if !self.seen.insert(canonical.map_or_else(|| path.to_owned(), PathBuf::from)) {
             return Ok(());
         }
         if self.seen.len() > MOST_FILES {
@@ -189,14 +198,17 @@ impl<'a> Reader<'a> {
         if let Some(entry) = top.get("probe") {
             self.file.pace = ProbeConfig::read(&entry)?;
         }
-        if let Some(entry) = top.get("alerts") {
-            self.file.telling.read(&entry)?;
-        }
         if let Some(entry) = top.get("uplink") {
             self.file.uplink = UplinkConfig::read(&entry)?;
         }
+        if let Some(entry) = top.get("alerts") {
+            self.file.telling.read(&entry)?;
+        }
         if let Some(entry) = top.get("mail") {
             self.file.mail = Some(MailSection::read(&entry, world_readable)?);
+        }
+        for entry in ["webhook", "command"].into_iter().filter_map(|key| top.get(key)) {
+            self.file.ways.extend(WaySection::read_all(&entry, world_readable)?);
         }
         Ok(())
     }
@@ -341,8 +353,17 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     } else {
         format!("{}/{}", glob::Pattern::escape(&folder.to_string_lossy()), pattern.value)
     };
+    kept::listed(Path::new(&whole), || found(&whole, pattern))
+}
+
+fn found(whole: &str, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error> {
+    let bad = |reason| Error::IncludePattern {
+        at: pattern.origin.clone(),
+        pattern: one_line(pattern.value),
+        reason,
+    };
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let found = glob::glob_with(&whole, options).map_err(|error| bad(error.msg))?;
+    let found = glob::glob_with(whole, options).map_err(|error| bad(error.msg))?;
     let mut files = Vec::new();
     for path in found {
         let path = path.map_err(|error| Error::Read {
@@ -362,7 +383,7 @@ fn matches(folder: &Path, pattern: &Setting<&str>) -> Result<Vec<PathBuf>, Error
     Ok(files)
 }
 
-const TOP_KEYS: [&str; 13] = [
+const TOP_KEYS: [&str; 15] = [
     "data_dir",
     "user",
     "include",
@@ -370,6 +391,8 @@ const TOP_KEYS: [&str; 13] = [
     "probe",
     "uplink",
     "mail",
+    "webhook",
+    "command",
     "alerts",
     "alert",
     "maintenance",
@@ -377,7 +400,8 @@ const TOP_KEYS: [&str; 13] = [
     "targets_file",
     "group",
 ];
-const MAIN_ONLY: [&str; 7] = ["data_dir", "user", "defaults", "probe", "uplink", "mail", "alerts"];
+const MAIN_ONLY: [&str; 9] =
+    ["data_dir", "user", "defaults", "probe", "uplink", "mail", "webhook", "command", "alerts"];
 const PREFERENCES: [&str; 12] = with_preferences([]);
 const TARGET_KEYS: [&str; 15] = with_preferences(["host", "cidr", "parent"]);
 const GROUP_KEYS: [&str; 15] = with_preferences(["targets", "targets_file", "parent"]);

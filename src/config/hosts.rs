@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::error::{Error, one_line};
 use super::file::Preferences;
+use super::kept;
 use super::origin::{Origin, Setting};
 use super::read::read;
 use super::targets::Candidates;
@@ -46,16 +47,20 @@ pub(super) fn add_list(
 /// The lists that a setting names: itself, or, where it is a folder, every `.txt` and `.list` in it, by their names.
 pub(super) fn lists(folder: &Path, named: &Setting<String>) -> Result<Vec<PathBuf>, Error> {
     let path = folder.join(&named.value);
+    kept::listed(&path, || list(&path, named))
+}
+
+fn list(path: &Path, named: &Setting<String>) -> Result<Vec<PathBuf>, Error> {
     if !path.is_dir() {
-        return Ok(vec![path]);
+        return Ok(vec![path.to_owned()]);
     }
     let failed = |error: std::io::Error| Error::Read {
         named_by: named.origin.clone(),
-        path: path.clone(),
+        path: path.to_owned(),
         reason: error.kind(),
     };
     let mut found = Vec::new();
-    for entry in fs::read_dir(&path).map_err(failed)? {
+    for entry in fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
         let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let is_list = file.extension().is_some_and(|ending| ending == "txt" || ending == "list");

@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::mail::{Address, Login, Secret, Server, Settings, Tls};
+use crate::mail::{Address, Limits, Login, Secret, Server, Settings, Tls};
 
 use super::MailOrigins;
-use super::document::Entry;
+use super::document::{Entry, Section};
 use super::error::Error;
 use super::origin::{Origin, Setting};
 use super::read::{Content, read};
@@ -22,6 +22,18 @@ pub(super) struct MailSection {
     from: Option<Setting<Address>>,
     to: Option<Setting<Vec<Address>>>,
     server: Option<Setting<String>>,
+    port: Option<Setting<u16>>,
+    tls: Option<Setting<Tls>>,
+    username: Option<Setting<String>>,
+    password: Option<Password>,
+    every_end: Option<Setting<bool>>,
+    fallback: Option<FallbackSection>,
+}
+
+/// What `[mail.fallback]` says: another server, with nothing taken over from the first.
+struct FallbackSection {
+    at: Origin,
+    server: Setting<String>,
     port: Option<Setting<u16>>,
     tls: Option<Setting<Tls>>,
     username: Option<Setting<String>>,
@@ -48,7 +60,9 @@ enum PasswordSource {
 pub(super) struct Mail {
     pub(super) settings: Settings,
     pub(super) origins: MailOrigins,
-    pub(super) warning: Option<String>,
+    pub(super) warnings: Vec<String>,
+    /// Whether a planned stop is mailed too.
+    pub(super) every_end: Setting<bool>,
 }
 
 impl MailSection {
@@ -56,28 +70,49 @@ impl MailSection {
     pub(super) fn read(entry: &Entry<'_>, world_readable: bool) -> Result<Self, Error> {
         let section = entry.table(&KEYS, || "in [mail]".to_owned())?;
         let parsed = |key, parse| section.get(key).map(|entry: Entry<'_>| entry.parsed(parse)).transpose();
-        let text = section.get(PASSWORD).map(|entry| {
-            let secret = Secret::new(password_text(entry.text()?, &entry.at, PASSWORD)?);
-            let source = PasswordSource::Text { secret, world_readable };
-            Ok(Password { key: PASSWORD, origin: entry.at, source })
-        });
-        let file = section.get(PASSWORD_FILE).map(|entry| {
-            let path = entry.folder().join(entry.parsed(value::not_empty)?.value);
-            Ok(Password { key: PASSWORD_FILE, origin: entry.at, source: PasswordSource::File(path) })
-        });
+        let fallback = section.get(FALLBACK).map(|entry| FallbackSection::read(&entry, world_readable));
         Ok(Self {
             at: entry.at.clone(),
             from: section.get("from").map(|entry| entry.parsed(value::address)).transpose()?,
             to: section.get("to").map(|entry| recipients(&entry)).transpose()?,
             server: parsed("server", value::server)?,
-            port: section
-                .get("port")
-                .map(|entry| entry.parsed_number(value::port, "a whole number"))
-                .transpose()?,
+            port: port(&section)?,
             tls: section.get("tls").map(|entry| entry.parsed(value::tls)).transpose()?,
             username: parsed("username", value::not_empty)?,
-            password: either(text.transpose()?, file.transpose()?)?,
+            password: Password::read(&section, world_readable)?,
+            fallback: fallback.transpose()?,
+            every_end: section.get("exit").map(|entry| entry.parsed(value::exit)).transpose()?,
         })
+    }
+}
+
+impl FallbackSection {
+    fn read(entry: &Entry<'_>, world_readable: bool) -> Result<Self, Error> {
+        let section = entry.table(&FALLBACK_KEYS, || "in [mail.fallback]".to_owned())?;
+        let parsed = |key, parse| section.get(key).map(|entry: Entry<'_>| entry.parsed(parse)).transpose();
+        let incomplete =
+            |at: &Origin, present, missing| Error::MailIncomplete { at: at.clone(), present, missing };
+        let server = parsed("server", value::server)?
+            .ok_or_else(|| incomplete(&entry.at, "[mail.fallback]", "'server'"))?;
+        let username = parsed("username", value::not_empty)?;
+        let password = Password::read(&section, world_readable)?;
+        match (&username, &password) {
+            (Some(username), None) => {
+                return Err(incomplete(&username.origin, "username", "'password_file' or 'password'"));
+            }
+            (None, Some(password)) => return Err(incomplete(&password.origin, password.key, "'username'")),
+            _ => {}
+        }
+        let tls = section.get("tls").map(|entry| entry.parsed(value::tls)).transpose()?;
+        Ok(Self { at: entry.at.clone(), server, port: port(&section)?, tls, username, password })
+    }
+
+    /// The server, and a warning where everybody may read its password.
+    fn resolve(&self) -> Result<(Server, Option<String>), Error> {
+        let (port, tls) = port_and_tls(self.port.clone(), self.tls.clone());
+        let (login, warning) = login(self.username.clone(), self.password.as_ref().map(Password::copy))?;
+        let host = self.server.value.clone();
+        Ok((Server { host, port: port.value, tls: tls.value, login }, warning))
     }
 }
 
@@ -132,16 +167,17 @@ pub(super) fn resolve(
         tls: tls.origin,
         username: username.as_ref().map(|username| username.origin.clone()),
         password: password.as_ref().map(|password| password.origin.clone()),
+        fallback: section.and_then(|section| Some(section.fallback.as_ref()?.at.clone())),
     };
-    let (login, warning) = match (username, password) {
-        (Some(username), Some(password)) => {
-            let (password, warning) = password.reveal()?;
-            (Some(Login { username: username.value, password }), warning)
-        }
-        _ => (None, None),
-    };
+    let (login, warning) = login(username, password)?;
+    let fallback = section.and_then(|section| section.fallback.as_ref()).map(FallbackSection::resolve);
+    let (fallback, other_warning) = fallback.transpose()?.unzip();
+    let warnings = [warning, other_warning.flatten()].into_iter().flatten().collect();
     let server = Server { host: server.value, port: port.value, tls: tls.value, login };
-    Ok(Some(Mail { settings: Settings { from: sender.value, to: to.value, server }, origins, warning }))
+    let settings = Settings { from: sender.value, to: to.value, server, fallback, limits: Limits::USUAL };
+    let every_end =
+        section.and_then(|section| section.every_end.clone()).unwrap_or_else(|| Setting::default(true));
+    Ok(Some(Mail { settings, origins, warnings, every_end }))
 }
 
 /// A mail setting that is there, if any is: its place and its key.
@@ -157,24 +193,43 @@ fn line(said: &Said<'_>, section: Option<&MailSection>) -> Result<(Setting<u16>,
     let from_environment = said.parsed(EMAIL_SMTP_PORT, value::port)?;
     let from_file = section.and_then(|section| section.port.clone());
     let tls = section.and_then(|section| section.tls.clone());
-    let port = match (from_environment, from_file, &tls) {
-        (Some(port), _, _) | (None, Some(port), _) => port,
-        (None, None, Some(tls)) => Setting::default(match tls.value {
-            Tls::Implicit => IMPLICIT_PORT,
-            Tls::StartTls => STARTTLS_PORT,
-            Tls::None => PLAIN_PORT,
-        }),
-        (None, None, None) => Setting::default(IMPLICIT_PORT),
-    };
-    let by_port = || {
+    let (port, tls) = port_and_tls(from_environment.or(from_file), tls);
+    let fixed = [IMPLICIT_PORT, STARTTLS_PORT].contains(&port.value)
+        && matches!(port.origin, Origin::Environment(_) | Origin::DotEnv { .. });
+    // What the port means alone.
+    let tls = if fixed { port_and_tls(Some(port.clone()), None).1 } else { tls };
+    Ok((port, tls))
+}
+
+/// The port and how the line is made private, each by the other where only one is said.
+fn port_and_tls(port: Option<Setting<u16>>, tls: Option<Setting<Tls>>) -> (Setting<u16>, Setting<Tls>) {
+    let port = port.unwrap_or_else(|| {
+        Setting::default(match tls.as_ref().map(|tls| tls.value) {
+            Some(Tls::Implicit) | None => IMPLICIT_PORT,
+            Some(Tls::StartTls) => STARTTLS_PORT,
+            Some(Tls::None) => PLAIN_PORT,
+        })
+    });
+    let tls = tls.unwrap_or_else(|| {
         let starts_plain = [STARTTLS_PORT, PLAIN_PORT, OTHER_STARTTLS_PORT].contains(&port.value);
         let value = if starts_plain { Tls::StartTls } else { Tls::Implicit };
         Setting { value, origin: port.origin.clone() }
-    };
-    let fixed = [IMPLICIT_PORT, STARTTLS_PORT].contains(&port.value)
-        && matches!(port.origin, Origin::Environment(_) | Origin::DotEnv { .. });
-    let tls = if fixed { by_port() } else { tls.unwrap_or_else(by_port) };
-    Ok((port, tls))
+    });
+    (port, tls)
+}
+
+/// A login where there is a name and a password, and a warning where everybody may read that.
+fn login(
+    username: Option<Setting<String>>,
+    password: Option<Password>,
+) -> Result<(Option<Login>, Option<String>), Error> {
+    let (Some(username), Some(password)) = (username, password) else { return Ok((None, None)) };
+    let (password, warning) = password.reveal()?;
+    Ok((Some(Login { username: username.value, password }), warning))
+}
+
+fn port(section: &Section<'_>) -> Result<Option<Setting<u16>>, Error> {
+    section.get("port").map(|entry| entry.parsed_number(value::port, "a whole number")).transpose()
 }
 
 /// The name to log in with. In the environment it is the sender; a file's `username` holds unless sender and password
@@ -240,6 +295,20 @@ fn either(text: Option<Password>, file: Option<Password>) -> Result<Option<Passw
 }
 
 impl Password {
+    /// The password of a section of a file that everybody may read, or not.
+    fn read(section: &Section<'_>, world_readable: bool) -> Result<Option<Self>, Error> {
+        let text = section.get(PASSWORD).map(|entry| {
+            let secret = Secret::new(password_text(entry.text()?, &entry.at, PASSWORD)?);
+            let source = PasswordSource::Text { secret, world_readable };
+            Ok(Self { key: PASSWORD, origin: entry.at, source })
+        });
+        let file = section.get(PASSWORD_FILE).map(|entry| {
+            let path = entry.folder().join(entry.parsed(value::not_empty)?.value);
+            Ok(Self { key: PASSWORD_FILE, origin: entry.at, source: PasswordSource::File(path) })
+        });
+        either(text.transpose()?, file.transpose()?)
+    }
+
     fn copy(&self) -> Self {
         let source = match &self.source {
             PasswordSource::Text { secret, world_readable } => {
@@ -299,7 +368,10 @@ fn is_gmail(address: &Address) -> bool {
     ["gmail.com", "googlemail.com"].iter().any(|gmail| domain.eq_ignore_ascii_case(gmail))
 }
 
-const KEYS: [&str; 8] = ["from", "to", "server", "port", "tls", "username", PASSWORD, PASSWORD_FILE];
+const KEYS: [&str; 10] =
+    ["from", "to", "server", "port", "tls", "username", PASSWORD, PASSWORD_FILE, FALLBACK, "exit"];
+const FALLBACK_KEYS: [&str; 6] = ["server", "port", "tls", "username", PASSWORD, PASSWORD_FILE];
+const FALLBACK: &str = "fallback";
 const PASSWORD: &str = "password";
 const PASSWORD_FILE: &str = "password_file";
 const GMAIL: &str = "smtp.gmail.com";

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::error::Error;
+use super::kept::{self, Bytes, Question};
 use super::origin::Origin;
 
 /// What a file holds, and who may see it.
@@ -18,8 +19,17 @@ pub(super) struct Content {
 /// Reads the file at `path`, which `named_by` asks for; `shown` is its name for people.
 pub(super) fn read(path: &Path, shown: &Path, named_by: &Origin, max: u64) -> Result<Content, Error> {
     let failed = |reason| Error::Read { named_by: named_by.clone(), path: shown.to_owned(), reason };
-    let content = try_read(path, max).map_err(|error| failed(error.kind()))?;
-    content.ok_or_else(|| Error::TooLong { path: shown.to_owned(), max })
+    // What cannot be read is asked for again: an error is nothing to keep.
+    let mut why = None;
+    let content = kept::asked(Question::Content, path, || {
+        let read = try_read(path, max).map_err(|error| why = Some(error.kind())).ok()?;
+        Some(read.map(|content| (Bytes(content.bytes), content.world_readable)))
+    });
+    match content {
+        Some(Some((bytes, world_readable))) => Ok(Content { bytes: bytes.0, world_readable }),
+        Some(None) => Err(Error::TooLong { path: shown.to_owned(), max }),
+        None => Err(failed(why.unwrap_or(io::ErrorKind::NotFound))),
+    }
 }
 
 /// As [`read`], for a file that may be missing.

@@ -7,10 +7,12 @@ use tempfile::TempDir;
 mod echoes;
 mod errors;
 mod files;
+mod kept;
 mod lists;
 mod mails;
 mod precedence;
 mod telling;
+mod ways;
 
 /// A made-up surrounding.
 struct World {

@@ -17,6 +17,7 @@ use tiny_skia::Pixmap;
 
 use crate::history::History;
 use crate::round::Rtt;
+use crate::time::UnixTime;
 use canvas::{Canvas, Pen, UNITS};
 
 /// Draws the median over the smoke of its pings, with the loss, in the local zone. The same history, zone and picture
@@ -41,6 +42,7 @@ use canvas::{Canvas, Pen, UNITS};
 ///     theme: Theme::Light,
 ///     format: Format::Png,
 ///     limit: None,
+///     marks: Vec::new(),
 /// };
 /// assert!(smoke(&history, &picture).unwrap().starts_with(b"\x89PNG"));
 /// ```
@@ -84,6 +86,19 @@ pub struct Picture {
     pub format: Format,
     /// A limit of latency to draw as a line.
     pub limit: Option<Rtt>,
+    /// Spans of time that are to be found at a glance.
+    pub marks: Vec<Mark>,
+}
+
+/// A span of time that a picture points at: shaded behind the smoke, and named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where it begins; what lies before the picture is left out.
+    pub from: UnixTime,
+    /// Where it ends; a span too short to be seen is drawn as a line.
+    pub until: UnixTime,
+    /// A few words: `slow since 14:02`. They are left out where they have no room.
+    pub label: String,
 }
 
 /// What a picture is written as.

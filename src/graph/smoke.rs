@@ -9,7 +9,7 @@ use super::canvas::{Frame, Lettering, Pen, Point, text_width};
 use super::columns::{Column, Columns, outages, reach};
 use super::legend::{self, Entry, LINE, SMALL};
 use super::theme::{Colours, loss_class};
-use super::{Error, Picture};
+use super::{Error, Mark, Picture};
 use crate::history::History;
 use crate::time::{Lasted, UnixTime};
 
@@ -26,6 +26,7 @@ pub(super) fn draw<DB: DrawingBackend>(
     pen.fill(Frame { left: 0.0, top: 0.0, right: width, bottom: height }, &colours.background)?;
     scene.heading(pen, width)?;
     scene.grid(pen)?;
+    scene.mark_grounds(pen)?;
     scene.absences(pen)?;
     scene.smoke(pen)?;
     scene.limit_line(pen)?;
@@ -34,6 +35,7 @@ pub(super) fn draw<DB: DrawingBackend>(
     scene.loss_strip(pen)?;
     scene.words_on_absences(pen)?;
     scene.limit_label(pen)?;
+    scene.mark_lines(pen)?;
     scene.frame(pen)?;
     for (line, index) in scene.words.iter().zip(0u8..) {
         let baseline = scene.words_top + f64::from(index) * LINE + 12.0;
@@ -329,6 +331,46 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
+    /// The marked spans as far as they lie in the picture, each with its mark; at least so wide that it is seen.
+    fn marked(&self) -> impl Iterator<Item = (Frame, &Mark)> {
+        let History { start, end, .. } = *self.history;
+        self.picture.marks.iter().filter(move |mark| mark.from < end && mark.until > start).map(|mark| {
+            let (left, right) = (self.x(mark.from), self.x(mark.until.max(mark.from)));
+            let right = right.max(left + NARROW).min(self.plot.right);
+            (Frame { left: left.min(right - NARROW), right, ..self.plot }, mark)
+        })
+    }
+
+    fn mark_grounds<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
+        self.marked().try_for_each(|(frame, _)| pen.fill(frame, &self.colours.mark))
+    }
+
+    /// Over whatever else is drawn: where a marked span begins, how far it reaches, and its label near zero, where
+    /// latency leaves room.
+    fn mark_lines<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
+        let Self { plot, colours, .. } = self;
+        for (frame, mark) in self.marked() {
+            pen.fill(Frame { bottom: plot.top + MARK_BAR, ..frame }, &colours.mark_line)?;
+            if mark.from > self.history.start {
+                let x = frame.left.floor() + 0.5;
+                pen.line(&[(x, plot.top), (x, plot.bottom)], 1.0, &colours.mark_line)?;
+            }
+            let label = printable(&mark.label);
+            let width = text_width(&label, SMALL, false) + 10.0;
+            // Behind its beginning, or before it at the right end of the picture.
+            let (x, anchor) = if plot.right - frame.left >= width {
+                (frame.left + 6.0, HPos::Left)
+            } else {
+                (frame.left - 5.0, HPos::Right)
+            };
+            if matches!(anchor, HPos::Left) || x - width > plot.left {
+                let (colour, ground) = (colours.mark_text, colours.plot);
+                Tag { words: &label, colour, ground, anchor }.draw(pen, (x, plot.bottom - 7.0))?;
+            }
+        }
+        Ok(())
+    }
+
     fn limit_line<DB: DrawingBackend>(&self, pen: &Pen<DB>) -> Result<(), Error> {
         let Some(limit) = self.limit_secs else { return Ok(()) };
         pen.dashes((self.plot.left, self.plot.right), self.limit_y(limit), &self.colours.limit)
@@ -452,6 +494,8 @@ const STEPS_SHOW: f64 = 3.0;
 /// A stretch that was down is drawn in a strong tone below this width.
 const NARROW: f64 = 4.0;
 const MEDIAN_WIDTH: f64 = 1.75;
+/// The height of the bar along the upper edge of a marked span.
+const MARK_BAR: f64 = 3.0;
 /// The least height of a bar in the strip of loss: one lost ping of many is seen, too.
 const LEAST_BAR: f64 = 3.0;
 /// How dark all bands of smoke are together, and how dark one is at most.

@@ -46,6 +46,12 @@ pub(super) struct Colours {
     pub(super) hatch: RGBColor,
     /// The limit of latency.
     pub(super) limit: RGBColor,
+    /// The ground of a span that is pointed at; the grid shows through.
+    pub(super) mark: RGBAColor,
+    /// Where such a span begins, and the bar along its upper edge.
+    pub(super) mark_line: RGBColor,
+    /// Its label.
+    pub(super) mark_text: RGBColor,
 }
 
 /// The classes of loss: the greatest share that belongs to each, and its name in the legend. All lost is no class of
@@ -93,6 +99,9 @@ const LIGHT: Colours = Colours {
     no_data: RGBColor(228, 231, 235),
     hatch: RGBColor(190, 196, 204),
     limit: RGBColor(190, 24, 93),
+    mark: RGBAColor(255, 184, 28, 0.22),
+    mark_line: RGBColor(224, 138, 0),
+    mark_text: RGBColor(122, 72, 0),
 };
 
 const DARK: Colours = Colours {
@@ -121,6 +130,9 @@ const DARK: Colours = Colours {
     no_data: RGBColor(40, 45, 53),
     hatch: RGBColor(70, 78, 89),
     limit: RGBColor(255, 110, 175),
+    mark: RGBAColor(255, 196, 60, 0.17),
+    mark_line: RGBColor(255, 190, 50),
+    mark_text: RGBColor(255, 214, 130),
 };
 
 #[cfg(test)]

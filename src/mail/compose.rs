@@ -9,8 +9,13 @@ use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, 
 use lettre::message::{Attachment as LettreAttachment, Body, Mailbox, MultiPart, SinglePart};
 use siphasher::sip::SipHasher13;
 
-use super::{Error, Message, Settings};
+use super::stored::{self, Stored};
+use super::{Error, Html, Message, Settings};
 use crate::time::UnixTime;
+
+/// The line of a text, or of its HTML, in whose place a mail that waited for the server says how long:
+/// `held up 47 min: no route to the mail server`. In HTML it stands on a line of its own, between the tags.
+pub const NOT_HELD_UP: &str = "held up: no";
 
 /// The mail that `message` makes on the machine called `host`: ASCII, its lines ended by CRLF.
 ///
@@ -35,41 +40,84 @@ pub fn compose(message: &Message, settings: Option<&Settings>, host: &str) -> Re
     builder = builder
         .raw_header(header("Auto-Submitted", "auto-generated"))
         .raw_header(header("X-Mailer", concat!("latmon/", env!("CARGO_PKG_VERSION"))));
-    let text = SinglePart::plain(without_controls(&message.text));
-    let mail = if message.attachments.is_empty() {
-        builder.singlepart(text)
-    } else {
-        // lettre draws the boundary at random: a text of others cannot foresee it and close the part.
-        let mut parts = MultiPart::mixed().singlepart(text);
-        for attachment in &message.attachments {
-            parts = parts.singlepart(part(attachment)?);
-        }
-        builder.multipart(parts)
+    if message.is_urgent {
+        // The one that phones and Outlook know, and the one of everybody else.
+        builder = builder.raw_header(header("Importance", "high")).raw_header(header("X-Priority", "1"));
+    }
+    let mail = match Content::of(message)? {
+        Content::Single(part) => builder.singlepart(part),
+        Content::Multi(parts) => builder.multipart(parts),
     };
     let raw = mail.expect("a message is refused only without sender or envelope").formatted();
+    let mut mail: Vec<u8> = message.to.iter().map(stored::recipient_field).collect::<String>().into();
+    mail.extend_from_slice(&raw);
     Ok(match settings {
-        Some(settings) => addressed(&raw, settings).expect("what was just composed has a header"),
-        None => raw,
+        Some(settings) => {
+            let stored = Stored::parse(&mail).expect("what was just composed has a header");
+            let mut addressed = stored.own_fields();
+            addressed.extend(stored.going_out(settings, None));
+            addressed
+        }
+        None => mail,
     })
 }
 
-/// The mail in `raw` as it goes out by `settings`: From and To are theirs whatever the file says (the sender's
-/// displayed name stays), and every line ends in CRLF, also where somebody edited the file. `None` when `raw` does not
-/// begin with a header and an empty line.
-pub(super) fn addressed(raw: &[u8], settings: &Settings) -> Option<Vec<u8>> {
-    let (fields, body) = split(raw)?;
-    let name = fields.iter().find(|field| field.is("From")).and_then(|field| displayed_name(field.value()));
-    let mut mail = Vec::with_capacity(raw.len() + 256);
-    let recipients: Vec<String> = settings.to.iter().map(ToString::to_string).collect();
-    let name = name.as_deref().unwrap_or("latmon");
-    mail.extend_from_slice(format!("From: {name} <{}>\r\n", settings.from).as_bytes());
-    mail.extend_from_slice(format!("To: {}\r\n", recipients.join(",\r\n ")).as_bytes());
-    for field in fields.iter().filter(|field| !field.is("From") && !field.is("To")) {
-        push_crlf(&mut mail, field.0);
+/// What the HTML of a message names its picture of this number by, from 1, behind `cid:`. It needs no escaping.
+pub fn content_id(key: &str, number: usize) -> String {
+    format!("{number}.{}@latmon", safe_id(key).replace('%', "_"))
+}
+
+/// What a mail consists of.
+enum Content {
+    Single(SinglePart),
+    Multi(MultiPart),
+}
+
+impl Content {
+    /// ```text
+    /// mixed( alternative( text, related( html, its pictures ) ), attachments )
+    /// ```
+    /// without those levels that would hold one part only. lettre draws the boundaries at random: a text of others cannot
+    /// foresee one and close the part.
+    fn of(message: &Message) -> Result<Self, Error> {
+        let text = SinglePart::plain(readable(without_controls(&message.text)));
+        let said = match &message.html {
+            None => Self::Single(text),
+            Some(html) => {
+                let parts = MultiPart::alternative().singlepart(text);
+                Self::Multi(match Self::of_html(message, html)? {
+                    Self::Single(part) => parts.singlepart(part),
+                    Self::Multi(related) => parts.multipart(related),
+                })
+            }
+        };
+        if message.attachments.is_empty() {
+            return Ok(said);
+        }
+        let mut parts = match said {
+            Self::Single(part) => MultiPart::mixed().singlepart(part),
+            Self::Multi(parts) => MultiPart::mixed().multipart(parts),
+        };
+        for attachment in &message.attachments {
+            let name = one_line(&attachment.name, NAME_CHARS);
+            parts = parts.singlepart(part(attachment, LettreAttachment::new(name))?);
+        }
+        Ok(Self::Multi(parts))
     }
-    mail.extend_from_slice(b"\r\n");
-    push_crlf(&mut mail, body);
-    Some(mail)
+
+    fn of_html(message: &Message, html: &Html) -> Result<Self, Error> {
+        let document = SinglePart::html(readable(without_controls(&html.text)));
+        if html.pictures.is_empty() {
+            return Ok(Self::Single(document));
+        }
+        let mut parts = MultiPart::related().singlepart(document);
+        for (picture, number) in html.pictures.iter().zip(1..) {
+            let name = one_line(&picture.name, NAME_CHARS);
+            let id = content_id(&message.key, number);
+            parts = parts.singlepart(part(picture, LettreAttachment::new_inline_with_name(id, name))?);
+        }
+        Ok(Self::Multi(parts))
+    }
 }
 
 /// `text` in letters that a file name and the left part of a Message-ID may have, a different one for every text: what
@@ -94,73 +142,24 @@ pub(super) fn safe_id(text: &str) -> String {
     if safe.is_empty() { "%".to_owned() } else { safe }
 }
 
-/// One field of a header with its continuation lines and line ends.
-struct Field<'a>(&'a [u8]);
-
-impl<'a> Field<'a> {
-    fn is(&self, name: &str) -> bool {
-        self.0.len() > name.len()
-            && self.0[..name.len()].eq_ignore_ascii_case(name.as_bytes())
-            && self.0[name.len()] == b':'
-    }
-
-    fn value(&self) -> &'a [u8] {
-        let colon = self.0.iter().position(|byte| *byte == b':').map_or(self.0.len(), |colon| colon + 1);
-        &self.0[colon..]
-    }
-}
-
-/// The fields of the header, and the body behind the empty line.
-fn split(raw: &[u8]) -> Option<(Vec<Field<'_>>, &[u8])> {
-    let mut fields: Vec<Field<'_>> = Vec::new();
-    let mut at = 0;
-    let mut field_start = 0;
-    while let Some(length) = raw[at..].iter().position(|byte| *byte == b'\n') {
-        let line = &raw[at..=at + length];
-        let text = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
-        let end = at + line.len();
-        if text.is_empty() {
-            return (!fields.is_empty()).then_some((fields, &raw[end..]));
+/// `text` in an encoding that leaves ASCII as it is, so that the line [`NOT_HELD_UP`] can be found in it.
+fn readable(text: String) -> Body {
+    let best = Body::new(text.clone());
+    match best.encoding() {
+        ContentTransferEncoding::Base64 => {
+            Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable)
+                .expect("quoted-printable suits all texts")
         }
-        if matches!(text[0], b' ' | b'\t') {
-            *fields.last_mut()? = Field(&raw[field_start..end]);
-        } else {
-            let name = text.iter().position(|byte| *byte == b':')?;
-            if name == 0 || !text[..name].iter().all(u8::is_ascii_graphic) || fields.len() == MAX_FIELDS {
-                return None;
-            }
-            field_start = at;
-            fields.push(Field(&raw[at..end]));
-        }
-        at = end;
-    }
-    None
-}
-
-/// The words before the address in `words <address>`, as they stand there: quoted or encoded.
-fn displayed_name(value: &[u8]) -> Option<String> {
-    let value = std::str::from_utf8(value).ok()?;
-    let (words, _) = value.rsplit_once('<')?;
-    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    (!words.is_empty() && words.bytes().all(|byte| matches!(byte, b' '..=b'~'))).then_some(words)
-}
-
-/// Appends `text`, each of its lines ended by CRLF and none broken by a CR alone, which SMTP forbids.
-fn push_crlf(mail: &mut Vec<u8>, text: &[u8]) {
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        mail.extend(line.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
-        if line.ends_with(b"\n") {
-            mail.extend_from_slice(b"\r\n");
-        }
+        _ => best,
     }
 }
 
-fn part(attachment: &super::Attachment) -> Result<SinglePart, Error> {
+fn part(attachment: &super::Attachment, placed: LettreAttachment) -> Result<SinglePart, Error> {
     let kind = ContentType::parse(attachment.mime)
         .map_err(|_| Error::MediaType { name: attachment.name.clone(), mime: attachment.mime })?;
     let body = Body::new_with_encoding(attachment.bytes.clone(), ContentTransferEncoding::Base64)
         .expect("base64 suits all bytes");
-    Ok(LettreAttachment::new(one_line(&attachment.name, NAME_CHARS)).body(body, kind))
+    Ok(placed.body(body, kind))
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
@@ -200,7 +199,6 @@ fn without_controls(text: &str) -> String {
 
 /// A file name has at most 255 bytes, and the date and the ending want some.
 const ID_BYTES: usize = 160;
-const MAX_FIELDS: usize = 1000;
 const SUBJECT_CHARS: usize = 250;
 const HOST_CHARS: usize = 100;
 const NAME_CHARS: usize = 120;
@@ -212,72 +210,19 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Server, Tls};
     use super::*;
-
-    fn settings() -> Settings {
-        Settings {
-            from: "latmon@example.org".parse().unwrap(),
-            to: vec!["noc@example.org".parse().unwrap(), "boss@example.net".parse().unwrap()],
-            server: Server { host: "localhost".into(), port: 25, tls: Tls::None, login: None },
-        }
-    }
-
-    fn addressed_text(raw: &str) -> Option<String> {
-        addressed(raw.as_bytes(), &settings()).map(|mail| String::from_utf8(mail).unwrap())
-    }
-
-    const HEAD: &str = "From: latmon <latmon@example.org>\r\nTo: noc@example.org,\r\n boss@example.net\r\n";
-
-    #[test]
-    fn a_mail_that_waited_gets_the_addresses_of_today() {
-        let raw = "Subject: a\r\n folded\r\nfrom: \"latmon on\r\n mon1\" <latmon@mon1>\r\nTO: old@example.org,\r\n older@example.org\r\nX: y\r\n\r\nTo: body\r\n";
-        let named = HEAD.replace("latmon <", "\"latmon on mon1\" <");
-        let expected = format!("{named}Subject: a\r\n folded\r\nX: y\r\n\r\nTo: body\r\n");
-        assert_eq!(addressed_text(raw), Some(expected));
-    }
-
-    #[test]
-    fn an_edited_mail_has_its_line_ends_mended() {
-        assert_eq!(
-            addressed_text("Subject: a\nX: y\r\n\nbo\rdy\n\r\n"),
-            Some(format!("{HEAD}Subject: a\r\nX: y\r\n\r\nbody\r\n\r\n"))
-        );
-    }
-
-    #[test]
-    fn what_has_no_header_is_no_mail() {
-        for raw in
-            ["", "\r\n", "text\r\n\r\n", " a: b\r\n\r\n", "a b: c\r\n\r\n", ": c\r\n\r\n", "a: no end\r\n"]
-        {
-            assert_eq!(addressed_text(raw), None, "{raw:?}");
-        }
-        assert_eq!(addressed(&b"a: b\n".repeat(MAX_FIELDS + 1), &settings()), None);
-    }
-
-    #[test]
-    fn a_sender_that_nobody_can_read_is_latmon() {
-        for from in ["From: latmon@mon1", "From: <a@b>", "From: gr\u{fc}n <a@b>", "From: >x<", "X: y"] {
-            let mail = addressed_text(&format!("{from}\r\n\r\n")).unwrap();
-            assert!(
-                mail.starts_with("From: latmon <latmon@example.org>\r\n") || from == "From: >x<",
-                "{mail}"
-            );
-            assert!(
-                mail.starts_with("From: ") && mail.contains(" <latmon@example.org>\r\nTo: noc"),
-                "{mail}"
-            );
-        }
-    }
 
     #[test]
     fn a_mail_without_attachments_is_plain_text() {
         let message = Message {
             key: "a".into(),
             in_reply_to: None,
+            to: Vec::new(),
             subject: "s".into(),
             text: "one\ntwo\u{0}\u{1b}\n".into(),
+            html: None,
             attachments: Vec::new(),
+            is_urgent: false,
             date: UnixTime::from_secs(i64::MAX / 1_000_000),
         };
         let mail = String::from_utf8(compose(&message, None, "").unwrap()).unwrap();
@@ -290,7 +235,10 @@ mod tests {
     #[test]
     fn a_wrong_media_type_is_an_error() {
         let attachment = super::super::Attachment { name: "a".into(), mime: "picture", bytes: Vec::new() };
-        assert_eq!(part(&attachment).unwrap_err().to_string(), "attachment a: 'picture' is no media type");
+        assert_eq!(
+            part(&attachment, LettreAttachment::new("a".into())).unwrap_err().to_string(),
+            "attachment a: 'picture' is no media type"
+        );
     }
 
     proptest! {
@@ -309,29 +257,27 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_addressing_panic(raw in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = addressed(&raw, &settings());
-        }
-
-        #[test]
         fn no_text_makes_a_header(text in "\\PC*[\r\n\u{85}\u{2028}]{0,3}(Bcc: x@y)?.{0,300}") {
+            let picture =
+                || super::super::Attachment { name: text.clone(), mime: "image/png", bytes: vec![0] };
             let message = Message {
                 key: text.clone(),
                 in_reply_to: Some(text.clone()),
+                to: Vec::new(),
                 subject: text.clone(),
                 text: text.clone(),
-                attachments: vec![super::super::Attachment { name: text.clone(), mime: "image/png", bytes: vec![0] }],
+                html: Some(Html { text: text.clone(), pictures: vec![picture()] }),
+                attachments: vec![picture()],
+                is_urgent: true,
                 date: UnixTime::from_secs(0),
             };
-            let mail = compose(&message, Some(&settings()), &text).unwrap();
+            let mail = compose(&message, Some(&crate::mail::stored::tests::settings()), &text).unwrap();
             prop_assert!(mail.is_ascii());
-            let (fields, _) = split(&mail).unwrap();
-            let mut names: Vec<&[u8]> =
-                fields.iter().map(|field| field.0.split(|byte| *byte == b':').next().unwrap()).collect();
+            let mut names = Stored::parse(&mail).unwrap().names();
             names.sort_unstable();
-            let expected: [&[u8]; 11] = [
-                b"Auto-Submitted", b"Content-Type", b"Date", b"From", b"In-Reply-To", b"MIME-Version", b"Message-ID",
-                b"References", b"Subject", b"To", b"X-Mailer",
+            let expected: [&[u8]; 13] = [
+                b"Auto-Submitted", b"Content-Type", b"Date", b"From", b"Importance", b"In-Reply-To", b"MIME-Version",
+                b"Message-ID", b"References", b"Subject", b"To", b"X-Mailer", b"X-Priority",
             ];
             prop_assert_eq!(&names[..], &expected[..]);
             for line in mail.split_inclusive(|byte| *byte == b'\n') {

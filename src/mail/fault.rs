@@ -46,6 +46,8 @@ pub(super) enum Fault {
     Name(String),
     #[error("connection refused: check host and port in the mail settings")]
     ConnectionRefused,
+    #[error("no route to it from here ({0})")]
+    NoRoute(String),
     #[error("timed out at {0}")]
     TimedOut(Step),
     #[error(
@@ -93,13 +95,40 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// True when the server refused this one mail for good, while the session goes on.
-    pub(super) fn refuses_mail(&self) -> bool {
-        // A refusal at the greeting, EHLO or login is the server's trouble with us, not with the mail.
-        matches!(
-            self,
-            Self::Refused { step: Step::Sender | Step::Recipient(_) | Step::Data | Step::Verdict, .. }
-        )
+    /// True when the server does not want this one mail, or not for this recipient, while the session may go on.
+    pub(super) fn is_of_mail(&self) -> bool {
+        if matches!(self, Self::NoUtf8) {
+            return true;
+        }
+        // A refusal at the greeting, EHLO or login is the server's trouble with us, not with the mail, and 421 says that
+        // it hangs up.
+        let (Self::Refused { step, reply } | Self::Deferred { step, reply }) = self else { return false };
+        let in_transaction = matches!(step, Step::Sender | Step::Recipient(_) | Step::Data | Step::Verdict);
+        in_transaction && reply.code != HANGS_UP
+    }
+
+    /// True when it is not wanted later either.
+    pub(super) fn is_for_good(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NoUtf8)
+    }
+
+    /// What held a mail up, for its reader: a few words of ASCII that mean nothing to HTML or quoted-printable.
+    pub(super) fn hindrance(&self) -> String {
+        let words = match self {
+            Self::NoRoute(_) => "no route to the mail server",
+            Self::Name(_) => "the name of the mail server did not resolve",
+            Self::ConnectionRefused => "the mail server refused connections",
+            Self::TimedOut(_) | Self::Silent => "the mail server did not answer",
+            Self::Closed(_) => "the mail server closed the connection",
+            Self::Network { .. } => "the line to the mail server broke",
+            Self::Login { .. } | Self::NoLogin => "the mail server refused the login",
+            Self::Refused { reply, .. } | Self::Deferred { reply, .. } => {
+                return format!("the mail server answered {}", reply.code);
+            }
+            Self::Garbled(_) | Self::NoUtf8 => "the mail server did not understand",
+            _ => "no TLS with the mail server",
+        };
+        words.to_owned()
     }
 
     /// What an error of lettre means.
@@ -126,6 +155,11 @@ impl Fault {
         }
         match error.kind() {
             ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NetworkDown
+                if *step == Step::Connect =>
+            {
+                Self::NoRoute(error.to_string())
+            }
             ErrorKind::TimedOut => Self::TimedOut(step.clone()),
             ErrorKind::UnexpectedEof
             | ErrorKind::ConnectionReset
@@ -217,3 +251,5 @@ impl Display for Reply {
 }
 
 const SHOWN_CHARS: usize = 300;
+/// The code of a server that hangs up after it, whatever was asked (RFC 5321, 3.8).
+const HANGS_UP: u16 = 421;

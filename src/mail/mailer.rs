@@ -1,20 +1,24 @@
 //! The mailer: a thread that sends what waits in the outbox, again and again until the server has it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
-use tracing::{info, warn};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
+use tracing::warn;
 
-use super::compose::addressed;
-use super::fault::{Reason, SendError};
-use super::outbox::{Outbox, Waiting};
-use super::retry::{Next, Retry};
-use super::smtp::{Limits, Session};
-use super::{Error, Settings};
+use super::outbox::{Kind, Outbox};
+use super::{Address, Error, Settings};
+
+mod line;
+mod pass;
+mod worker;
+
+use line::Line;
+use pass::Pass;
+use worker::Worker;
 
 /// A running mailer. Dropped without [`Mailer::stop`], its thread ends by itself after the attempt that is under way.
 #[derive(Debug)]
@@ -23,12 +27,13 @@ pub struct Mailer {
     wake: Sender<()>,
     stop: Sender<Instant>,
     done: Receiver<()>,
-    trouble: Arc<Mutex<Option<String>>>,
+    board: Arc<Board>,
+    _line: Option<Line>,
 }
 
 impl Mailer {
-    /// Starts to send what waits in `outbox` and what is put there, in order. Without `settings` nothing is sent: the
-    /// mails stay in the outbox.
+    /// Starts to send what waits in `outbox` and what is put there: in order, as far as mails of one conversation go.
+    /// Without `settings` nothing is sent: the mails stay in the outbox.
     ///
     /// # Errors
     /// [`Error::Thread`] when the system gives no thread.
@@ -36,26 +41,25 @@ impl Mailer {
         let (wake, woken) = bounded(1);
         let (stop, stopped) = bounded(1);
         let (done_sender, done) = bounded(1);
-        let trouble = Arc::new(Mutex::new(None));
-        if let Some(settings) = settings {
-            let worker = Worker {
-                outbox: outbox.clone(),
-                settings,
-                woken,
-                stopped,
-                trouble: Arc::clone(&trouble),
-                retry: Retry::default(),
-                told: HashMap::new(),
-                unusable: HashSet::new(),
-                taken: HashSet::new(),
-            };
-            let run = move || {
-                worker.run();
-                let _ = done_sender.send(());
-            };
-            thread::Builder::new().name("mailer".into()).spawn(run).map_err(Error::Thread)?;
-        }
-        Ok(Self { outbox, wake, stop, done, trouble })
+        let board = Arc::new(Board::default());
+        let watches = settings.is_some();
+        let worker = Worker::new(Pass::new(outbox.clone(), settings, Arc::clone(&board)), woken, stopped);
+        let run = move || {
+            worker.run();
+            let _ = done_sender.send(());
+        };
+        thread::Builder::new().name("mailer".into()).spawn(run).map_err(Error::Thread)?;
+        let line = watches.then(|| {
+            let (board, wake) = (Arc::clone(&board), wake.clone());
+            Line::watch(move || {
+                board.lock().orders.route_is_back = true;
+                let _ = wake.try_send(());
+            })
+        });
+        // Without it a mail waits for the end of a pause, as it does where the route is back and the server is not.
+        let line =
+            line.and_then(|line| line.inspect_err(|error| warn!("cannot watch for routes: {error}")).ok());
+        Ok(Self { outbox, wake, stop, done, board, _line: line })
     }
 
     /// Says that there is a new mail in the outbox. While the mailer pauses after a failure, it waits for the others.
@@ -64,21 +68,44 @@ impl Mailer {
         let _ = self.wake.try_send(());
     }
 
+    /// Says that the way to the server may be there again: what waited for that is tried at once. The mailer hears by
+    /// itself of what this machine's routes and interfaces do, and not of what happens behind them.
+    pub fn route_is_back(&self) {
+        self.board.lock().orders.route_is_back = true;
+        self.wake();
+    }
+
+    /// Tries everything that waits at once, or only the file that is given.
+    pub fn retry(&self, file: Option<&Path>) {
+        let mut board = self.board.lock();
+        match file {
+            Some(file) if board.orders.retry.len() < MOST_ORDERS => board.orders.retry.push(file.to_owned()),
+            _ => board.orders.retry_all = true,
+        }
+        drop(board);
+        self.wake();
+    }
+
     /// Why mails wait: the last failure in one line, until a mail gets through.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.board.lock().trouble.clone()
+    }
+
+    /// Why each mail that the server did not want waits, by its file.
+    pub fn reasons(&self) -> Reasons {
+        self.board.lock().reasons.clone()
     }
 
     /// Tries everything that waits once more, for at most `grace`, and returns how many mails still wait. A send that
     /// hangs is left behind: its mail stays in the outbox for the next run.
     pub fn stop(&self, grace: Duration) -> usize {
         let _ = self.stop.try_send(Instant::now() + grace);
-        // With no thread, or one that is gone, the channel is closed and this returns at once.
+        // With a thread that is gone the channel is closed and this returns at once.
         select! {
             recv(self.done) -> _ => {}
             recv(after(grace)) -> _ => {}
         }
-        self.outbox.waiting().map_or_else(
+        self.outbox.waiting(Kind::Mail).map_or_else(
             |error| {
                 warn!("{error}");
                 0
@@ -88,180 +115,68 @@ impl Mailer {
     }
 }
 
-struct Worker {
-    outbox: Outbox,
-    settings: Settings,
-    woken: Receiver<()>,
-    stopped: Receiver<Instant>,
-    trouble: Arc<Mutex<Option<String>>>,
-    retry: Retry,
-    /// What was logged last of the server's trouble (`None`) and of each refused mail, and is not logged again.
-    told: HashMap<Option<PathBuf>, Reason>,
-    /// Files that are no mails: each is told once.
-    unusable: HashSet<PathBuf>,
-    /// Mails that the server has but whose files could not be moved: they must not go again.
-    taken: HashSet<PathBuf>,
+/// For each file, who does not get it yet and what the server said about that.
+pub type Reasons = HashMap<PathBuf, Vec<(Address, String)>>;
+
+/// What [`send_waiting`] came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// How many mails every recipient's server has taken.
+    pub sent: usize,
+    /// How many still wait.
+    pub waiting: usize,
+    /// Why they do, where that is known.
+    pub why: Option<String>,
 }
 
-enum Wakeup {
-    Due,
-    Stop(Instant),
-    Gone,
+/// Sends what waits in `outbox`, without a thread, until nothing is left or it is later than `until`: for a process that
+/// does nothing else. While another process sends, this one waits for its turn.
+///
+/// # Errors
+/// The outbox cannot be read.
+pub fn send_waiting(outbox: &Outbox, settings: &Settings, until: Instant) -> Result<Summary, Error> {
+    let board = Arc::new(Board::default());
+    let mut pass = Pass::new(outbox.clone(), Some(settings.clone()), Arc::clone(&board));
+    let mut waiting;
+    loop {
+        pass.send_waiting(Some(until));
+        waiting = outbox.waiting(Kind::Mail)?.len();
+        let now = Instant::now();
+        let next = pass.retry.next().unwrap_or(until).max(now + SHORTEST_WAIT);
+        if waiting == 0 || next >= until {
+            break;
+        }
+        thread::sleep(next - now);
+    }
+    let why = board.lock().trouble.clone().filter(|_| waiting > 0);
+    Ok(Summary { sent: pass.sent, waiting, why })
 }
 
-impl Worker {
-    fn run(mut self) {
-        loop {
-            self.send_waiting(None);
-            match self.wait() {
-                Wakeup::Due => {}
-                Wakeup::Stop(until) => {
-                    self.retry.last_chance();
-                    return self.send_waiting(Some(until));
-                }
-                Wakeup::Gone => return,
-            }
-        }
-    }
+/// What the mailer's thread and its owner tell each other.
+#[derive(Debug, Default)]
+struct Board(Mutex<Notes>);
 
-    /// Sleeps until something is due.
-    fn wait(&self) -> Wakeup {
-        loop {
-            let timer = self.retry.next().map_or_else(never, at);
-            select! {
-                recv(self.stopped) -> until => return until.map_or(Wakeup::Gone, Wakeup::Stop),
-                recv(timer) -> _ => return Wakeup::Due,
-                recv(self.woken) -> woken => match woken {
-                    // Hundreds of alerts may come while the server is down: they do not hammer at it.
-                    Ok(()) if self.retry.is_pausing(Instant::now()) => {}
-                    Ok(()) => return Wakeup::Due,
-                    // The mailer was dropped; where it was stopped first, that is still to be read.
-                    Err(_) => return self.stopped.try_recv().map_or(Wakeup::Gone, Wakeup::Stop),
-                },
-            }
-        }
-    }
+#[derive(Debug, Default)]
+struct Notes {
+    trouble: Option<String>,
+    reasons: Reasons,
+    orders: Orders,
+}
 
-    /// Sends what waits, in order, until something holds up all or it is later than `until`.
-    fn send_waiting(&mut self, until: Option<Instant>) {
-        let waiting = match self.outbox.waiting() {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                warn!("{error}");
-                return self.retry.no_session(Instant::now());
-            }
-        };
-        self.retry.begin(&waiting, Instant::now());
-        self.told.retain(|of, _| of.is_none() || waiting.iter().any(|mail| of.as_ref() == Some(&mail.path)));
-        let mut session = None;
-        for mail in &waiting {
-            let now = Instant::now();
-            if self.retry.is_aside(&mail.path, now) || !self.must_go(mail) {
-                continue;
-            }
-            if until.is_some_and(|until| now >= until) {
-                break;
-            }
-            let Some(bytes) = self.read(mail) else { continue };
-            if self.send(&mut session, mail, &bytes) == Next::Pause {
-                break;
-            }
-        }
-        if let Some(session) = session {
-            session.quit();
-        }
-    }
+/// What is to be done besides the usual.
+#[derive(Debug, Default)]
+struct Orders {
+    route_is_back: bool,
+    retry_all: bool,
+    retry: Vec<PathBuf>,
+}
 
-    /// Sends one mail in `session`, or in a new one where there is none.
-    fn send(&mut self, session: &mut Option<Session>, mail: &Waiting, bytes: &[u8]) -> Next {
-        let mut open = match session.take() {
-            Some(open) => open,
-            None => match Session::open(&self.settings.server, Limits::USUAL) {
-                Ok(open) => open,
-                Err(error) => {
-                    self.retry.no_session(Instant::now());
-                    self.tell(&error, None);
-                    return Next::Pause;
-                }
-            },
-        };
-        let sent = open.send(&self.settings, bytes);
-        *session = open.is_open().then_some(open);
-        match sent {
-            Ok(()) => {
-                self.retry.succeeded(&mail.path);
-                self.delivered(mail);
-                Next::GoOn
-            }
-            Err(error) => {
-                let refused = error.fault.refuses_mail();
-                self.tell(&error, refused.then(|| mail.path.clone()));
-                if refused {
-                    self.retry.refused(&mail.path, Instant::now())
-                } else {
-                    self.retry.failed(&mail.path, Instant::now())
-                }
-            }
-        }
-    }
-
-    /// The mail's bytes as they go out; `None` when the file holds no mail.
-    fn read(&mut self, mail: &Waiting) -> Option<Vec<u8>> {
-        let read = self.outbox.read(mail).and_then(|raw| {
-            addressed(&raw, &self.settings).ok_or_else(|| Error::NotAMail(mail.path.clone()))
-        });
-        match read {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                if self.unusable.insert(mail.path.clone()) {
-                    warn!("{error}");
-                }
-                None
-            }
-        }
-    }
-
-    /// False for a mail that the server has already, which is moved away if that can be done now.
-    fn must_go(&mut self, mail: &Waiting) -> bool {
-        if !self.taken.contains(&mail.path) {
-            return true;
-        }
-        if self.outbox.delivered(mail).is_ok() {
-            self.taken.remove(&mail.path);
-        }
-        false
-    }
-
-    fn delivered(&mut self, mail: &Waiting) {
-        info!("mail sent: {}", name(&mail.path));
-        if let Err(error) = self.outbox.delivered(mail) {
-            warn!("{error}");
-            self.taken.insert(mail.path.clone());
-        }
-        self.told.remove(&None);
-        if self.retry.first_aside().is_none() {
-            self.set_trouble(None);
-        }
-    }
-
-    /// Logs a failure of the server, or of the `mail` it refused, unless that is known.
-    fn tell(&mut self, error: &SendError, mail: Option<PathBuf>) {
-        let text = error.to_string();
-        let (reason, file) = (error.reason(), mail.clone());
-        if self.told.insert(mail, reason.clone()).as_ref() != Some(&reason) {
-            match file {
-                Some(file) => warn!("{} stays in the outbox: {text}", name(&file)),
-                None => warn!("mails stay in the outbox: {text}"),
-            }
-        }
-        self.set_trouble(Some(text));
-    }
-
-    fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, Notes> {
+        // Each note is whole wherever a panic may have struck.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn name(path: &Path) -> std::borrow::Cow<'_, str> {
-    path.file_name().unwrap_or_default().to_string_lossy()
-}
+const MOST_ORDERS: usize = 1000;
+const SHORTEST_WAIT: Duration = Duration::from_millis(200);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Message -> compose -> Outbox (outbox/*.eml) -> Mailer -> smtp -> sent/*.eml
+//! Posting -> Outbox (outbox/*.post.json, *.command.json) -> Courier -> webhook, command -> sent/*.json
 //! ```
 //! A mail is decided on once it lies in the outbox, which a crash does not undo, and leaves it only after the server's
 //! 250 to its last dot. Where the line breaks between that dot and the reply it goes again, under the same Message-ID.
@@ -12,19 +13,39 @@ use std::path::PathBuf;
 
 use crate::time::UnixTime;
 
+mod command;
 mod compose;
+mod courier;
 mod fault;
+mod listing;
 mod mailer;
 mod outbox;
+mod patience;
+mod payload;
+mod posting;
 mod retry;
 mod smtp;
+mod stored;
 mod stream;
+mod template;
+mod way;
+mod webhook;
 
-pub use compose::compose;
-pub use mailer::Mailer;
-pub use outbox::{MAX_MAIL_BYTES, Outbox, Waiting};
+pub use command::{Command, CommandError};
+pub use compose::{NOT_HELD_UP, compose, content_id};
+pub use courier::Courier;
+pub use listing::{Listed, find, list};
+pub use mailer::{Mailer, Reasons, Summary, send_waiting};
+pub use outbox::{Claim, Kept, Kind, MAX_MAIL_BYTES, Outbox, Waiting};
+pub use posting::{Alerted, Posting};
+pub use template::{TemplateError, placeholders};
+pub use way::{How, Way};
+pub use webhook::{Form, Webhook, WebhookError, WebhookSettings};
 
-use smtp::{Limits, Session};
+pub use smtp::Limits;
+pub use stored::Stored;
+
+use smtp::Session;
 
 /// What a mail says, before it is one.
 #[derive(Clone, Debug)]
@@ -33,14 +54,29 @@ pub struct Message {
     pub key: String,
     /// The key of the mail that this one answers, so that a mail program shows them as one conversation.
     pub in_reply_to: Option<String>,
+    /// Whom it is for; empty: the recipients of the settings at the time it is sent.
+    pub to: Vec<Address>,
     /// The subject; line breaks and other control characters in it become blanks.
     pub subject: String,
-    /// The text, its lines ended by `\n`.
+    /// The text, its lines ended by `\n`. A line [`NOT_HELD_UP`] in it tells, when it is sent, how long it waited.
     pub text: String,
+    /// The same for programs that show HTML.
+    pub html: Option<Html>,
     /// What comes with it.
     pub attachments: Vec<Attachment>,
+    /// Mail programs are asked to show it as important.
+    pub is_urgent: bool,
     /// When it was decided on.
     pub date: UnixTime,
+}
+
+/// A text as HTML, with the pictures that stand in it.
+#[derive(Clone, Debug)]
+pub struct Html {
+    /// The document. It names a picture as `cid:` and its [`content_id`], and may have a line [`NOT_HELD_UP`].
+    pub text: String,
+    /// The pictures, in the order of their numbers from 1.
+    pub pictures: Vec<Attachment>,
 }
 
 /// A file that comes with a mail.
@@ -76,6 +112,9 @@ pub enum Error {
     /// A file in the outbox that has no header.
     #[error("{}: is no mail and is left where it is", .0.display())]
     NotAMail(PathBuf),
+    /// A file in the outbox that no webhook or command can be told.
+    #[error("it is no posting: {0}")]
+    NotAPosting(String),
     /// The disk refused.
     #[error("{}: cannot {operation}: {error}", path.display())]
     Disk {
@@ -98,9 +137,12 @@ pub enum Error {
 /// mail that is not taken is gone. For people who want to know whether the settings are right.
 pub fn try_out(settings: &Settings, message: Option<&Message>, host: &str) -> Result<(), Error> {
     let told = |error: fault::SendError| Error::Server(error.to_string());
-    let mail = message.map(|message| compose(message, Some(settings), host)).transpose()?;
-    let mut session = Session::open(&settings.server, Limits::USUAL).map_err(told)?;
-    let sent = mail.map_or(Ok(()), |mail| session.send(settings, &mail));
+    let mail = message.map(|message| compose(message, None, host)).transpose()?;
+    let mut session = Session::open(&settings.server, settings.limits).map_err(told)?;
+    let sent = mail.as_deref().and_then(Stored::parse).map_or(Ok(()), |mail| {
+        let handed = session.send(&settings.from, &mail.to(settings), &mail.going_out(settings, None))?;
+        handed.left.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    });
     session.quit();
     sent.map_err(told)
 }
@@ -114,6 +156,10 @@ pub struct Settings {
     pub to: Vec<Address>,
     /// The server that takes it.
     pub server: Server,
+    /// The server that takes it while the first gives no session.
+    pub fallback: Option<Server>,
+    /// How long each part of a conversation with them may take.
+    pub limits: Limits,
 }
 
 /// A server that takes mail.
@@ -172,7 +218,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A mail address that was checked: `noc@example.org`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(lettre::Address);
 
 impl std::str::FromStr for Address {

@@ -1,23 +1,68 @@
-//! Mails on disk: `outbox/` holds what the server does not have yet, `sent/` the newest it has.
+//! What is to leave this machine, on disk: `outbox/` holds what has not arrived yet, `sent/` the newest that has.
 //!
-//! A mail's file is called `SECONDS.MICROS-KEY.eml`, by the time it was decided on, so that the order of the names is
-//! the order of the mails. It appears whole, by a rename, and is on the disk before [`Outbox::put`] returns. Other files
-//! in the folder are left alone.
+//! A file is called `SECONDS.MICROS-KEY` by the time it was decided on, so that the order of the names is the order of
+//! the decisions, and ends by the way it takes: `.eml`, `.post.json`, `.command.json`. It appears whole, by a rename, and
+//! is on the disk before [`Outbox::put`] returns. Other files in the folder are left alone.
+//!
+//! Several processes may put; of each kind one at a time sends, the one that holds its [`Claim`].
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::Hasher as _;
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use siphasher::sip::SipHasher13;
+use tracing::{error, info};
 
 use super::compose::safe_id;
 use super::{Error, Message};
 use crate::time::UnixTime;
 
+mod memory;
+mod name;
+
+use memory::Memory;
+use name::Name;
+
 /// The greatest mail that is kept and sent; servers take between 10 and 50 MB.
 pub const MAX_MAIL_BYTES: u64 = 32 << 20;
 
-/// The folders of mails. Its clones are the same outbox. One process at a time may have it: the caller holds the data
-/// folder's lock.
+/// The way that something in the outbox takes, by the ending of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A mail: `.eml`.
+    Mail,
+    /// A request to a webhook: `.post.json`.
+    Post,
+    /// A command to run: `.command.json`.
+    Command,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Mail, Self::Post, Self::Command];
+
+    /// How its files end.
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Mail => ".eml",
+            Self::Post => ".post.json",
+            Self::Command => ".command.json",
+        }
+    }
+
+    /// The file whose lock its sender holds.
+    const fn lock(self) -> &'static str {
+        match self {
+            Self::Mail => ".mail.lock",
+            Self::Post => ".post.lock",
+            Self::Command => ".command.lock",
+        }
+    }
+}
+
+/// The folders. Its clones are the same outbox.
 #[derive(Clone, Debug)]
 pub struct Outbox(Arc<Folders>);
 
@@ -25,110 +70,311 @@ pub struct Outbox(Arc<Folders>);
 struct Folders {
     waiting: PathBuf,
     sent: PathBuf,
-    /// Held while files are named and moved: a mail put again must see whether it has just been sent.
-    moves: Mutex<()>,
+    /// Locked while files are named and moved: what is put again must see whether it has just been sent.
+    memory: Mutex<Memory>,
 }
 
-/// A mail that waits in the outbox.
+/// What [`Outbox::put`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// False where the disk did not take it: it is sent all the same, and written once there is room, but does not
+    /// outlive this process until then.
+    pub on_disk: bool,
+}
+
+/// Something that waits in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Its file.
     pub path: PathBuf,
     /// When it was decided on.
     pub since: UnixTime,
+    /// The way it takes.
+    pub kind: Kind,
+    /// Its key, in the letters of a file name.
+    pub key: String,
+}
+
+impl Waiting {
+    /// A short name for people: six digits of a hash of its key and kind.
+    pub fn id(&self) -> String {
+        let mut hasher = SipHasher13::new_with_keys(0, 0);
+        hasher.write(self.key.as_bytes());
+        hasher.write(self.kind.ending().as_bytes());
+        format!("{:06x}", hasher.finish() >> 40)
+    }
+}
+
+/// The right to send what is of one kind, until this is dropped or the process ends.
+#[derive(Debug)]
+pub struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that was forked in this moment has the file too, until it runs its program.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Outbox {
     /// Opens the outbox of `data_dir`, makes its folders where they are missing, and clears away what a crash left of
-    /// mails that were being written.
+    /// files that were being written.
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
-        let folders =
-            Folders { waiting: data_dir.join("outbox"), sent: data_dir.join("sent"), moves: Mutex::new(()) };
+        let folders = Folders {
+            waiting: data_dir.join("outbox"),
+            sent: data_dir.join("sent"),
+            memory: Mutex::default(),
+        };
         for folder in [&folders.waiting, &folders.sent] {
             fs::create_dir_all(folder).map_err(disk("make the folder", folder))?;
         }
         sync_folder(data_dir)?;
-        for (name, path) in files(&folders.waiting)? {
-            if is_temporary(&name) {
-                fs::remove_file(&path).map_err(disk("remove", &path))?;
+        let outbox = Self(Arc::new(folders));
+        {
+            // Nobody is writing meanwhile.
+            let _moving = outbox.moving();
+            for (name, path) in files(&outbox.0.waiting)? {
+                if name::is_temporary(&name) {
+                    fs::remove_file(&path).map_err(disk("remove", &path))?;
+                }
             }
         }
-        Ok(Self(Arc::new(folders)))
+        Ok(outbox)
     }
 
-    /// Keeps `mail`, which [`compose`](super::compose()) made of `message`, until the server has it, and returns its
-    /// file. The same key again is the same file; a mail that was sent already is not put again.
-    pub fn put(&self, message: &Message, mail: &[u8]) -> Result<PathBuf, Error> {
-        let _moving = self.moving();
-        let ending = format!("-{}.eml", safe_id(&message.key));
-        let waiting = mails(&self.0.waiting)?;
-        let same = |mails: Vec<Waiting>| {
-            mails.into_iter().map(|mail| mail.path).find(|path| has_ending(path, &ending))
-        };
-        // A clock that was set back must not let this mail overtake those that were decided on before it.
+    /// Keeps `mail`, which [`compose`](super::compose()) made of `message`, until the server has it.
+    pub fn put(&self, message: &Message, mail: &[u8]) -> Result<Kept, Error> {
+        self.keep(Kind::Mail, &message.key, message.date, mail)
+    }
+
+    /// Keeps `bytes`, decided on at `date`, until they have arrived. The same key again is the same file; what was sent
+    /// already is not kept again. What the disk refuses is kept in memory, up to a bound.
+    pub fn keep(&self, kind: Kind, key: &str, date: UnixTime, bytes: &[u8]) -> Result<Kept, Error> {
+        let mut moving = self.moving();
+        let key = safe_id(key);
+        // A folder that cannot be listed takes no file either, which is told then.
+        let waiting = self.listed(&moving.memory).unwrap_or_else(|_| of_paths(moving.memory.paths()));
+        // A clock that was set back must not let this one overtake those that were decided on before it.
         let newest = waiting.last().map_or(0, |newest| newest.since.micros() + 1);
+        let same = |files: Vec<Waiting>| {
+            files.into_iter().find(|file| file.kind == kind && file.key == key).map(|file| file.path)
+        };
         let path = match same(waiting) {
             Some(path) => path,
             None => {
-                // Where that cannot be told, twice is better than never.
-                if let Some(sent) = mails(&self.0.sent).ok().and_then(same) {
-                    return Ok(sent);
+                let path =
+                    self.0.waiting.join(Name::new(date.micros().max(newest), key.clone(), kind).to_string());
+                if moving.memory.has_arrived(kind, &key) {
+                    return Ok(Kept { path, on_disk: true });
                 }
-                let order = message.date.micros().max(newest).clamp(0, LAST_MICROS);
-                let (secs, micros) = (order / 1_000_000, order % 1_000_000);
-                self.0.waiting.join(format!("{secs:010}.{micros:06}{ending}"))
+                // Where that cannot be told, twice is better than never.
+                if let Some(path) = list(&self.0.sent).ok().and_then(same) {
+                    return Ok(Kept { path, on_disk: true });
+                }
+                path
             }
         };
-        if mail.len() as u64 > MAX_MAIL_BYTES {
-            return Err(Error::TooLarge { path, bytes: mail.len() as u64 });
+        if bytes.len() as u64 > MAX_MAIL_BYTES {
+            return Err(Error::TooLarge { path, bytes: bytes.len() as u64 });
         }
-        write_whole(&path, mail)?;
-        Ok(path)
+        let on_disk = self.write(&mut moving.memory, &path, bytes)?;
+        Ok(Kept { path, on_disk })
     }
 
-    /// The mails that the server does not have yet, in the order they were decided on.
-    pub fn waiting(&self) -> Result<Vec<Waiting>, Error> {
-        mails(&self.0.waiting)
+    /// What of this kind has not arrived yet, in the order it was decided on.
+    pub fn waiting(&self, kind: Kind) -> Result<Vec<Waiting>, Error> {
+        let mut waiting = self.all()?;
+        waiting.retain(|file| file.kind == kind);
+        Ok(waiting)
+    }
+
+    /// All that has not arrived yet, in the order it was decided on.
+    pub fn all(&self) -> Result<Vec<Waiting>, Error> {
+        self.listed(&self.memory())
+    }
+
+    /// Whether the file is on the disk as it is to be, or was there and has gone from here.
+    pub fn is_safe(&self, file: &Path) -> bool {
+        self.memory().get(file).is_none()
+    }
+
+    /// What the disk says, in one line, while it does not take what it is given.
+    pub fn trouble(&self) -> Option<String> {
+        self.memory().trouble.clone()
+    }
+
+    /// Takes something out that is not to be sent any more; what is under way may still arrive.
+    pub fn discard(&self, file: &Waiting) -> Result<(), Error> {
+        let mut moving = self.moving();
+        moving.memory.release(&file.path);
+        match fs::remove_file(&file.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(disk("remove", &file.path)(error)),
+            _ => sync_folder(&self.0.waiting),
+        }
+    }
+
+    /// The right to send what is of this kind; `None` while another process, or another part of this one, has it.
+    pub fn claim(&self, kind: Kind) -> Result<Option<Claim>, Error> {
+        let path = self.0.waiting.join(kind.lock());
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        // One that another user made can be locked all the same.
+        let file = file.or_else(|_| File::open(&path)).map_err(disk("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Claim(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(disk("lock", &path)(error)),
+        }
     }
 
     /// The bytes of one of them.
-    pub(super) fn read(&self, mail: &Waiting) -> Result<Vec<u8>, Error> {
-        let file = File::open(&mail.path).map_err(disk("open", &mail.path))?;
+    pub(super) fn read(&self, file: &Waiting) -> Result<Vec<u8>, Error> {
+        if let Some(bytes) = self.memory().get(&file.path) {
+            return Ok(bytes.to_owned());
+        }
+        let opened = File::open(&file.path).map_err(disk("open", &file.path))?;
         let mut bytes = Vec::new();
-        file.take(MAX_MAIL_BYTES + 1).read_to_end(&mut bytes).map_err(disk("read", &mail.path))?;
+        opened.take(MAX_MAIL_BYTES + 1).read_to_end(&mut bytes).map_err(disk("read", &file.path))?;
         if bytes.len() as u64 > MAX_MAIL_BYTES {
-            let bytes = fs::metadata(&mail.path).map_or(bytes.len() as u64, |metadata| metadata.len());
-            return Err(Error::TooLarge { path: mail.path.clone(), bytes });
+            let bytes = fs::metadata(&file.path).map_or(bytes.len() as u64, |metadata| metadata.len());
+            return Err(Error::TooLarge { path: file.path.clone(), bytes });
         }
         Ok(bytes)
     }
 
-    /// Moves a mail that the server has taken to the sent ones, for good once this returns, and forgets the oldest
-    /// over their bound.
-    pub(super) fn delivered(&self, mail: &Waiting) -> Result<(), Error> {
-        let _moving = self.moving();
-        if let Some(name) = mail.path.file_name() {
-            fs::rename(&mail.path, self.0.sent.join(name)).map_err(disk("move to sent/", &mail.path))?;
+    /// Puts `bytes` in the place of what waits there, for good once this returns, or in memory where the disk does not
+    /// take them; what somebody took out meanwhile stays out.
+    pub(super) fn rewrite(&self, file: &Waiting, bytes: &[u8]) -> Result<(), Error> {
+        let mut moving = self.moving();
+        if moving.memory.get(&file.path).is_none() && !file.path.exists() {
+            return Ok(());
+        }
+        self.write(&mut moving.memory, &file.path, bytes).map(drop)
+    }
+
+    /// Moves what has arrived to the sent ones, for good once this returns, and forgets the oldest over their bounds.
+    pub(super) fn delivered(&self, file: &Waiting) -> Result<(), Error> {
+        let mut moving = self.moving();
+        let held = moving.memory.release(&file.path);
+        let name = file.path.file_name().unwrap_or_default();
+        let sent = self.0.sent.join(name);
+        match (fs::rename(&file.path, &sent), held) {
+            (Ok(()), _) => {}
+            // It never was in the folder. That it arrived is known at least as long as this process lives.
+            (Err(_), Some(bytes)) => {
+                if write_whole(&sent, &bytes).is_err() {
+                    moving.memory.arrived(file.kind, &file.key);
+                }
+                return Ok(());
+            }
+            // Somebody took it out while it was sent.
+            (Err(error), None)
+                if error.kind() == ErrorKind::NotFound && !file.path.exists() && self.0.sent.is_dir() =>
+            {
+                return Ok(());
+            }
+            (Err(error), None) => return Err(disk("move to sent/", &file.path)(error)),
         }
         sync_folder(&self.0.sent)?;
         sync_folder(&self.0.waiting)?;
-        let sent = mails(&self.0.sent)?;
-        for old in &sent[..sent.len().saturating_sub(SENT_KEPT)] {
-            fs::remove_file(&old.path).map_err(disk("remove", &old.path))?;
+        self.forget_oldest()
+    }
+
+    /// Tries to write what the disk did not take.
+    pub(super) fn write_down(&self) {
+        let mut moving = self.moving();
+        for path in moving.memory.paths() {
+            let Some(bytes) = moving.memory.release(&path) else { continue };
+            if !self.write(&mut moving.memory, &path, &bytes).unwrap_or(false) {
+                return;
+            }
+        }
+        if moving.memory.trouble.take().is_some() {
+            info!("the outbox is on the disk again");
+        }
+    }
+
+    fn forget_oldest(&self) -> Result<(), Error> {
+        let (mut count, mut bytes) = (0, 0);
+        for file in list(&self.0.sent)?.iter().rev() {
+            count += 1;
+            bytes += fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
+            // The newest stays, however large it is.
+            if count > SENT_KEPT || (count > 1 && bytes > SENT_BYTES_KEPT) {
+                fs::remove_file(&file.path).map_err(disk("remove", &file.path))?;
+            }
         }
         Ok(())
     }
 
-    fn moving(&self) -> MutexGuard<'_, ()> {
-        // The lock guards no value that a panic could have left half changed.
-        self.0.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Writes a file of the outbox, or holds it in memory where the disk refuses: false then.
+    fn write(&self, memory: &mut Memory, path: &Path, bytes: &[u8]) -> Result<bool, Error> {
+        let written = write_whole(path, bytes).or_else(|error| {
+            // A folder that was taken away is made again.
+            let is_gone = !self.0.waiting.exists() && fs::create_dir_all(&self.0.waiting).is_ok();
+            if is_gone { write_whole(path, bytes) } else { Err(error) }
+        });
+        let Err(error) = written else {
+            memory.release(path);
+            return Ok(true);
+        };
+        if !memory.hold(path, bytes) {
+            return Err(error);
+        }
+        if memory.trouble.is_none() {
+            error!("{error}: what is to be sent is kept in memory, and lost if this process ends: make room");
+        }
+        memory.trouble = Some(format!("not on the disk, lost if the monitor ends: {error}"));
+        Ok(false)
+    }
+
+    /// What lies in the folder, and what should.
+    fn listed(&self, memory: &Memory) -> Result<Vec<Waiting>, Error> {
+        let held = of_paths(memory.paths());
+        let mut waiting = match list(&self.0.waiting) {
+            Ok(waiting) => waiting,
+            Err(error) if held.is_empty() => return Err(error),
+            Err(_) => Vec::new(),
+        };
+        waiting.extend(held);
+        waiting.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        waiting.dedup();
+        Ok(waiting)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // A panic leaves it as it was before or after a change.
+        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps other threads and other processes from naming and moving files.
+    fn moving(&self) -> Moving<'_> {
+        let memory = self.memory();
+        // Some file systems lock no folders. Then two processes that put the same key at once may make two files of it.
+        let folder = File::open(&self.0.waiting).ok().filter(|folder| folder.lock().is_ok());
+        Moving { folder, memory }
+    }
+}
+
+/// See [`Outbox::moving`].
+struct Moving<'a> {
+    folder: Option<File>,
+    memory: MutexGuard<'a, Memory>,
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _ = folder.unlock();
+        }
     }
 }
 
 /// Writes a file that is there whole, or not at all, after a crash at any time.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let temporary = path.with_file_name(format!(".{name}.tmp"));
+    let temporary = path.with_file_name(name::temporary(&name));
     let written = File::create(&temporary)
         .map_err(disk("make", &temporary))
         .and_then(|mut file| {
@@ -148,14 +394,20 @@ fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("write", folder))
 }
 
-/// The mails in `folder`, in the order of their names.
-fn mails(folder: &Path) -> Result<Vec<Waiting>, Error> {
-    let mut mails: Vec<Waiting> = files(folder)?
-        .into_iter()
-        .filter_map(|(name, path)| Some(Waiting { since: decided(&name)?, path }))
-        .collect();
-    mails.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-    Ok(mails)
+/// What lies in `folder`, in the order of the names.
+fn list(folder: &Path) -> Result<Vec<Waiting>, Error> {
+    let mut found = of_paths(files(folder)?.into_iter().map(|(_, path)| path).collect());
+    found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+/// Those of the files that are called as ours are.
+fn of_paths(paths: Vec<PathBuf>) -> Vec<Waiting> {
+    let ours = paths.into_iter().filter_map(|path| {
+        let Name { micros, key, kind } = Name::parse(path.file_name()?.to_str()?)?;
+        Some(Waiting { path, since: UnixTime::from_micros(micros), kind, key })
+    });
+    ours.collect()
 }
 
 /// The regular files in `folder` whose names are text; links are followed nowhere.
@@ -173,162 +425,13 @@ fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     Ok(files)
 }
 
-/// When the mail in a file of this name was decided on; `None` for names that are not ours.
-fn decided(name: &str) -> Option<UnixTime> {
-    let stem = name.strip_suffix(".eml")?;
-    let (secs, rest) = stem.split_once('.')?;
-    let (micros, key) = rest.split_once('-')?;
-    let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(secs, 10) || !digits(micros, 6) || key.is_empty() {
-        return None;
-    }
-    Some(UnixTime::from_micros(secs.parse::<i64>().ok()? * 1_000_000 + micros.parse::<i64>().ok()?))
-}
-
-fn is_temporary(name: &str) -> bool {
-    name.strip_prefix('.')
-        .and_then(|name| name.strip_suffix(".tmp"))
-        .is_some_and(|name| decided(name).is_some())
-}
-
-/// True when `path` is called by a time and `ending`.
-fn has_ending(path: &Path, ending: &str) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.get(TIME_CHARS..) == Some(ending)
-}
-
 fn disk<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
     move |error| Error::Disk { operation, path: path.to_owned(), error }
 }
 
-/// How many sent mails are kept.
+/// How many sent ones are kept, and how many bytes of them.
 const SENT_KEPT: usize = 200;
-/// The length of `SECONDS.MICROS`.
-const TIME_CHARS: usize = 17;
-/// The last time of ten digits of seconds, in 2286.
-const LAST_MICROS: i64 = 9_999_999_999_999_999;
+const SENT_BYTES_KEPT: u64 = 64 << 20;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(key: &str, secs: i64) -> Message {
-        Message {
-            key: key.into(),
-            in_reply_to: None,
-            subject: String::new(),
-            text: String::new(),
-            attachments: Vec::new(),
-            date: UnixTime::from_secs(secs),
-        }
-    }
-
-    fn names(mails: &[Waiting]) -> Vec<String> {
-        mails.iter().map(|mail| mail.path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
-    }
-
-    #[test]
-    fn mails_lie_in_the_order_they_were_decided_on() {
-        let data = tempfile::tempdir().unwrap();
-        let outbox = Outbox::open(data.path()).unwrap();
-        // The clock was set back before the second, and the third was decided on together with it.
-        for (key, secs) in [("z", 1_700_000_000), ("b", 1_600_000_000), ("a", 1_600_000_000)] {
-            outbox.put(&message(key, secs), key.as_bytes()).unwrap();
-        }
-        let waiting = outbox.waiting().unwrap();
-        assert_eq!(
-            names(&waiting),
-            ["1700000000.000000-z.eml", "1700000000.000001-b.eml", "1700000000.000002-a.eml"]
-        );
-        assert_eq!(waiting[0].since, UnixTime::from_secs(1_700_000_000));
-        assert_eq!(outbox.read(&waiting[1]).unwrap(), b"b");
-    }
-
-    #[test]
-    fn the_same_key_is_the_same_mail_also_once_it_is_sent() {
-        let data = tempfile::tempdir().unwrap();
-        let outbox = Outbox::open(data.path()).unwrap();
-        let path = outbox.put(&message("a", 1), b"first").unwrap();
-        outbox.put(&message("b-a", 1), b"another whose name ends alike").unwrap();
-        assert_eq!(outbox.put(&message("a", 2), b"second").unwrap(), path);
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        let waiting = outbox.waiting().unwrap();
-        assert_eq!(waiting.len(), 2);
-        outbox.delivered(&waiting[0]).unwrap();
-        assert!(outbox.put(&message("a", 3), b"third").unwrap().starts_with(data.path().join("sent")));
-        assert_eq!(names(&outbox.waiting().unwrap()), ["0000000001.000001-b-a.eml"]);
-    }
-
-    #[test]
-    fn what_a_crash_left_half_written_is_cleared_away() {
-        let data = tempfile::tempdir().unwrap();
-        let outbox = Outbox::open(data.path()).unwrap();
-        let path = outbox.put(&message("a", 1), b"whole").unwrap();
-        let half = path.with_file_name(".0000000002.000000-b.eml.tmp");
-        let foreign = path.with_file_name(".swap.tmp");
-        fs::write(&half, b"ha").unwrap();
-        fs::write(&foreign, b"of others").unwrap();
-        assert_eq!(outbox.waiting().unwrap().len(), 1);
-        Outbox::open(data.path()).unwrap();
-        assert!(!half.exists() && foreign.exists() && path.exists());
-    }
-
-    #[test]
-    fn only_the_newest_sent_mails_are_kept() {
-        let data = tempfile::tempdir().unwrap();
-        let outbox = Outbox::open(data.path()).unwrap();
-        for secs in 0..SENT_KEPT {
-            fs::write(data.path().join(format!("sent/{secs:010}.000000-x.eml")), b"").unwrap();
-        }
-        let foreign = data.path().join("sent/notes.txt");
-        fs::write(&foreign, b"").unwrap();
-        outbox.put(&message("new", 1_700_000_000), b"").unwrap();
-        outbox.delivered(&outbox.waiting().unwrap()[0]).unwrap();
-        let sent = mails(&data.path().join("sent")).unwrap();
-        assert_eq!(sent.len(), SENT_KEPT);
-        assert_eq!(sent[0].since, UnixTime::from_secs(1), "the oldest went");
-        assert_eq!(names(&sent)[SENT_KEPT - 1], "1700000000.000000-new.eml");
-        assert!(foreign.exists());
-    }
-
-    #[test]
-    fn links_and_folders_are_no_mails() {
-        let data = tempfile::tempdir().unwrap();
-        let outbox = Outbox::open(data.path()).unwrap();
-        let folder = data.path().join("outbox");
-        std::os::unix::fs::symlink("/etc/passwd", folder.join("0000000001.000000-x.eml")).unwrap();
-        fs::create_dir(folder.join("0000000002.000000-x.eml")).unwrap();
-        assert_eq!(outbox.waiting().unwrap(), []);
-    }
-
-    #[test]
-    fn what_the_disk_refuses_is_told_with_its_place() {
-        let data = tempfile::tempdir().unwrap();
-        let outbox = Outbox::open(data.path()).unwrap();
-        fs::remove_dir(data.path().join("outbox")).unwrap();
-        let error = outbox.put(&message("a", 1), b"").unwrap_err().to_string();
-        assert!(error.contains(data.path().join("outbox").to_str().unwrap()), "{error}");
-        fs::write(data.path().join("outbox"), b"a file").unwrap();
-        assert!(Outbox::open(data.path()).unwrap_err().to_string().contains("cannot make the folder"));
-    }
-
-    #[test]
-    fn a_mail_over_the_bound_is_refused_both_ways() {
-        let data = tempfile::tempdir().unwrap();
-        let outbox = Outbox::open(data.path()).unwrap();
-        let bytes = vec![b'x'; MAX_MAIL_BYTES as usize + 1];
-        assert!(matches!(outbox.put(&message("a", 1), &bytes), Err(Error::TooLarge { .. })));
-        File::create(data.path().join("outbox/0000000001.000000-x.eml")).unwrap().set_len(1 << 33).unwrap();
-        let waiting = outbox.waiting().unwrap();
-        assert!(matches!(outbox.read(&waiting[0]), Err(Error::TooLarge { bytes, .. }) if bytes == 1 << 33));
-    }
-
-    #[test]
-    fn names_of_others_are_not_ours() {
-        for name in
-            ["a.eml", "1.2-a.eml", "0000000001.000000-.eml", "0000000001.000000-a", "+000000001.000000-a.eml"]
-        {
-            assert_eq!(decided(name), None, "{name}");
-        }
-    }
-}
+mod tests;

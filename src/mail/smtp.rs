@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::fault::{Fault, SendError, Step};
 use super::stream::{self, Guard};
-use super::{Login, Server, Settings, Tls};
+use super::{Address, Login, Server, Tls};
 
 /// A conversation with a server that has let us in.
 pub(super) struct Session {
@@ -28,24 +28,40 @@ pub(super) struct Session {
     runtime: Runtime,
 }
 
+/// What came of a mail.
+#[derive(Debug, Default)]
+pub(super) struct Handed {
+    /// The server has it for these.
+    pub(super) taken: Vec<Address>,
+    /// It does not want it for these, now or ever.
+    pub(super) left: Vec<(Address, SendError)>,
+}
+
 /// How long each part of the conversation may take, from its first byte to its last.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
     /// A TCP connection to one address.
-    pub(super) connect: Duration,
+    pub connect: Duration,
     /// A command with its reply, the greetings, the login or the TLS handshake.
-    pub(super) command: Duration,
+    pub command: Duration,
     /// The mail itself up to the reply to its last dot: some servers look for viruses until then, and who hangs up too
     /// early sends it twice.
-    pub(super) transfer: Duration,
+    pub transfer: Duration,
 }
 
 impl Limits {
-    pub(super) const USUAL: Self = Self {
+    /// What people wait for, and servers need.
+    pub const USUAL: Self = Self {
         connect: Duration::from_secs(10),
         command: Duration::from_secs(30),
         transfer: Duration::from_secs(360),
     };
+
+    /// The same, and no part longer than `rest`.
+    pub(super) fn within(self, rest: Duration) -> Self {
+        let Self { connect, command, transfer } = self;
+        Self { connect: connect.min(rest), command: command.min(rest), transfer: transfer.min(rest) }
+    }
 }
 
 impl Session {
@@ -61,24 +77,32 @@ impl Session {
         open().map_err(|fault| SendError { server: name.clone(), fault })
     }
 
-    /// Hands over `mail`, CRLF lines, for all recipients of `settings`; done once the server said that it has it.
-    pub(super) fn send(&mut self, settings: &Settings, mail: &[u8]) -> Result<(), SendError> {
+    /// Hands over `mail`, CRLF lines, to those of `to` that the server takes. For them it is done: the server said that it
+    /// has it. An error is about all of `to`.
+    pub(super) fn send(&mut self, from: &Address, to: &[Address], mail: &[u8]) -> Result<Handed, SendError> {
         let sent = match self.dialogue.take() {
             None => Err(Fault::Closed(Step::Sender)),
             Some(mut dialogue) => self.runtime.block_on(async {
-                let sent = dialogue.transact(settings, mail).await;
-                // A refusal leaves the session whole when the server agrees to forget the transaction.
+                let sent = dialogue.transact(from, to, mail).await;
+                // Whatever was refused, the session is whole when the server agrees to forget the transaction.
                 let is_whole = match &sent {
-                    Ok(()) => true,
-                    Err(fault) => {
-                        fault.refuses_mail() && dialogue.ask(Rset, DONE, &Step::Reset).await.is_ok()
-                    }
+                    Ok(answers) if answers.iter().any(Result::is_ok) => true,
+                    Err(fault) if !fault.is_of_mail() => false,
+                    _ => dialogue.ask(Rset, DONE, &Step::Reset).await.is_ok(),
                 };
                 self.dialogue = is_whole.then_some(dialogue);
                 sent
             }),
         };
-        sent.map_err(|fault| SendError { server: self.server.clone(), fault })
+        let error = |fault| SendError { server: self.server.clone(), fault };
+        let mut handed = Handed::default();
+        for (address, answer) in to.iter().zip(sent.map_err(error)?) {
+            match answer {
+                Ok(()) => handed.taken.push(address.clone()),
+                Err(fault) => handed.left.push((address.clone(), error(fault))),
+            }
+        }
+        Ok(handed)
     }
 
     /// False when the next mail wants another session.
@@ -169,27 +193,47 @@ impl Dialogue {
         Ok(())
     }
 
-    async fn transact(&mut self, settings: &Settings, mail: &[u8]) -> Result<(), Fault> {
+    /// The answers for each of `to`, after the server has taken the mail for all that it answered well.
+    async fn transact(
+        &mut self,
+        from: &Address,
+        to: &[Address],
+        mail: &[u8],
+    ) -> Result<Vec<Result<(), Fault>>, Fault> {
         let mut parameters = Vec::new();
-        if !settings.to.iter().chain([&settings.from]).all(|address| address.to_string().is_ascii()) {
-            if !self.lettre.server_info().supports_feature(Extension::SmtpUtfEight) {
-                return Err(Fault::NoUtf8);
-            }
+        let is_ascii = |address: &Address| address.to_string().is_ascii();
+        let takes_utf8 = self.lettre.server_info().supports_feature(Extension::SmtpUtfEight);
+        if !takes_utf8 && !is_ascii(from) {
+            return Err(Fault::NoUtf8);
+        }
+        if takes_utf8 && !to.iter().chain([from]).all(is_ascii) {
             parameters.push(MailParameter::SmtpUtfEight);
         }
         if !mail.is_ascii() && self.lettre.server_info().supports_feature(Extension::EightBitMime) {
             parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
         }
-        self.ask(Mail::new(Some(settings.from.0.clone()), parameters), DONE, &Step::Sender).await?;
-        for recipient in &settings.to {
+        self.ask(Mail::new(Some(from.0.clone()), parameters), DONE, &Step::Sender).await?;
+        let mut answers = Vec::with_capacity(to.len());
+        for recipient in to {
+            if !takes_utf8 && !is_ascii(recipient) {
+                answers.push(Err(Fault::NoUtf8));
+                continue;
+            }
             let step = Step::Recipient(recipient.to_string());
-            self.ask(Rcpt::new(recipient.0.clone(), Vec::new()), DONE, &step).await?;
+            let answer = self.ask(Rcpt::new(recipient.0.clone(), Vec::new()), DONE, &step).await;
+            match answer {
+                Err(fault) if !fault.is_of_mail() => return Err(fault),
+                answer => answers.push(answer),
+            }
+        }
+        if answers.iter().all(Result::is_err) {
+            return Ok(answers);
         }
         self.ask(Data, GO_ON, &Step::Data).await?;
         // lettre puts CRLF in front of the last dot, whatever stands there.
         let mail = mail.strip_suffix(b"\r\n").unwrap_or(mail);
         let verdict = within(self.limits.transfer, &Step::Verdict, self.lettre.message(mail)).await?;
-        expect(DONE, &verdict, &Step::Verdict)
+        expect(DONE, &verdict, &Step::Verdict).map(|()| answers)
     }
 
     /// Sends a command and wants a reply of the kind `wanted`: done, or go on.

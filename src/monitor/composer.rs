@@ -8,22 +8,34 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tracing::{error, warn};
 
-use super::{Settings, letter};
-use crate::alert::{Event, Notice, Story};
+use super::letter::{self, Around};
+use super::paths::Paths;
+use super::status::{Board, State};
+use super::{Settings, posting};
+use crate::alert::{Event, EventKind, Notice, Story};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
-use crate::mail::{self, Attachment, Mailer, Message, Outbox};
+use crate::mail::{self, Attachment, Courier, Kept, Mailer, Message, Outbox, Posting};
 use crate::round::{Rtt, Target};
 
 /// How far back the picture of a mail reaches.
 const PICTURE_SPAN: Duration = Duration::from_secs(24 * 3600);
 
+/// How many of the targets that a notice tells of at once are looked at closely.
+const CLOSELY: usize = 3;
+
+/// How large the pictures of one mail may be together.
+const PICTURE_BYTES: usize = 1 << 20;
+
 /// How many notices may wait to be composed; the loop waits beyond that, for a notice that was dropped is a mail lost.
 const QUEUE: usize = 1024;
+
+/// How often it is looked whether the disk has taken what it did not take at first.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The composer's handle.
 pub(super) struct Composer {
@@ -42,10 +54,21 @@ struct Desk {
     limits: HashMap<Arc<Target>, Rtt>,
     outbox: Outbox,
     mailer: Arc<Mailer>,
+    courier: Arc<Courier>,
+    /// The names of the webhooks and commands.
+    ways: Vec<String>,
+    board: Arc<Board>,
+    paths: Arc<Paths>,
 }
 
 impl Composer {
-    pub(super) fn start(settings: &Settings, outbox: Outbox, mailer: Arc<Mailer>) -> io::Result<Self> {
+    pub(super) fn start(
+        settings: &Settings,
+        outbox: Outbox,
+        mailer: Arc<Mailer>,
+        courier: Arc<Courier>,
+        board: Arc<Board>,
+    ) -> io::Result<Self> {
         let desk = Desk {
             host: settings.host.clone(),
             data_dir: settings.archive.data_dir.clone(),
@@ -53,6 +76,10 @@ impl Composer {
             limits: settings.limits.clone(),
             outbox,
             mailer,
+            courier,
+            ways: settings.ways.iter().map(|way| way.name.clone()).collect(),
+            paths: Arc::new(Paths::start(settings, Arc::clone(&board))?),
+            board,
         };
         let (notices, orders) = bounded(QUEUE);
         // Unbounded: the composer waits for the loop nowhere, or the two could wait for each other.
@@ -74,55 +101,118 @@ impl Composer {
         &self.kept
     }
 
-    /// Composes what still waits, and then `last`.
-    pub(super) fn finish(self, last: &Message) -> Result<(), mail::Error> {
+    /// Puts a message into the outbox that needs no composing.
+    pub(super) fn post(&self, message: &Message) -> Result<(), mail::Error> {
+        self.desk.post(message)
+    }
+
+    /// Composes what still waits, and then `last`, where there is one.
+    pub(super) fn finish(self, last: Option<&Message>) -> Result<(), mail::Error> {
         drop(self.notices);
         if self.thread.join().is_err() {
             error!("the composer of mails panicked; its last mail may be missing");
         }
-        self.desk.post(last)
+        last.map_or(Ok(()), |last| self.desk.post(last))
     }
 }
 
 impl Desk {
     fn work(&self, orders: &Receiver<Notice>, kept: &Sender<String>) {
-        for notice in orders {
-            let message = self.compose(&notice);
-            match self.post(&message) {
+        // What the disk did not take: it is sent, but a crash would lose it, so the state keeps its notice.
+        let mut held: Vec<(String, Vec<PathBuf>)> = Vec::new();
+        loop {
+            let patience = if held.is_empty() { Duration::MAX } else { LOOK_AGAIN };
+            let notice = orders.recv_timeout(patience);
+            held.retain(|(key, paths)| {
+                let is_safe = paths.iter().all(|path| self.outbox.is_safe(path));
                 // The loop may be gone already, which ends all.
-                Ok(()) => _ = kept.send(notice.key),
-                Err(error) => error!("the mail '{}' could not be written: {error}", message.subject),
+                let _ = is_safe && kept.send(key.clone()).is_ok();
+                !is_safe
+            });
+            let notice = match notice {
+                Ok(notice) => notice,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if matches!(notice.story, Story::Online { .. }) {
+                self.mailer.route_is_back();
+                self.courier.hurry();
+            }
+            let mut message = self.compose(&notice);
+            let usual =
+                |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
+            let postings = posting::of_notice(&notice, &message, usual, &self.ways, &self.host);
+            let mailed = posting::mailed(&notice);
+            message.to = mailed.clone().unwrap_or_default();
+            match self.keep(mailed.map(|_| &message), &postings) {
+                Ok(unsafe_yet) if unsafe_yet.is_empty() => _ = kept.send(notice.key),
+                Ok(unsafe_yet) => held.push((notice.key, unsafe_yet)),
+                Err(error) => error!("the message '{}' could not be written: {error}", message.subject),
             }
         }
     }
 
+    /// The mail about a notice. A picture or a path that cannot be had leaves the mail without it.
     fn compose(&self, notice: &Notice) -> Message {
-        match &notice.story {
-            Story::Alert(event) => self.compose_alert(notice, event),
-            _ => letter::summary(notice, &self.host),
+        let events: &[Event] = match &notice.story {
+            Story::Alert(event) | Story::Flapping { event, .. } | Story::Steady { event, .. } => {
+                std::slice::from_ref(event)
+            }
+            Story::Together { events, .. } => &events[..events.len().min(CLOSELY)],
+            Story::Digest { .. } | Story::Offline { .. } | Story::Online { .. } => &[],
+        };
+        let is_alert = matches!(notice.story, Story::Alert(_) | Story::Together { .. });
+        let mut around: Vec<Around> = events.iter().map(|event| self.look_around(event, is_alert)).collect();
+        let mut inline: Vec<Attachment> = Vec::new();
+        let mut attached = Vec::new();
+        for (event, around) in events.iter().zip(&mut around) {
+            let pictures = around.past.as_ref().and_then(|past| self.draw(event, past));
+            let bytes = |pictures: &[Attachment]| pictures.iter().map(|it| it.bytes.len()).sum::<usize>();
+            let room = PICTURE_BYTES.saturating_sub(bytes(&inline) + bytes(&attached));
+            let Some(pictures) = pictures.filter(|pictures| bytes(pictures) <= room) else { continue };
+            let [small, large] = pictures;
+            inline.push(small);
+            around.picture = Some(inline.len());
+            attached.push(large);
         }
-    }
-
-    /// The mail about an event; a picture or a past that cannot be had leaves the mail without it.
-    fn compose_alert(&self, notice: &Notice, event: &Event) -> Message {
-        let target = &event.target.name;
-        let past = archive::history(
-            &archive::path(&self.data_dir, target),
-            target,
-            event.at.minus(PICTURE_SPAN),
-            event.at,
-        );
-        let past = past.inspect_err(|error| warn!("{target}: no picture for the mail: {error}")).ok();
-        let mut message = letter::alert(notice, event, past.as_ref(), &self.host);
-        if let Some(picture) = past.and_then(|past| self.draw(event, &past)) {
-            message.attachments.push(picture);
+        let mut message = letter::of_notice(notice, &around, &self.host);
+        if let Some(html) = &mut message.html {
+            html.pictures = inline;
         }
+        message.attachments = attached;
         message
     }
 
-    fn draw(&self, event: &Event, past: &History) -> Option<Attachment> {
+    /// What the archive knows of the target, up to the event.
+    fn past(&self, event: &Event) -> Result<History, archive::Error> {
+        let target = &event.target.name;
+        let path = archive::path(&self.data_dir, target);
+        archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
+    }
+
+    /// What is known around an event. The path is looked for while the trouble is there.
+    fn look_around(&self, event: &Event, is_alert: bool) -> Around {
         let target = &event.target;
-        let picture = Picture {
+        let past =
+            self.past(event).inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name));
+        let is_open = !matches!(event.kind, EventKind::Cleared { .. });
+        let sighting = (is_alert && is_open).then(|| self.paths.sight(target, event.address));
+        // After the path, which takes its time: rounds that end together come one after the other.
+        let mut others = self.board.standings();
+        others.retain(|standing| standing.target != *target);
+        let these =
+            others.iter().filter(|it| letter::is_alike(event.trouble, it.state)).map(|it| &*it.target);
+        let these: Vec<&Target> = these.chain([&**target]).collect();
+        let those: Vec<&Target> =
+            others.iter().filter(|it| it.state == State::Ok).map(|it| &*it.target).collect();
+        let shared = if these.len() > 1 && is_open { self.paths.shared(&these, &those) } else { None };
+        Around { past: past.ok(), sighting, shared, others, picture: None }
+    }
+
+    /// The picture as the mail shows it, and a larger one to keep.
+    fn draw(&self, event: &Event, past: &History) -> Option<[Attachment; 2]> {
+        let target = &event.target;
+        let large = Picture {
             title: letter::title(target),
             width: 1000,
             height: 300,
@@ -130,22 +220,40 @@ impl Desk {
             theme: Theme::Light,
             format: Format::Png,
             limit: self.limits.get(target).copied(),
+            marks: vec![letter::mark(event, past.step)],
         };
-        match graph::smoke(past, &picture) {
-            Ok(bytes) => {
-                Some(Attachment { name: archive::picture_name(&target.name), mime: "image/png", bytes })
-            }
-            Err(error) => {
-                warn!("{}: no picture for the mail: {error}", target.name);
-                None
-            }
-        }
+        // Words stay readable where it is shrunk to the width of a mail, or of a telephone. The mail says the host.
+        let small =
+            Picture { title: target.name.clone(), width: 480, height: 240, scale: 2.0, ..large.clone() };
+        let name = archive::picture_name(&target.name);
+        let drawn = |picture: &Picture, name: String| {
+            let bytes = graph::smoke(past, picture)?;
+            Ok(Attachment { name, mime: "image/png", bytes })
+        };
+        let both = drawn(&small, format!("inline_{name}"))
+            .and_then(|small| Ok::<_, graph::Error>([small, drawn(&large, name)?]));
+        both.inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name)).ok()
     }
 
+    /// Puts a message about the monitor itself into the outbox, for everybody.
     fn post(&self, message: &Message) -> Result<(), mail::Error> {
-        let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
-        self.outbox.put(message, &bytes)?;
-        self.mailer.wake();
-        Ok(())
+        let postings = posting::of_mail("stopped", message, &self.ways, &self.host);
+        self.keep(Some(message), &postings).map(drop)
+    }
+
+    /// Puts the message into the outbox for all that it is for. Where mail is not set up and other ways are, nobody waits
+    /// for mails.
+    /// Returns the files of those that the disk did not take yet.
+    fn keep(&self, mail: Option<&Message>, postings: &[Posting]) -> Result<Vec<PathBuf>, mail::Error> {
+        let mut kept = Vec::new();
+        if let Some(message) = mail.filter(|_| self.mail.is_some() || self.ways.is_empty()) {
+            let bytes = mail::compose(message, self.mail.as_ref(), &self.host)?;
+            kept.push(self.outbox.put(message, &bytes)?);
+            self.mailer.wake();
+        }
+        for posting in postings {
+            kept.push(self.courier.put(posting)?);
+        }
+        Ok(kept.into_iter().filter(|kept| !kept.on_disk).map(|Kept { path, .. }| path).collect())
     }
 }

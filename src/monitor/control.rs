@@ -1,7 +1,7 @@
 //! The control socket, `DATA_DIR/control.sock`: how other commands talk with the running monitor.
 //!
 //! The client sends one line of JSON and gets one back: `{"latmon":1,"ask":"status"}`, and `{"latmon":1,"status":{..}}` or
-//! `{"latmon":1,"error":".."}`. The number is the protocol's; a monitor that speaks another one says so. Whoever may write
+//! `{"latmon":1,"error":".."}`; words stand with what is asked where there are any: `{"latmon":1,"ask":{"drop":["all"]}}`. The number is the protocol's; a monitor that speaks another one says so. Whoever may write
 //! to the socket, its owner, may ask.
 
 use std::fs::File;
@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use super::hush::Wish;
 use super::status::Status;
 
+pub mod outbox;
 mod server;
 
-pub(super) use server::{Control, Desk};
+pub(super) use server::Control;
 
 /// What a client may want.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,25 @@ pub enum Ask {
     Status,
     /// That something be muted, or no longer.
     Wish(Wish),
+    /// What waits in the outbox.
+    Outbox,
+    /// That some of it is tried at once: `all`, ids or keys.
+    Retry(Vec<String>),
+    /// That some of it is taken out.
+    Drop(Vec<String>),
+}
+
+/// What the monitor answers.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Status(Box<Status>),
+    Outbox(Vec<outbox::Item>),
+    /// So many were meant.
+    Counted(usize),
+    /// What was done.
+    Done(String),
+    /// It was not, because of this.
+    Failed(String),
 }
 
 /// Why a running monitor could not be asked.
@@ -45,7 +65,7 @@ pub enum Error {
     /// It has not answered in time.
     #[error("the monitor in {} does not answer: is it stopped, or is its machine out of breath?", .0.display())]
     Silent(PathBuf),
-    /// It will not.
+    /// It understood, and will not or cannot.
     #[error("{0}")]
     Refused(String),
     /// It answered what we do not understand.
@@ -86,32 +106,50 @@ struct Reply {
     /// What was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<String>,
-    /// Why what was wished cannot be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
+    outbox: Option<Vec<outbox::Item>>,
+    /// How many were meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    /// Why what was asked cannot be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 /// Asks the monitor that records in `data_dir` how everything stands.
 pub fn status(data_dir: &Path) -> Result<Status, Error> {
-    let reply = ask(data_dir, Ask::Status)?;
-    let garbled = |why| Error::Garbled { dir: data_dir.to_owned(), why };
-    match reply {
-        Reply { error: Some(error), .. } => Err(garbled(error)),
-        Reply { status: Some(status), .. } => Ok(status),
-        _ => Err(garbled("neither a status nor an error".to_owned())),
-    }
+    reply(data_dir, Ask::Status, |reply| reply.status)
+}
+
+/// Asks it what waits in its outbox.
+pub fn outbox(data_dir: &Path) -> Result<Vec<outbox::Item>, Error> {
+    reply(data_dir, Ask::Outbox, |reply| reply.outbox)
+}
+
+/// Has it try at once what people call by `words`, and tells how many that are.
+pub fn retry(data_dir: &Path, words: Vec<String>) -> Result<usize, Error> {
+    reply(data_dir, Ask::Retry(words), |reply| reply.count)
+}
+
+/// Has it take out what people call by `words`, and tells how many that were.
+pub fn discard(data_dir: &Path, words: Vec<String>) -> Result<usize, Error> {
+    reply(data_dir, Ask::Drop(words), |reply| reply.count)
 }
 
 /// Has the monitor that records in `data_dir` do what is wished. Returns what it did.
 pub fn wish(data_dir: &Path, wish: Wish) -> Result<String, Error> {
+    reply(data_dir, Ask::Wish(wish), |reply| reply.done)
+}
+
+/// The part of its reply that is wanted.
+fn reply<T>(data_dir: &Path, wanted: Ask, part: impl FnOnce(Reply) -> Option<T>) -> Result<T, Error> {
     let garbled = |why| Error::Garbled { dir: data_dir.to_owned(), why };
-    match ask(data_dir, Ask::Wish(wish))? {
+    match ask(data_dir, wanted)? {
         Reply { error: Some(error), .. } => Err(garbled(error)),
-        Reply { refused: Some(why), .. } => Err(Error::Refused(why)),
-        Reply { done: Some(done), .. } => Ok(done),
-        _ => Err(garbled("neither done nor refused".to_owned())),
+        Reply { failed: Some(failed), .. } => Err(Error::Refused(failed)),
+        reply => part(reply).ok_or_else(|| garbled("neither what was asked nor an error".to_owned())),
     }
 }
 

@@ -1,333 +1,423 @@
-//! What mails and log lines say. Pure: events and pasts in, text out.
+//! What mails say, in the order in which a person on call wants it: what is wrong and since when; usual against now; who
+//! says so and what it looks like; the path; the others; loss round by round; how to silence it. Pure: events, pasts and
+//! paths in, pages out.
 
-use std::fmt::Write;
-use std::net::IpAddr;
+mod html;
+mod others;
+mod page;
+mod path;
+mod words;
+
 use std::time::Duration;
 
+use super::paths::Sighting;
+use super::status::Standing;
 use super::{End, Settings};
-use crate::alert::{Event, EventKind, Notice, Story, Trouble};
-use crate::history::{History, Row};
+use crate::alert::{Event, EventKind, Notice, Severity, Story, Trouble};
+use crate::graph::Mark;
+use crate::history::History;
 use crate::mail::Message;
-use crate::round::{Rtt, Target};
-use crate::time::{Lasted, UnixTime};
+use crate::time::{Lasted, Step, UnixTime};
+pub(super) use others::is_alike;
+pub(super) use page::{Block, Page, Post, Row, Side, Table};
+use words::{asked, clock, count, measured, percent, predicate, since, status_word, usual, worst};
+pub(super) use words::{log_line, stamp, title};
 
-/// How many rounds the table of a mail shows.
-const TABLE_ROWS: usize = 12;
-
-/// `fra/core1 (192.0.2.2)`; the name alone where it is the host.
-pub(super) fn title(target: &Target) -> String {
-    if target.name == target.host {
-        target.name.clone()
-    } else {
-        format!("{} ({})", target.name, target.host)
-    }
+/// What is known around one event when its mail is written.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    /// The target's last day.
+    pub(super) past: Option<History>,
+    /// The path to it, where that was to be looked for.
+    pub(super) sighting: Option<Sighting>,
+    /// The nearest router that all targets in the same trouble lie behind, and none that is well.
+    pub(super) shared: Option<String>,
+    /// The other targets.
+    pub(super) others: Vec<Standing>,
+    /// The number of the picture of its past, from 1, where the mail has one.
+    pub(super) picture: Option<usize>,
 }
 
-/// The line that the log gets.
-pub(super) fn log_line(event: &Event) -> String {
-    format!("{}: {} [{}: {}]", title(&event.target), headline(event), event.rule, event.condition)
-}
-
-/// The mail about a notice that tells one event, without its picture.
-pub(super) fn alert(notice: &Notice, event: &Event, past: Option<&History>, host: &str) -> Message {
-    let mut text = format!("{} {}.\n\n", asked(&event.target, event.address), headline(event));
-    fact(&mut text, "since", &stamp(event.since));
-    if let EventKind::Cleared { lasted } = event.kind {
-        fact(&mut text, "lasted", &Lasted(lasted).to_string());
-    }
-    let now = match event.median {
-        Some(median) => format!("median {median}, {} loss", percent(event.loss_ratio)),
-        None => "no ping answered (100 % loss)".to_owned(),
-    };
-    fact(&mut text, "now", &format!("{now}, in the round that ended at {}", stamp(event.at)));
-    if event.kind != EventKind::Raised {
-        fact(&mut text, "worst", &worst(event));
-    }
-    fact(&mut text, "usual", &usual(past, event.since));
-    fact(&mut text, "rule", &format!("{}: {}", event.rule, event.condition));
-    if let Some(past) = past {
-        text.push_str("\nThe last rounds (end, median, loss):\n");
-        let until = past.rows.partition_point(|row| row.end <= event.at);
-        let last = &past.rows[until.saturating_sub(TABLE_ROWS)..until];
-        for row in last.iter().skip_while(|row| row.loss_ratio.is_none()) {
-            text.push_str(&table_line(row));
-        }
-        text.push_str("\nThe attached picture shows the last 24 hours.\n");
-    }
-    sign(&mut text, host);
-    Message {
-        key: notice.key.clone(),
-        in_reply_to: notice.answers.clone(),
-        subject: format!("[latmon] {}: {} {}", status_word(event), title(&event.target), headline(event)),
-        text,
-        attachments: Vec::new(),
-        date: event.at,
-    }
-}
-
-/// The mail about a notice that tells more than one event, or of none.
-pub(super) fn summary(notice: &Notice, host: &str) -> Message {
-    let (headline, events) = match &notice.story {
-        Story::Alert(event) => (headline(event), std::slice::from_ref(event)),
+/// The mail about a notice, without its pictures. `around` belongs to its events, as many of them, from the first, as are
+/// looked at closely.
+pub(super) fn of_notice(notice: &Notice, around: &[Around], host: &str) -> Message {
+    let nothing = Around::default();
+    let first = around.first().unwrap_or(&nothing);
+    let page = match &notice.story {
+        Story::Alert(event) => alert(event, first, host),
         Story::Together { events, of, behind } => {
-            let behind = behind.as_ref().map(|name| format!(" behind {name}")).unwrap_or_default();
-            (format!("{} of {of} targets{behind}", events.len()), &events[..])
+            together(events, *of, behind.as_deref(), around, notice.at, host)
         }
-        Story::Flapping { event, changes, .. } => {
-            (format!("comes and goes: {changes} changes"), std::slice::from_ref(event))
-        }
-        Story::Steady { event, changes, .. } => {
-            (format!("is steady again after {changes} changes"), std::slice::from_ref(event))
-        }
-        Story::Digest { events, more, .. } => (format!("{} more alerts", events.len() + more), &events[..]),
-        Story::Offline { since, why } => (format!("offline since {}: {why}", stamp(*since)), &[][..]),
-        Story::Online { lasted, .. } => (format!("online again after {}", Lasted(*lasted)), &[][..]),
+        Story::Flapping { event, changes, since, .. } => flapping(event, *changes, *since, first, host),
+        Story::Steady { event, changes, since, .. } => steady(event, *changes, *since, first, host),
+        Story::Digest { events, more, since } => digest(events, *more, *since, host),
+        Story::Offline { since, why } => offline(*since, why, notice.at, host),
+        Story::Online { since, lasted, why } => online(*since, *lasted, why, host),
     };
-    let mut text = format!("{headline}\n\n");
-    for event in events {
-        let _ = writeln!(text, "{}", log_line(event));
-    }
-    sign(&mut text, host);
-    Message {
+    let is_news = notice.answers.is_none();
+    let post = Post {
         key: notice.key.clone(),
         in_reply_to: notice.answers.clone(),
-        subject: format!("[latmon] {headline}"),
-        text,
-        attachments: Vec::new(),
+        is_urgent: is_news && notice.severity == Severity::Critical,
         date: notice.at,
-    }
+    };
+    page.into_message(post, host)
+}
+
+/// The span of an event in the picture of its target, whose rounds last a `step`.
+pub(super) fn mark(event: &Event, step: Step) -> Mark {
+    // Since is when the first bad round ended.
+    let from = event.since.minus(step.duration());
+    let (word, until) = match (event.kind, event.trouble) {
+        (EventKind::Cleared { lasted }, _) => ("alert from", from.plus(lasted)),
+        (_, Trouble::Down) => ("down since", event.at),
+        (_, Trouble::Slow) => ("slow since", event.at),
+        (_, Trouble::Lossy) => ("lossy since", event.at),
+    };
+    Mark { from, until, label: format!("{word} {}", event.since.local().civil.format("%H:%M")) }
 }
 
 /// The mail that says that the monitoring itself has ended.
 pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixTime) -> Message {
-    let (reason, subject) = match end {
+    let (reason, did) = match end {
         End::Told(what) => (format!("It was told to stop: {what}."), "stopped"),
+        End::Orphaned => ("Its guardian is gone.".to_owned(), "stopped"),
         End::Panicked(reason) => (format!("It ended by a fault of its own: {reason}."), "crashed"),
     };
     let targets = &settings.probe.targets;
     let ran = now.since(started).unwrap_or(Duration::ZERO);
-    let mut text = format!(
-        "latmon on {} has stopped: nothing is measured, and no alert will come, until it is started again.\n\n\
-         {reason}\n\nPlease restart the monitor: 'systemctl start latmon' where it is a service, else 'latmon run'.\n\n",
-        settings.host
-    );
-    fact(&mut text, "started", &stamp(started));
-    fact(&mut text, "stopped", &format!("{}, after {}", stamp(now), Lasted(ran)));
-    fact(&mut text, "data", &settings.archive.data_dir.display().to_string());
     let watched: Vec<String> = targets.iter().take(20).map(|target| title(&target.target)).collect();
     let more = targets.len().saturating_sub(watched.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    fact(&mut text, "targets", &format!("{}{more}", watched.join(", ")));
-    sign(&mut text, &settings.host);
-    Message {
-        key: format!("monitor-exit-{}", now.micros()),
-        in_reply_to: None,
-        subject: format!(
-            "[latmon] STOPPED: the monitor on {} has {subject}, please restart it",
-            settings.host
-        ),
-        text,
-        attachments: Vec::new(),
-        date: now,
-    }
+    let page = Page {
+        word: "STOPPED",
+        headline: format!("the monitor on {} has {did}, please restart it", settings.host),
+        blocks: vec![
+            Block::Words(format!(
+                "Nothing is measured, and no alert will come, until it is started again. {reason}"
+            )),
+            Block::Words(format!("Please restart the monitor: {RESTART}.")),
+            Block::Facts(vec![
+                ("started", stamp(started)),
+                ("stopped", format!("{}, after {}", stamp(now), Lasted(ran))),
+                ("data", settings.archive.data_dir.display().to_string()),
+                ("targets", format!("{}{more}", watched.join(", "))),
+            ]),
+        ],
+    };
+    page.into_message(Post::news(exit_key(settings.exit.run.unwrap_or(started)), now), &settings.host)
 }
 
-/// What happened, as the rest of a sentence that begins with the target.
-fn headline(event: &Event) -> String {
+/// The mail that says that nobody was watching since `last`, the last sign of life of a run that could not say so itself.
+pub(super) fn gap(settings: &Settings, last: UnixTime, started: UnixTime) -> Message {
+    let host = &settings.host;
+    let lasted = Lasted(started.since(last).unwrap_or(Duration::ZERO));
+    let page = Page {
+        word: "GAP",
+        headline: format!("the monitor on {host} was not watching for {lasted}"),
+        blocks: vec![
+            Block::Words(format!(
+                "It was not watching from {} to {}: it ended without a word (its machine lost power, or all of it was \
+                 killed), and was started now. What happened meanwhile was not measured, and nobody was told.",
+                stamp(last),
+                stamp(started)
+            )),
+            Block::Facts(vec![
+                ("from", format!("{}, the last sign of life", stamp(last))),
+                ("to", format!("{}, after {lasted}", stamp(started))),
+                ("data", settings.archive.data_dir.display().to_string()),
+            ]),
+        ],
+    };
+    page.into_message(Post::news(format!("monitor-gap-{}", last.micros()), started), host)
+}
+
+/// The key of the mail about the end of a run: each has one, whoever writes it.
+pub fn exit_key(run: UnixTime) -> String {
+    format!("monitor-exit-{}", run.micros())
+}
+
+/// What the reader of a last mail does.
+pub(super) const RESTART: &str = "'systemctl start latmon' where it is a service, else 'latmon run'";
+
+fn alert(event: &Event, around: &Around, host: &str) -> Page {
+    let is_over = matches!(event.kind, EventKind::Cleared { .. });
+    let mut facts = Vec::new();
+    // The headline has the name and the host.
+    let asked = asked(&event.target, event.address);
+    if asked != title(&event.target) {
+        facts.push(("target", asked));
+    }
     if let EventKind::Cleared { lasted } = event.kind {
-        let back = match event.trouble {
-            Trouble::Down => "answers again",
-            Trouble::Slow => "is as fast as it should be again",
-            Trouble::Lossy => "no longer loses pings",
-        };
-        return format!("{back} after {}", Lasted(lasted));
+        facts.extend([("since", stamp(event.since)), ("lasted", Lasted(lasted).to_string())]);
+    } else {
+        facts.push(("since", since(event.since, event.at)));
     }
-    let still = if event.kind == EventKind::Repeated { "still " } else { "" };
-    match (event.trouble, event.median) {
-        (Trouble::Down, _) | (_, None) => format!("{still}does not answer"),
-        (Trouble::Slow, Some(median)) => format!("is {still}slow: median {median}"),
-        (Trouble::Lossy, _) => format!("{still}loses {} of its pings", percent(event.loss_ratio)),
+    facts.push(("now", format!("{}, in the round that ended at {}", measured(event), clock(event.at))));
+    facts.push(("usual", usual(event.usual, around.past.as_ref(), event.since)));
+    if event.kind != EventKind::Raised {
+        facts.push(("worst", worst(event)));
+    }
+    facts.extend(event.says.clone().map(|says| ("says", says)));
+    let finding = around.sighting.as_ref().and_then(path::finding);
+    let suspect = others::suspect(event.trouble, &around.others, around.shared.as_deref(), finding.as_ref());
+    facts.extend(suspect.filter(|_| !is_over).map(|suspect| ("suspect", suspect)));
+    facts.push(("rule", format!("{}: {}", event.rule, event.condition)));
+
+    let mut blocks = vec![Block::Facts(facts)];
+    blocks.extend(picture(event, around));
+    blocks.extend(around.sighting.as_ref().map(path::block));
+    blocks.push(Block::Facts(vec![("others", others::sentence(&around.others))]));
+    blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
+    if !is_over {
+        blocks.push(mute(&event.target.name, host));
+    }
+    Page {
+        word: status_word(event),
+        headline: format!("{} {}", title(&event.target), predicate(event)),
+        blocks,
     }
 }
 
-/// The subject's first word, by which a mailbox sorts.
-fn status_word(event: &Event) -> &'static str {
-    match (event.kind, event.trouble) {
-        (EventKind::Cleared { .. }, _) => "OK",
-        (_, Trouble::Down) => "DOWN",
-        (_, Trouble::Slow) => "SLOW",
-        (_, Trouble::Lossy) => "LOSSY",
-    }
-}
-
-/// `core1 (fra1.example.net, 192.0.2.2)`, each part once.
-fn asked(target: &Target, address: Option<IpAddr>) -> String {
-    let address = address.map(|address| address.to_string()).filter(|address| *address != target.host);
-    match (target.name == target.host, address) {
-        (true, None) => target.name.clone(),
-        (true, Some(address)) => format!("{} ({address})", target.name),
-        (false, None) => format!("{} ({})", target.name, target.host),
-        (false, Some(address)) => format!("{} ({}, {address})", target.name, target.host),
-    }
-}
-
-fn worst(event: &Event) -> String {
-    match event.worst_median {
-        Some(median) => format!("median {median}, {} loss", percent(event.worst_loss_ratio)),
-        None => format!("{} loss", percent(event.worst_loss_ratio)),
-    }
-}
-
-/// The median of the medians before the trouble, and the mean loss.
-fn usual(past: Option<&History>, since: UnixTime) -> String {
-    let before: Vec<&Row> =
-        past.map(|past| past.rows.iter().filter(|row| row.end < since).collect()).unwrap_or_default();
-    let mut medians: Vec<Rtt> = before.iter().filter_map(|row| row.median).collect();
-    medians.sort_unstable();
-    let losses: Vec<f64> = before.iter().filter_map(|row| row.loss_ratio).collect();
-    match medians.get(medians.len() / 2) {
-        Some(median) => {
-            let loss = losses.iter().sum::<f64>() / losses.len() as f64;
-            format!("median {median}, {} loss (over the 24 hours before)", percent(loss))
+fn together(
+    events: &[Event],
+    of: usize,
+    behind: Option<&str>,
+    around: &[Around],
+    at: UnixTime,
+    host: &str,
+) -> Page {
+    let is_over = events.iter().all(|event| matches!(event.kind, EventKind::Cleared { .. }));
+    let troubled = |trouble| events.iter().filter(|event| event.trouble == trouble).count();
+    let [down, lossy, slow] = [Trouble::Down, Trouble::Lossy, Trouble::Slow].map(troubled);
+    let (word, did) = match (is_over, down, lossy, slow) {
+        (true, ..) => ("OK", "are well again".to_owned()),
+        (false, _, 0, 0) => ("DOWN", "do not answer".to_owned()),
+        (false, 0, _, 0) => ("LOSSY", "lose pings".to_owned()),
+        (false, 0, 0, _) => ("SLOW", "are slow".to_owned()),
+        (false, ..) => {
+            let parts = [(down, "down"), (lossy, "lossy"), (slow, "slow")];
+            let parts: Vec<String> = parts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, word)| format!("{count} {word}"))
+                .collect();
+            (if down > 0 { "DOWN" } else { "LOSSY" }, format!("are in trouble: {}", parts.join(", ")))
         }
-        None if losses.is_empty() => "not known: nothing was measured before".to_owned(),
-        None => "no ping answered in the 24 hours before".to_owned(),
+    };
+    let behind = behind.map(|name| format!(" behind {name}")).unwrap_or_default();
+    let mut facts = Vec::new();
+    if let Some(first) = events.iter().map(|event| event.since).min() {
+        facts.push(("since", if is_over { stamp(first) } else { since(first, at) }));
+    }
+    let most = said_most(events);
+    facts.extend(
+        most.map(|(says, times)| ("says", format!("{says} (of {})", count(times, "target", "targets")))),
+    );
+    let findings: Vec<Option<path::Finding>> =
+        around.iter().map(|around| around.sighting.as_ref().and_then(path::finding)).collect();
+    let suspect = around.iter().zip(events).zip(&findings).find_map(|((around, event), finding)| {
+        others::suspect(event.trouble, &around.others, around.shared.as_deref(), finding.as_ref())
+    });
+    facts.extend(suspect.filter(|_| !is_over).map(|suspect| ("suspect", suspect)));
+    facts.extend(around.first().map(|first| ("others", others::sentence(&first.others))));
+    let mut blocks = vec![Block::Facts(facts), list("The targets", events, 0, most.map(|(says, _)| says))];
+    for (number, (around, event)) in around.iter().zip(events).enumerate() {
+        // What stands out in the path of one need not be shown of the next as well.
+        let is_known = findings[number].is_some() && findings[..number].contains(&findings[number]);
+        let path = around.sighting.as_ref().filter(|_| !is_known).map(path::block);
+        let shown: Vec<Block> = picture(event, around).into_iter().chain(path).collect();
+        if !shown.is_empty() {
+            blocks.push(Block::Words(format!("{}:", asked(&event.target, event.address))));
+            blocks.extend(shown);
+        }
+    }
+    if !is_over {
+        blocks.push(mute("all", host));
+    }
+    let headline = format!("{} of {}{behind} {did}", events.len(), count(of, "target", "targets"));
+    Page { word, headline, blocks }
+}
+
+fn flapping(event: &Event, changes: u32, began: UnixTime, around: &Around, host: &str) -> Page {
+    let lasted = event.at.since(began).unwrap_or_default();
+    let mut blocks = vec![
+        Block::Words(
+            "Nothing more of it is told while it goes on like this. The next mail comes when it keeps still."
+                .to_owned(),
+        ),
+        Block::Facts(vec![
+            ("since", since(began, event.at)),
+            ("now", format!("{} ({})", predicate(event), measured(event))),
+            ("usual", usual(event.usual, around.past.as_ref(), began)),
+            ("rule", format!("{}: {}", event.rule, event.condition)),
+        ]),
+    ];
+    blocks.extend(picture(event, around));
+    blocks.push(Block::Facts(vec![("others", others::sentence(&around.others))]));
+    blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
+    blocks.push(mute(&event.target.name, host));
+    let changed = count(changes as usize, "change", "changes");
+    let headline = format!("{} comes and goes: {changed} in {}", title(&event.target), Lasted(lasted));
+    Page { word: "FLAPPING", headline, blocks }
+}
+
+fn steady(event: &Event, changes: u32, began: UnixTime, around: &Around, host: &str) -> Page {
+    let is_over = matches!(event.kind, EventKind::Cleared { .. });
+    let how = match (is_over, event.trouble) {
+        (true, _) => "is steady again, and well".to_owned(),
+        (false, Trouble::Down) => "no longer comes and goes: it does not answer".to_owned(),
+        (false, Trouble::Slow) => "no longer comes and goes: it stays slow".to_owned(),
+        (false, Trouble::Lossy) => "no longer comes and goes: it keeps losing pings".to_owned(),
+    };
+    let mut blocks = vec![Block::Facts(vec![
+        ("began", stamp(began)),
+        ("changes", changes.to_string()),
+        ("last", format!("{}: {}", stamp(event.at), measured(event))),
+        ("worst", worst(event)),
+        ("usual", usual(event.usual, around.past.as_ref(), began)),
+        ("rule", format!("{}: {}", event.rule, event.condition)),
+    ])];
+    blocks.extend(picture(event, around));
+    blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
+    if !is_over {
+        blocks.push(mute(&event.target.name, host));
+    }
+    let changed = count(changes as usize, "change", "changes");
+    let headline = format!("{} {how}, after {changed}", title(&event.target));
+    Page { word: status_word(event), headline, blocks }
+}
+
+fn digest(events: &[Event], more: usize, began: UnixTime, host: &str) -> Page {
+    let all = events.len() + more;
+    Page {
+        word: "DIGEST",
+        headline: format!("{} since {}", count(all, "more alert", "more alerts"), clock(began)),
+        blocks: vec![
+            Block::Words(format!(
+                "There were more mails than {host} may send in an hour. These are the rest, oldest first."
+            )),
+            list("What happened", events, more, None),
+            mute("all", host),
+        ],
     }
 }
 
-fn table_line(row: &Row) -> String {
-    let time = row.end.local().civil.format("%H:%M:%S");
-    let median = row.median.map_or_else(|| "-".to_owned(), |median| median.to_string());
-    let loss = row.loss_ratio.map_or_else(|| "not measured".to_owned(), percent);
-    format!("  {time}  {median:>9}  {loss:>6}\n")
-}
-
-/// A share as whole percent, but never 0 or 100 for one that is neither.
-pub(super) fn percent(ratio: f64) -> String {
-    match ratio * 100.0 {
-        share if share > 0.0 && share < 0.05 => "< 0.1 %".to_owned(),
-        share if share > 0.0 && share < 1.0 => format!("{share:.1} %"),
-        share if share > 99.0 && share < 100.0 => format!("{:.1} %", (share * 10.0).floor() / 10.0),
-        share => format!("{share:.0} %"),
+fn offline(began: UnixTime, why: &str, at: UnixTime, host: &str) -> Page {
+    Page {
+        word: "OFFLINE",
+        headline: format!("the monitor on {host} has no network since {}", clock(began)),
+        blocks: vec![
+            Block::Words(
+                "Its own uplink is down. Its targets are unknown meanwhile, not down, and no alert of theirs comes of \
+                 it. This mail could not be sent before the uplink was back."
+                    .to_owned(),
+            ),
+            Block::Facts(vec![("since", since(began, at)), ("because", why.to_owned())]),
+        ],
     }
 }
 
-fn stamp(time: UnixTime) -> String {
-    let local = time.local();
-    format!("{} {}", local.civil.format("%a %Y-%m-%d %H:%M:%S"), local.zone)
+fn online(began: UnixTime, lasted: Duration, why: &str, host: &str) -> Page {
+    Page {
+        word: "ONLINE",
+        headline: format!("the monitor on {host} has its network again, after {}", Lasted(lasted)),
+        blocks: vec![
+            Block::Words(
+                "Nothing is known of its targets for that time; their archives say unknown.".to_owned(),
+            ),
+            Block::Facts(vec![
+                ("gone", stamp(began)),
+                ("back", stamp(began.plus(lasted))),
+                ("because", why.to_owned()),
+            ]),
+        ],
+    }
 }
 
-fn fact(text: &mut String, name: &str, value: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{name:<9}{value}");
+/// What most of those say who say something, and how many they are.
+fn said_most(events: &[Event]) -> Option<(&str, usize)> {
+    let said = || events.iter().filter_map(|event| event.says.as_deref());
+    let times = |says: &str| said().filter(|other| *other == says).count();
+    let most = said().max_by_key(|says| times(says))?;
+    Some((most, times(most)))
 }
 
-fn sign(text: &mut String, host: &str) {
-    let _ = write!(text, "\n-- \nlatmon {} on {host}\n", env!("CARGO_PKG_VERSION"));
+/// One line for each event, as many as a mail may have; `more` happened besides. What somebody says stands beside it unless
+/// that is `known`.
+fn list(title: &str, events: &[Event], more: usize, known: Option<&str>) -> Block {
+    let row = |event: &Event| {
+        let state = match event.kind {
+            EventKind::Cleared { lasted } => format!("well again after {}", Lasted(lasted)),
+            EventKind::Raised | EventKind::Repeated => match (event.trouble, event.median) {
+                (Trouble::Down, _) | (_, None) => "no answer".to_owned(),
+                (Trouble::Slow, Some(median)) => format!("median {median}"),
+                (Trouble::Lossy, _) => format!("{} loss", percent(event.loss_ratio)),
+            },
+        };
+        let says = event.says.as_deref().filter(|says| known != Some(*says));
+        let cells = vec![event.target.name.clone(), clock(event.since), state];
+        Row { cells, note: says.map(str::to_owned), is_marked: false }
+    };
+    let mut rows: Vec<Row> = events.iter().take(LISTED).map(row).collect();
+    let left_out = events.len().saturating_sub(LISTED) + more;
+    if left_out > 0 {
+        let cells = vec![format!("and {left_out} more"), String::new(), String::new()];
+        rows.push(Row { cells, ..Row::default() });
+    }
+    Block::Table(Table { title: title.to_owned(), sides: vec![Side::Left; 3], rows })
 }
+
+fn picture(event: &Event, around: &Around) -> Option<Block> {
+    let shows = format!("The last 24 hours of {}: median, spread and loss", event.target.name);
+    Some(Block::Picture { number: around.picture?, shows })
+}
+
+/// Loss and median of the last rounds up to `at`, as SmokePing's mails have them; `None` where nothing was measured.
+fn rounds(past: &History, at: UnixTime) -> Option<Block> {
+    let until = past.rows.partition_point(|row| row.end <= at);
+    let last = &past.rows[until.saturating_sub(ROUNDS)..until];
+    let last = &last[last.iter().position(|row| row.loss_ratio.is_some())?..];
+    let loss =
+        last.iter().map(|row| row.loss_ratio.map_or("?".to_owned(), |loss| percent(loss).replace(" ", "")));
+    let median = last.iter().map(|row| match (row.median, row.loss_ratio) {
+        (Some(median), _) => {
+            let ms = median.as_millis_f64();
+            let decimals = match ms {
+                ms if ms < 0.0995 => 3,
+                ms if ms < 9.995 => 2,
+                ms if ms < 99.95 => 1,
+                _ => 0,
+            };
+            format!("{ms:.decimals$}")
+        }
+        (None, Some(_)) => "-".to_owned(),
+        (None, None) => "?".to_owned(),
+    });
+    let lines = vec![("loss", loss.collect()), ("ms", median.collect())];
+    let every = Lasted(past.row.duration());
+    let title = format!("Loss and median of the last rounds, one every {every}, until {}", clock(at));
+    Some(Block::Series { title, lines })
+}
+
+/// How the reader silences it.
+fn mute(name: &str, host: &str) -> Block {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':');
+    let name = if !name.is_empty() && name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    };
+    Block::Command {
+        purpose: format!("To mute it for two hours, on {host}"),
+        command: format!("latmon mute {name} 2h --reason 'known'"),
+    }
+}
+
+/// How many rounds a mail shows: a line of 80 columns.
+const ROUNDS: usize = 12;
+/// How many targets a mail lists.
+const LISTED: usize = 60;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::alert::Severity;
-    use crate::time::Step;
-    use std::sync::Arc;
-
-    fn event(kind: EventKind, trouble: Trouble, median: Option<u64>) -> Event {
-        Event {
-            target: Arc::new(Target { name: "fra/core1".into(), host: "core1.example.net".into() }),
-            address: Some([192, 0, 2, 2].into()),
-            rule: "lossy".into(),
-            condition: "loss >= 20%".into(),
-            trouble,
-            severity: Severity::Warning,
-            to: Vec::new(),
-            kind,
-            since: UnixTime::from_secs(1_700_000_040),
-            at: UnixTime::from_secs(1_700_000_340),
-            rounds: 6,
-            median: median.map(|ms| Rtt::new(Duration::from_millis(ms))),
-            worst_median: Some(Rtt::new(Duration::from_millis(80))),
-            usual: None,
-            loss_ratio: 0.25,
-            worst_loss_ratio: 0.5,
-            says: None,
-        }
-    }
-
-    fn mail(event: &Event, past: Option<&History>) -> Message {
-        alert(&Notice::of_event(event.clone()), event, past, "mon")
-    }
-
-    #[test]
-    fn subjects_say_what_happened() {
-        let subject = |kind, trouble, median| mail(&event(kind, trouble, median), None).subject;
-        let cleared = EventKind::Cleared { lasted: Duration::from_secs(1380) };
-        assert_eq!(
-            [
-                subject(EventKind::Raised, Trouble::Down, None),
-                subject(EventKind::Raised, Trouble::Slow, Some(182)),
-                subject(EventKind::Raised, Trouble::Lossy, Some(58)),
-                subject(EventKind::Repeated, Trouble::Slow, None),
-                subject(EventKind::Repeated, Trouble::Lossy, Some(58)),
-                subject(cleared, Trouble::Lossy, Some(58)),
-            ],
-            [
-                "[latmon] DOWN: fra/core1 (core1.example.net) does not answer",
-                "[latmon] SLOW: fra/core1 (core1.example.net) is slow: median 182 ms",
-                "[latmon] LOSSY: fra/core1 (core1.example.net) loses 25 % of its pings",
-                "[latmon] SLOW: fra/core1 (core1.example.net) still does not answer",
-                "[latmon] LOSSY: fra/core1 (core1.example.net) still loses 25 % of its pings",
-                "[latmon] OK: fra/core1 (core1.example.net) no longer loses pings after 23 min",
-            ]
-        );
-    }
-
-    /// A recovery and a reminder answer the first mail, and two reminders are two mails.
-    #[test]
-    fn mails_of_one_alert_are_one_conversation() {
-        let first = mail(&event(EventKind::Raised, Trouble::Slow, Some(182)), None);
-        let reminder = event(EventKind::Repeated, Trouble::Slow, Some(190));
-        let later = Event { at: UnixTime::from_secs(1_700_086_740), ..reminder.clone() };
-        let reminders = [mail(&reminder, None), mail(&later, None)];
-        assert_eq!(first.in_reply_to, None);
-        assert!(reminders.iter().all(|mail| mail.in_reply_to.as_ref() == Some(&first.key)));
-        assert_ne!(reminders[0].key, reminders[1].key);
-    }
-
-    #[test]
-    fn the_usual_is_what_was_before_the_trouble() {
-        let event = event(EventKind::Raised, Trouble::Slow, Some(182));
-        let step = Step::new(60).expect("not zero");
-        let row = |minute: i64, ms: u64| Row {
-            end: UnixTime::from_secs(1_700_000_040 - 60 * minute),
-            loss_ratio: Some(0.1),
-            median: Some(Rtt::new(Duration::from_millis(ms))),
-            ranks: Vec::new(),
-        };
-        let past = History {
-            target: "fra/core1".into(),
-            row: step,
-            step,
-            pings: 20,
-            start: row(4, 0).end,
-            end: event.at,
-            rows: vec![row(3, 58), row(2, 58), row(1, 60), row(0, 182)],
-        };
-        let text = mail(&event, Some(&past)).text;
-        assert!(
-            text.starts_with("fra/core1 (core1.example.net, 192.0.2.2) is slow: median 182 ms.\n"),
-            "{text}"
-        );
-        assert!(text.contains("\nusual    median 58.0 ms, 10 % loss (over the 24 hours before)\n"), "{text}");
-        assert!(text.contains("\nrule     lossy: loss >= 20%\n"), "{text}");
-    }
-
-    #[test]
-    fn some_loss_is_never_shown_as_none_and_almost_all_never_as_all() {
-        assert_eq!(
-            [0.0, 0.0001, 0.004, 0.05, 0.333, 0.996, 1.0].map(percent),
-            ["0 %", "< 0.1 %", "0.4 %", "5 %", "33 %", "99.6 %", "100 %"]
-        );
-    }
-}
+mod tests;

@@ -38,8 +38,23 @@ pub struct State {
 pub struct RunState {
     /// When it began; `None` before the first.
     pub started: Option<UnixTime>,
+    /// When it was last seen alive; refreshed now and then.
+    pub alive: Option<UnixTime>,
     /// When it ended as it should, with its exit mail in the outbox; `None` while it runs, and after it died.
     pub ended: Option<UnixTime>,
+}
+
+impl RunState {
+    /// The run of this name, that begins.
+    pub fn beginning(run: UnixTime, now: UnixTime) -> Self {
+        Self { started: Some(run), alive: Some(now), ended: None }
+    }
+
+    /// The last sign of life of a run that died without a word; `None` where it ended as it should, or there was none.
+    pub fn died(&self) -> Option<UnixTime> {
+        let last = self.alive.max(self.started);
+        if self.ended.is_some() { None } else { last }
+    }
 }
 
 impl Default for State {

@@ -86,6 +86,16 @@ pub struct Ignored {
     pub impossible: u64,
 }
 
+impl Mails {
+    /// Says also why the other ways wait, where any does.
+    pub(super) fn add_troubles(&mut self, troubles: Vec<(String, String)>) {
+        for (way, trouble) in troubles {
+            let trouble = format!("{way}: {trouble}");
+            self.why = Some(self.why.take().map_or(trouble.clone(), |why| format!("{why}; {trouble}")));
+        }
+    }
+}
+
 /// How a target stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -152,6 +162,25 @@ pub struct MutedStatus {
     pub by: String,
     /// What for; empty where nobody said.
     pub reason: String,
+}
+
+/// How a target stands, in a word.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) target: Arc<Target>,
+    pub(super) state: State,
+}
+
+/// How a target is by its newest round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Health {
+    pub(super) state: State,
+    /// Since when.
+    pub(super) since: Option<UnixTime>,
+    /// The end of that round.
+    pub(super) last_round: UnixTime,
+    /// The last address there was.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// What is known of every target, brought up to date round by round.
@@ -239,6 +268,22 @@ impl Board {
         self.known().uplink = outage;
     }
 
+    /// How a target is; `None` before its first round.
+    pub(super) fn health(&self, target: &Arc<Target>) -> Option<Health> {
+        let place = *self.places.get(target)?;
+        let known = self.known();
+        let entry = &known.targets[place];
+        let last_round = entry.newest?.end;
+        Some(Health { state: entry.word(), since: entry.since, last_round, address: entry.address })
+    }
+
+    /// How every target stands.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        let known = self.known();
+        let standing = |entry: &Entry| Standing { target: Arc::clone(&entry.target), state: entry.word() };
+        known.targets.iter().map(standing).collect()
+    }
+
     /// A snapshot, with what waits in the outbox.
     pub(super) fn status(&self, outbox: &Outbox, mailer: &Mailer, now: Instant) -> Status {
         // Copied first: the loop must not wait until it is put into words.
@@ -268,11 +313,15 @@ impl Board {
     }
 
     fn mails(&self, outbox: &Outbox, mailer: &Mailer) -> Mails {
-        match outbox.waiting() {
+        match outbox.all() {
             Ok(waiting) => Mails {
                 waiting: waiting.len(),
                 since: waiting.first().map(|first| first.since.secs()),
-                why: if self.is_mailed { mailer.trouble() } else { Some("no mail settings".to_owned()) },
+                why: match outbox.trouble() {
+                    Some(trouble) => Some(trouble),
+                    None if self.is_mailed => mailer.trouble(),
+                    None => Some("no mail settings".to_owned()),
+                },
             },
             Err(error) => Mails { why: Some(error.to_string()), ..Mails::default() },
         }
@@ -554,7 +603,9 @@ mod tests {
             },
             alert: alert::Settings { targets: Vec::new() },
             mail: None,
+            ways: Vec::new(),
             limits: HashMap::new(),
+            exit: super::super::Exit::default(),
         };
         let (rounds_in, _rounds) = crossbeam_channel::bounded(1);
         let prober = Prober::start(settings.probe.clone(), rounds_in).expect("lib tests run as root");

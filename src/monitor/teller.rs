@@ -143,8 +143,23 @@ impl Teller {
         self.save_within(LAZY);
     }
 
-    /// Tells all there is to tell, composes what still waits, and then `last`.
-    pub(super) fn finish(mut self, alerts: &mut Alerts, last: &Message) -> Result<(), mail::Error> {
+    /// Keeps for the next run that this one was alive `now`; not more often than that one needs to know.
+    pub(super) fn is_alive(&mut self, now: UnixTime) {
+        let is_news = |alive: UnixTime| now.since(alive).is_none_or(|since| since >= SIGN_OF_LIFE);
+        if self.state.run.alive.is_none_or(is_news) {
+            self.state.run.alive = Some(now);
+            self.save_within(Duration::ZERO);
+        }
+    }
+
+    /// Tells all there is to tell, composes what still waits, and then `last`; without one the end is told already, or by
+    /// somebody else later.
+    pub(super) fn finish(
+        mut self,
+        alerts: &mut Alerts,
+        last: Option<&Message>,
+        is_told: bool,
+    ) -> Result<(), mail::Error> {
         let now = UnixTime::from(SystemTime::now());
         self.desk.hurry(now);
         let due = self.desk.due(now);
@@ -154,7 +169,7 @@ impl Teller {
         let finished = self.composer.finish(last);
         let keys: Vec<String> = kept.try_iter().collect();
         self.state.pending.retain(|notice| !keys.contains(&notice.key));
-        if finished.is_ok() {
+        if finished.is_ok() && is_told {
             self.state.run.ended = Some(UnixTime::from(SystemTime::now()));
         }
         save(&self.store, &self.state, &mut self.is_failing);
@@ -212,6 +227,9 @@ fn save(store: &Store, state: &State, is_failing: &mut bool) {
         Err(_) => {}
     }
 }
+
+/// How often a running monitor says in its state that it runs.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 fn clock(at: UnixTime) -> impl std::fmt::Display {
     at.local().civil.format("%Y-%m-%d %H:%M:%S").to_string()

@@ -37,8 +37,9 @@ mod worker;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -246,6 +247,22 @@ impl OpenSockets {
         Ok(Self { sockets, secret })
     }
 
+    /// Takes over what [`OpenSockets::into_descriptors`] gave in another process, for the same settings. Echoes that
+    /// are still under way for that process are not taken for ours.
+    pub fn adopt(descriptors: Vec<OwnedFd>, settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let secret = Secret::new(random()?);
+        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
+        let sockets = Sockets::adopt(descriptors, &settings.wanted(identity))
+            .map_err(|error| Error::System { operation: "take over the sockets", error })?;
+        Ok(Self { sockets, secret })
+    }
+
+    /// The sockets alone, for another process of the same settings to adopt.
+    pub fn into_descriptors(self) -> Vec<OwnedFd> {
+        self.sockets.into_descriptors()
+    }
+
     /// Which there are; for people: `raw, IPv4 IPv6`.
     pub fn kinds(&self) -> SocketKinds {
         self.sockets.kinds()
@@ -278,6 +295,8 @@ pub struct Prober {
     stamps: Stamps,
     counts: Arc<Counts>,
     uplink: Receiver<Uplink>,
+    /// How often the thread had gone round when that was last asked.
+    seen_turns: AtomicU64,
 }
 
 impl Prober {
@@ -308,7 +327,8 @@ impl Prober {
             .name("latmon-probe".to_owned())
             .spawn(move || worker.run())
             .map_err(system("start the prober's thread"))?;
-        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts, uplink })
+        let seen_turns = AtomicU64::new(0);
+        Ok(Self { thread: Some(thread), bell, kinds, stamps, counts, uplink, seen_turns })
     }
 
     /// Which sockets it uses; for people: `raw, IPv4 IPv6`.
@@ -330,6 +350,13 @@ impl Prober {
     /// The changes of our own uplink, in turn: it is well at first.
     pub fn uplink(&self) -> &Receiver<Uplink> {
         &self.uplink
+    }
+
+    /// Whether the thread went round since this was last asked; wakes it, so that it has reason to before the next time.
+    pub fn is_moving(&self) -> bool {
+        let turns = self.bell.turns.load(Ordering::Relaxed);
+        self.bell.ring();
+        self.seen_turns.swap(turns, Ordering::Relaxed) != turns
     }
 
     /// Ends the thread and waits for that, which takes no longer than what it is just doing. The error is what the thread
@@ -407,12 +434,14 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
 struct Bell {
     event: EventFd,
     stopped: AtomicBool,
+    /// How often the thread has gone round.
+    turns: AtomicU64,
 }
 
 impl Bell {
     fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { event, stopped: AtomicBool::new(false) })
+        Ok(Self { event, stopped: AtomicBool::new(false), turns: AtomicU64::new(0) })
     }
 
     /// Wakes the thread.
@@ -429,6 +458,11 @@ impl Bell {
     fn hush(&self) {
         // Fails when it was not rung, which is as good.
         let _ = self.event.read();
+    }
+
+    /// The thread has looked at its clock once more.
+    fn count_turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     fn is_stopped(&self) -> bool {

@@ -27,7 +27,7 @@ mod send;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::Socket;
 use tracing::info;
@@ -160,6 +160,21 @@ impl Sockets {
             sockets.extend(whole);
         }
         Ok(Self { sockets })
+    }
+
+    /// Takes over sockets that another process opened for the same.
+    pub(super) fn adopt(descriptors: Vec<OwnedFd>, wanted: &Wanted) -> io::Result<Self> {
+        let adopted = descriptors.into_iter().map(|descriptor| EchoSocket::adopt(descriptor, wanted));
+        let sockets = adopted.collect::<io::Result<Vec<_>>>()?;
+        if sockets.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is none"));
+        }
+        Ok(Self { sockets })
+    }
+
+    /// The sockets alone, in their order.
+    pub(super) fn into_descriptors(self) -> Vec<OwnedFd> {
+        self.sockets.into_iter().map(EchoSocket::into_descriptor).collect()
     }
 
     /// The socket for echoes of a family that may be fragmented, or may not.

@@ -103,6 +103,7 @@ impl Worker {
         while !self.bell.is_stopped() {
             self.sleep(until);
             let now = look(&mut self.schedule);
+            self.bell.count_turn();
             let late = now.monotonic.since(until);
             if late > HELD_UP {
                 warn!("the prober was held up for {:.1} s", late.as_secs_f64());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 /// A working folder, and the programs that are run in it.
@@ -81,7 +82,7 @@ impl Desk {
     }
 }
 
-/// A monitor that runs; killed when it is dropped before it has ended.
+/// A guardian and its monitor that run; both are killed when this is dropped before they have ended.
 pub struct Running<'a> {
     child: Child,
     desk: &'a Desk,
@@ -103,15 +104,19 @@ impl Running<'_> {
         }
     }
 
-    /// Sends SIGTERM or SIGINT.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
-        nix::sys::signal::kill(pid, signal).expect("the monitor is there");
+    /// Sends a signal to the guardian, as a person, a terminal or a service manager does.
+    pub fn signal(&self, signal: Signal) {
+        send(self.guardian(), signal);
+    }
+
+    /// Sends a signal to the monitor itself.
+    pub fn signal_monitor(&self, signal: Signal) {
+        send(self.pid(), signal);
     }
 
     /// Stops every thread of it, and returns once they are: SIGSTOP takes its time. SIGCONT lets them go on.
     pub fn freeze(&self) {
-        self.signal(nix::sys::signal::Signal::SIGSTOP);
+        self.signal_monitor(Signal::SIGSTOP);
         let deadline = Instant::now() + Duration::from_secs(10);
         let is_stopped = |thread: std::io::Result<fs::DirEntry>| {
             let status = fs::read_to_string(thread.expect("it is there").path().join("status"));
@@ -137,7 +142,7 @@ impl Running<'_> {
 
     /// Tells it to stop, and checks that it does so well.
     pub fn stop(&mut self) {
-        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.signal(Signal::SIGTERM);
         let status = self.ended(Duration::from_secs(90));
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
@@ -146,7 +151,25 @@ impl Running<'_> {
         self.desk.read("log")
     }
 
+    /// The process that watches: waits until the guardian has one.
     pub fn pid(&self) -> u32 {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(monitor) = self.monitor() {
+                return monitor;
+            }
+            assert!(Instant::now() < deadline, "no monitor within a minute; the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The process that watches, where there is one.
+    pub fn monitor(&self) -> Option<u32> {
+        monitor_of(self.guardian())
+    }
+
+    /// The process that was started.
+    pub fn guardian(&self) -> u32 {
         self.child.id()
     }
 }
@@ -154,9 +177,42 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         // Where it has ended already there is nothing left to kill.
+        if let Ok(None) = self.child.try_wait() {
+            // A guardian that could would start another one.
+            self.signal(Signal::SIGSTOP);
+            if let Some(monitor) = self.monitor() {
+                kill_and_wait(monitor);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The monitor among the children of a process.
+pub fn monitor_of(guardian: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{guardian}/task/{guardian}/children")).ok()?;
+    let mut children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    children.find(|pid| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word.starts_with(b"--as=monitor:"))
+    })
+}
+
+/// Kills a process that is no child of ours, and waits until it holds nothing any more.
+pub fn kill_and_wait(pid: u32) {
+    send(pid, Signal::SIGKILL);
+    let status = format!("/proc/{pid}/status");
+    let lives = || fs::read_to_string(&status).is_ok_and(|status| !status.contains("\nState:\tZ"));
+    while lives() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Sends a signal to a process, which may be gone.
+pub fn send(pid: u32, signal: Signal) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
+    let _ = nix::sys::signal::kill(pid, signal);
 }
 
 /// Exit code and the text on standard error.

@@ -43,8 +43,8 @@ pub struct Options<'a> {
     pub port: Option<Port>,
     /// Certificates to use instead of new ones.
     pub certificates: Option<&'a Path>,
-    /// What each transaction in turn gets, with commas between: `ok`, `refuse-recipient`, `close-in-data` (after 354),
-    /// `close-after-data` (the mail is kept, the reply never sent), or the reply to the data, with `_` for blanks:
+    /// What each transaction in turn gets, with commas between: `ok`, `refuse-recipient`, `550:boss+451:noc` (the code for
+    /// each recipient whose address has the word), `close-in-data` and `hang-in-data` (after 354), `close-after-data` (the mail is kept, the reply never sent), or the reply to the data, with `_` for blanks:
     /// `451_4.3.0_later`. After the last, and without any: `ok`.
     pub answers: &'a str,
     /// A mechanism of login that is not offered: `PLAIN`.
@@ -77,6 +77,8 @@ pub struct Received {
     pub headers: Vec<(String, String)>,
     /// The leaves of its MIME tree, decoded by Python's email package.
     pub parts: Vec<Part>,
+    /// The MIME tree: `mixed(text/plain image/png)`.
+    pub structure: String,
 }
 
 /// A part of a mail.
@@ -86,6 +88,8 @@ pub struct Part {
     pub media_type: String,
     /// Empty where the part has none.
     pub file_name: String,
+    /// Empty where the part has none.
+    pub content_id: String,
     /// Its content.
     pub bytes: Vec<u8>,
 }
@@ -220,6 +224,12 @@ impl Received {
         String::from_utf8(part.bytes.clone()).expect("UTF-8")
     }
 
+    /// The same as HTML.
+    pub fn html(&self) -> String {
+        let part = self.parts.iter().find(|part| part.media_type == "text/html").expect("HTML");
+        String::from_utf8(part.bytes.clone()).expect("UTF-8")
+    }
+
     fn read(done: &Path) -> Self {
         let file = |ending: &str| fs::read(done.with_extension(ending)).expect("the server wrote it");
         let text = |ending: &str| String::from_utf8(file(ending)).expect("the server writes UTF-8");
@@ -233,8 +243,9 @@ impl Received {
             .take_while(|ending| done.with_extension(ending).exists())
             .map(|ending| {
                 let kind = text(&format!("{ending}.type"));
-                let (media_type, file_name) = kind.split_once('\n').expect("two lines");
-                Part { media_type: media_type.into(), file_name: file_name.into(), bytes: file(&ending) }
+                let told: Vec<String> = kind.split('\n').map(ToOwned::to_owned).collect();
+                let [media_type, file_name, content_id] = told.try_into().expect("three lines");
+                Part { media_type, file_name, content_id, bytes: file(&ending) }
             });
         Self {
             from: addresses.next().expect("a sender"),
@@ -242,6 +253,7 @@ impl Received {
             raw: file("raw"),
             headers: headers.lines().filter_map(header).collect(),
             parts: parts.collect(),
+            structure: String::from_utf8(file("structure")).expect("UTF-8"),
         }
     }
 }
@@ -288,14 +300,19 @@ pub fn make_certificates(folder: &Path, names: &str, days: u32) {
 pub struct Port {
     /// Its number.
     pub number: u16,
-    socket: OwnedFd,
+    pub(super) socket: OwnedFd,
 }
 
 impl Port {
     /// One that was free.
     pub fn closed() -> Self {
+        Self::closed_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// One that was free at another address of this machine, or of the thread's network.
+    pub fn closed_at(address: Ipv4Addr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("a free port");
         let address = socket.local_addr().ok().and_then(|address| address.as_socket_ipv4());
         Self { number: address.expect("it was bound").port(), socket: socket.into() }
     }

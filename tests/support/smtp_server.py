@@ -2,8 +2,8 @@
 
 It listens on the socket that is its standard input and prints `ready PORT`. Every mail that it takes is written into its folder, whole before its
 `.done` appears: `0001.raw` the bytes, `0001.envelope` sender and recipients by line, `0001.headers` the decoded headers
-as `Name: value`, `0001.part.N` and `0001.part.N.type` (media type, file name) for each leaf of the MIME tree. `verbs` is
-the list of all commands by line, without what came with them.
+as `Name: value`, `0001.part.N` and `0001.part.N.type` (media type, file name, Content-ID) for each leaf of the MIME
+tree, `0001.structure` that tree. `verbs` is the list of all commands by line, without what came with them.
 """
 
 import argparse
@@ -33,13 +33,20 @@ class Server(SMTP):
         await super().smtp_MAIL(arg)
 
     async def smtp_RCPT(self, arg):
-        if self.answer == "refuse-recipient":
+        refusals = [part.split(":") for part in self.answer.split("+") if ":" in part]
+        code = next((code for code, who in refusals if who in arg), None)
+        if self.answer == "refuse-recipient" or code == "550":
             await self.push("550 5.1.1 no such user")
+        elif code:
+            await self.push(code + " 4.2.1 not now")
         else:
             await super().smtp_RCPT(arg)
 
     async def smtp_DATA(self, arg):
-        if self.answer == "close-in-data":
+        if self.answer == "hang-in-data":
+            await self.push("354 go on")
+            await asyncio.sleep(600)
+        elif self.answer == "close-in-data":
             await self.push("354 go on")
             await asyncio.sleep(0)
             self.transport.abort()
@@ -74,7 +81,7 @@ class State:
             verbs.write(verb + "\n")
 
     async def handle_DATA(self, server, session, envelope):
-        if server.answer[:1].isdigit():
+        if server.answer[:1].isdigit() and ":" not in server.answer:
             return server.answer.replace("_", " ")
         self.keep(envelope)
         if server.answer == "close-after-data":
@@ -92,8 +99,16 @@ class State:
         leaves = [part for part in mail.walk() if not part.is_multipart()]
         for number, part in enumerate(leaves):
             write(f"{stem}.part.{number}", part.get_payload(decode=True))
-            write(f"{stem}.part.{number}.type", f"{part.get_content_type()}\n{part.get_filename() or ''}".encode())
+            told = [part.get_content_type(), part.get_filename() or "", (part["Content-ID"] or "").strip("<>")]
+            write(f"{stem}.part.{number}.type", "\n".join(told).encode())
+        write(stem + ".structure", structure(mail).encode())
         write(stem + ".done", b"")
+
+
+def structure(part):
+    if not part.is_multipart():
+        return part.get_content_type()
+    return f"{part.get_content_subtype()}({' '.join(structure(one) for one in part.iter_parts())})"
 
 
 def write(path, content):
@@ -156,8 +171,8 @@ def arguments():
     parser.add_argument(
         "--answers",
         default="",
-        help="for each transaction: ok, refuse-recipient, close-in-data, close-after-data, "
-        "or the reply to its data with _ for blanks; ok when the list is over",
+        help="for each transaction: ok, refuse-recipient, 550:boss+451:noc (the code for whose address has the word), "
+        "close-in-data, close-after-data, hang-in-data, or the reply to its data with _ for blanks; ok when the list is over",
     )
     return parser.parse_args()
 

@@ -72,7 +72,8 @@ pub enum ConvertError {
     },
     /// The file has archives that cannot be resampled.
     #[error(
-        "{} has a forecast ({cf}), which cannot be reshaped: say --archives default, or which to make",
+        "{} has a forecast ({cf}), which cannot be reshaped: say --forecast for a new one, --archives \
+         default, or which to make",
         file.display()
     )]
     Forecasts {

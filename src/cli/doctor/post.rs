@@ -41,12 +41,15 @@ fn test_mail(host: &str) -> Message {
     Message {
         key: format!("doctor-{}-{}", std::process::id(), date.micros()),
         in_reply_to: None,
+        to: Vec::new(),
         subject: format!("[latmon] TEST: latmon on {host} can reach you"),
         text: format!(
             "Somebody typed 'latmon doctor --send-mail' on {host}.\n\nAlerts from there will reach you by this way, and \
              nothing is wrong.\n"
         ),
+        html: None,
         attachments: Vec::new(),
+        is_urgent: false,
         date,
     }
 }

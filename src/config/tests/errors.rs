@@ -159,7 +159,7 @@ fn unknown_keys() {
             (
                 "\"a\\nb\\u001b\" = 1",
                 "latmon.toml:1: unknown key 'a\\nb\\u{1b}' at the top: there are data_dir, user, include, defaults, probe, \
-                 uplink, mail, alert, targets, targets_file, group",
+                 uplink, mail, webhook, command, alert, targets, targets_file, group",
             ),
         ],
         World::toml,

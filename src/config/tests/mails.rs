@@ -293,3 +293,23 @@ fn a_password_that_everybody_may_read_is_warned_of() {
         "everybody may read the mail password in latmon.toml: type 'chmod 600 latmon.toml'"
     );
 }
+
+#[test]
+fn a_fallback_is_a_server_of_its_own() {
+    let fallback =
+        |text: &str| mail(section(&format!("port = 587\n[mail.fallback]\n{text}"))).fallback.unwrap();
+    let server = fallback("server = \"s2.example.org\"");
+    assert_eq!((server.host.as_str(), server.port, server.tls), ("s2.example.org", 465, Tls::Implicit));
+    assert!(server.login.is_none());
+    let server = fallback("server = 'x'\ntls = 'starttls'\nusername = 'u'\npassword = 'hush-hush'");
+    assert_eq!((server.port, server.tls, server.login.unwrap().username.as_str()), (587, Tls::StartTls, "u"));
+    for (text, expected) in [
+        ("port = 25", "[mail.fallback]"),
+        ("server = 'x'\nusername = 'u'", "'password_file' or 'password'"),
+        ("server = 'x'\npassword = 'p'", "'username'"),
+        ("server = 'x'\nfrom = 'a@b.org'", "from"),
+    ] {
+        let error = section(&format!("[mail.fallback]\n{text}")).load().expect_err(text).to_string();
+        assert!(error.contains(expected) && error.starts_with("latmon.toml:"), "{error}");
+    }
+}

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::mail::Secret;
 use crate::mail::fault::Reply;
+use crate::mail::{Secret, Settings};
 
 /// Longer than a busy machine takes for anything here: nothing but the end of a wait may end it.
 const PATIENT: Limits = Limits { connect: AGES, command: AGES, transfer: AGES };
@@ -57,7 +57,13 @@ fn settings(server: Server) -> Settings {
         from: "latmon@example.org".parse().unwrap(),
         to: vec!["noc@example.org".parse().unwrap()],
         server,
+        fallback: None,
+        limits: Limits::USUAL,
     }
+}
+
+fn give(session: &mut Session, settings: &Settings, mail: &[u8]) -> Result<Handed, SendError> {
+    session.send(&settings.from, &settings.to, mail)
 }
 
 /// A time limit for each read would never end this: every byte comes within it.
@@ -96,6 +102,76 @@ fn replies_have_bounds() {
     let endless_reply = server(Tls::None, |mut stream| while stream.write_all(b"220-x\r\n").is_ok() {});
     let fault = refusal(&endless_reply);
     assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault}");
+}
+
+/// What a hostile server may say at each step of a conversation: no more than fits into the buffers on the way is read,
+/// and no longer than the limit.
+#[test]
+fn a_hostile_server_is_bounded_at_every_step() {
+    const REPLIES: [&str; 6] = ["220 me", "250 me", "250 ok", "250 ok", "354 go on", "250 have it"];
+    // Generous: what the kernel takes over before anybody reads.
+    const MOST: usize = 32 << 20;
+    let floods: [(&str, fn(&str) -> Vec<u8>); 4] = [
+        ("endless line", |_| vec![b'2'; 1 << 16]),
+        ("endless reply", |code| format!("{code}-x\r\n").repeat(1 << 12).into_bytes()),
+        ("endless bad UTF-8", |_| vec![0xff; 1 << 16]),
+        ("endless empty lines", |_| b"\r\n".repeat(1 << 15)),
+    ];
+    for step in 0..REPLIES.len() {
+        for (name, flood) in floods {
+            let (tell, told) = std::sync::mpsc::channel();
+            let hostile = server(Tls::None, move |mut stream| {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                for (number, reply) in REPLIES[..step].iter().enumerate() {
+                    if number > 0 {
+                        lines.next();
+                    }
+                    stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+                }
+                let flood = flood(&REPLIES[step][..3]);
+                let mut written = 0;
+                while written < 2 * MOST && stream.write_all(&flood).is_ok() {
+                    written += flood.len();
+                }
+                tell.send(written).unwrap();
+            });
+            let settings = settings(hostile);
+            let done = Session::open(&settings.server, PATIENT)
+                .and_then(|mut session| give(&mut session, &settings, b"A: b\r\n\r\nc\r\n"));
+            assert!(matches!(done.unwrap_err().fault, Fault::Garbled(_)), "{name} at step {step}");
+            let written = told.recv().unwrap();
+            assert!(written < MOST, "{name} at step {step}: {written} bytes");
+        }
+    }
+}
+
+/// Bytes that no text has are shown as question marks, and a reply that takes its time has no more of it than any other.
+#[test]
+fn an_odd_reply_is_understood_and_a_slow_one_is_not_waited_for() {
+    const MOMENT: Duration = Duration::from_millis(500);
+    let replies = |verdict: &'static [u8]| {
+        server(Tls::None, move |mut stream| {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            for reply in ["220 me", "250 me", "250 ok", "250 ok", "354 go on"] {
+                stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+                lines.next();
+            }
+            while lines.next().is_some_and(|line| line.unwrap() != ".") {}
+            while stream.write_all(verdict).is_ok() && verdict.starts_with(b"250-") {
+                thread::sleep(Duration::from_millis(20));
+            }
+        })
+    };
+    let send = |server, transfer| {
+        let settings = settings(server);
+        let mut session = Session::open(&settings.server, Limits { transfer, ..PATIENT }).unwrap();
+        give(&mut session, &settings, b"A: b\r\n\r\nc\r\n")
+    };
+    let refused = send(replies(b"554 \xff\xfe\xe2\x28 no\r\n"), AGES).unwrap_err();
+    assert!(refused.to_string().ends_with("refused the end of the mail: 554 ???( no"), "{refused}");
+    assert_eq!(send(replies(b"250 \xff\r\n"), AGES).unwrap().taken.len(), 1);
+    let slow = send(replies(b"250-wait\r\n"), MOMENT).unwrap_err();
+    assert!(matches!(slow.fault, Fault::TimedOut(Step::Verdict)), "{slow}");
 }
 
 /// CVE-2011-0411: what an attacker adds in clear behind the reply to STARTTLS must not count as said under TLS.
@@ -147,8 +223,8 @@ fn another_success_than_the_one_wanted_delivers_nothing() {
     let fault = |end| {
         let settings = settings_for(end);
         let mut session = Session::open(&settings.server, PATIENT).unwrap();
-        let fault = session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault;
-        assert!(!session.is_open() && !fault.refuses_mail(), "{fault}");
+        let fault = give(&mut session, &settings, b"A: b\r\n\r\n").unwrap_err().fault;
+        assert!(!session.is_open() && !fault.is_of_mail(), "{fault}");
         fault
     };
     // What is sent is read by lines: two of the mail, one for the blank, one for the dot.
@@ -206,6 +282,34 @@ fn a_google_login_wants_an_app_password() {
 }
 
 #[test]
+fn who_is_refused_does_not_keep_the_others_from_it() {
+    let replies = &[
+        "220 hello\r\n",
+        "250 me\r\n",
+        "250 ok\r\n",
+        "550 no such user\r\n",
+        "250 ok\r\n",
+        "451 try later\r\n",
+        "354 go on\r\n",
+        // What is sent is read by lines: header, blank, text, dot.
+        "",
+        "",
+        "",
+        "250 have it\r\n",
+    ];
+    let mut settings = settings(script(Tls::None, replies));
+    settings.to = ["anna@a.org", "bob@b.org", "carl@c.org"].map(|address| address.parse().unwrap()).into();
+    let mut session = Session::open(&settings.server, PATIENT).unwrap();
+    let handed = give(&mut session, &settings, b"A: b\r\n\r\nc\r\n").unwrap();
+    assert_eq!(handed.taken, [settings.to[1].clone()]);
+    let [(anna, refused), (carl, deferred)] = &handed.left[..] else { panic!("{:?}", handed.left) };
+    assert_eq!((anna, carl), (&settings.to[0], &settings.to[2]));
+    assert!(refused.to_string().ends_with("refused the recipient anna@a.org: 550 no such user"), "{refused}");
+    assert!(refused.fault.is_for_good() && !deferred.fault.is_for_good(), "{deferred}");
+    assert!(session.is_open());
+}
+
+#[test]
 fn after_a_refused_mail_the_session_goes_on() {
     let replies = &[
         "220 hello\r\n",
@@ -214,17 +318,17 @@ fn after_a_refused_mail_the_session_goes_on() {
         "550 no such user\r\n",
         "250 reset\r\n",
         "452 full\r\n",
+        "250 reset\r\n",
+        "421 good night\r\n",
     ];
     let settings = settings(script(Tls::None, replies));
     let mut session = Session::open(&settings.server, PATIENT).unwrap();
-    let refused = session.send(&settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
-    assert!(
-        refused.to_string().ends_with("refused the recipient noc@example.org: 550 no such user"),
-        "{refused}"
-    );
-    assert!(refused.fault.refuses_mail() && session.is_open());
-    let deferred = session.send(&settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
-    assert!(!deferred.fault.refuses_mail() && !session.is_open(), "{deferred}");
+    let nobody = give(&mut session, &settings, b"A: b\r\n\r\nc\r\n").unwrap();
+    assert!(nobody.taken.is_empty() && nobody.left[0].1.fault.is_for_good() && session.is_open());
+    let deferred = give(&mut session, &settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
+    assert!(deferred.fault.is_of_mail() && !deferred.fault.is_for_good() && session.is_open(), "{deferred}");
+    let leaving = give(&mut session, &settings, b"A: b\r\n\r\nc\r\n").unwrap_err();
+    assert!(!leaving.fault.is_of_mail() && !session.is_open(), "{leaving}");
 }
 
 /// The texts of replies carry counters; the log tells a trouble once.
@@ -242,10 +346,12 @@ fn the_reason_is_the_same_while_only_the_words_change() {
 
 #[test]
 fn addresses_outside_ascii_need_a_server_that_takes_them() {
-    let mut settings = settings(script(Tls::None, &["220 hello\r\n", "250 me\r\n"]));
+    let mut settings =
+        settings(script(Tls::None, &["220 hello\r\n", "250 me\r\n", "250 ok\r\n", "250 reset\r\n"]));
     settings.to = vec!["größe@example.org".parse().unwrap()];
     let mut session = Session::open(&settings.server, PATIENT).unwrap();
-    assert!(matches!(session.send(&settings, b"A: b\r\n\r\n").unwrap_err().fault, Fault::NoUtf8));
+    let handed = give(&mut session, &settings, b"A: b\r\n\r\n").unwrap();
+    assert!(matches!(handed.left[0].1.fault, Fault::NoUtf8));
 }
 
 /// The mail as it goes over the line, up to the dot that ends it.
@@ -270,7 +376,7 @@ fn dots_are_doubled_at_the_start_of_lines_only() {
             tell.send(line).unwrap();
         });
         let settings = settings(listening);
-        Session::open(&settings.server, PATIENT).unwrap().send(&settings, mail).unwrap();
+        give(&mut Session::open(&settings.server, PATIENT).unwrap(), &settings, mail).unwrap();
         assert_eq!(told.recv().unwrap(), expected);
     }
 }

@@ -14,9 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, Backlog, SockFlag};
 use tracing::warn;
 
-use super::super::hush::Wish;
-use super::super::status::Status;
-use super::{Ask, Reply, Request, SOCKET, Spoken, VERSION, at, new_socket};
+use super::{Answer, Ask, Reply, Request, SOCKET, Spoken, VERSION, at, new_socket};
 
 /// The socket in the data folder, and the thread that answers there. Both are gone when it is dropped.
 #[derive(Debug)]
@@ -27,21 +25,13 @@ pub(crate) struct Control {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Who does what clients ask for.
-pub(crate) trait Desk {
-    /// How everything stands.
-    fn status(&self) -> Status;
-    /// Does what is wished: what was done, or why that cannot be.
-    fn grant(&self, wish: Wish) -> Result<String, String>;
-}
-
 impl Control {
     /// Answers in `data_dir`, whose lock the caller holds: a socket that is there is a dead monitor's, and is replaced.
-    pub(crate) fn start(data_dir: &Path, desk: impl Desk + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(data_dir: &Path, does: impl Fn(Ask) -> Answer + Send + 'static) -> io::Result<Self> {
         let path = data_dir.join(SOCKET);
         let listener = listen(&path)?;
         let (line, hangup) = UnixStream::pair()?;
-        let answer = move |line: &[u8]| answer(line, &desk);
+        let answer = move |line: &[u8]| answer(line, &does);
         let thread = thread::Builder::new()
             .name("control".into())
             .spawn(move || Server::new(listener, hangup).serve(&answer))?;
@@ -78,7 +68,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// The reply to a line.
-fn answer(line: &[u8], desk: &impl Desk) -> Reply {
+fn answer(line: &[u8], does: &impl Fn(Ask) -> Answer) -> Reply {
     let refused = |error: String| Reply { latmon: VERSION, error: Some(error), ..Reply::default() };
     match serde_json::from_slice(line) {
         Ok(Spoken { latmon: VERSION }) => {}
@@ -91,13 +81,16 @@ fn answer(line: &[u8], desk: &impl Desk) -> Reply {
         Err(error) => return refused(format!("this is no request: {error}")),
     }
     match serde_json::from_slice(line) {
-        Ok(Request { ask: Ask::Status, .. }) => {
-            Reply { latmon: VERSION, status: Some(desk.status()), ..Reply::default() }
+        Ok(Request { ask, .. }) => {
+            let reply = Reply { latmon: VERSION, ..Reply::default() };
+            match does(ask) {
+                Answer::Status(status) => Reply { status: Some(*status), ..reply },
+                Answer::Outbox(items) => Reply { outbox: Some(items), ..reply },
+                Answer::Counted(count) => Reply { count: Some(count), ..reply },
+                Answer::Done(done) => Reply { done: Some(done), ..reply },
+                Answer::Failed(why) => Reply { failed: Some(why), ..reply },
+            }
         }
-        Ok(Request { ask: Ask::Wish(wish), .. }) => match desk.grant(wish) {
-            Ok(done) => Reply { latmon: VERSION, done: Some(done), ..Reply::default() },
-            Err(why) => Reply { latmon: VERSION, refused: Some(why), ..Reply::default() },
-        },
         Err(error) => refused(format!("latmon {} cannot do that: {error}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -145,6 +145,16 @@ pub(super) fn set_bytes(
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// What an option is set to, as a number.
+pub(super) fn get(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = mem::size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `value`, which has as many and may hold any bits.
+    let failed =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &mut length) };
+    if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
 /// How many packets the receive buffer had no room for since the socket was opened, or the kernel found damaged; wraps.
 pub(super) fn drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut memory = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,7 +13,8 @@ use super::control::{Messages, name_of};
 use super::route::push_origin;
 use super::send::{MESSAGES_LEN, Outbox, SCM_TS_OPT_ID};
 use super::{
-    Backlog, EchoSocket, Identity, Origin, ReceiveBuffer, Refused, SocketKind, Stamps, Wanted, filter,
+    Backlog, EchoSocket, Identity, Inbox, Origin, ReceiveBuffer, Refused, Reports, SocketKind, Stamps,
+    Wanted, filter,
 };
 use crate::probe::icmp::{Family, LEAST_PAYLOAD};
 
@@ -50,27 +51,72 @@ impl EchoSocket {
         };
         let identity = Identity { identifier, ..wanted.identity };
         set_options(&socket, family, dont_fragment)?;
-        let takes_control = kind == SocketKind::Raw || family == Family::V4 || takes_control(&socket);
-        if !takes_control {
-            info!(
-                "{family} echoes leave with the system's hops, class and interface, unless there is cap_net_raw"
-            );
-        }
+        let takes_control = takes_control_messages(&socket, family, kind);
         let stamping = Stamping::choose(&socket, family, takes_control)?;
-        let Backlog { echoes, payload } = wanted.backlog;
         set_buffers(&socket, wanted.backlog, stamping)?;
+        let origin = Origin { family, kind, dont_fragment, identity };
+        Self::new(socket, origin, stamping, wanted.backlog)
+    }
+
+    /// Takes over a socket that another process opened for the same settings, when it still had the privilege. What was
+    /// sent for that process is no business of ours: what waits in the queues is thrown away, and from here on a RAW
+    /// socket hears our own echoes only.
+    pub(super) fn adopt(descriptor: OwnedFd, wanted: &Wanted) -> io::Result<Self> {
+        let socket = Socket::from(descriptor);
+        let strange = || io::Error::new(io::ErrorKind::InvalidInput, "a descriptor is no socket for echoes");
+        let family = match (socket.domain()?, socket.protocol()?) {
+            (Domain::IPV4, Some(Protocol::ICMPV4)) => Family::V4,
+            (Domain::IPV6, Some(Protocol::ICMPV6)) => Family::V6,
+            _ => return Err(strange()),
+        };
+        let dont_fragment = match family {
+            Family::V4 => {
+                calls::get(socket.as_fd(), libc::SOL_IP, libc::IP_MTU_DISCOVER)? == libc::IP_PMTUDISC_PROBE
+            }
+            Family::V6 => {
+                calls::get(socket.as_fd(), libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER)?
+                    == libc::IPV6_PMTUDISC_PROBE
+            }
+        };
+        let (kind, identity) = match socket.r#type()? {
+            Type::DGRAM => {
+                let identifier = port_of(&socket)?;
+                (SocketKind::Datagram, Identity { identifier, ..wanted.identity })
+            }
+            Type::RAW => (SocketKind::Raw, wanted.identity),
+            _ => return Err(strange()),
+        };
+        if kind == SocketKind::Raw && !dont_fragment {
+            socket.attach_filter(&filter::echo_replies(family, identity))?;
+        }
+        let takes_control = takes_control_messages(&socket, family, kind);
+        let stamping = Stamping::choose(&socket, family, takes_control)?;
+        let mut adopted =
+            Self::new(socket, Origin { family, kind, dont_fragment, identity }, stamping, wanted.backlog)?;
+        adopted.empty(wanted.backlog.payload)?;
+        Ok(adopted)
+    }
+
+    /// The socket alone, for another process to adopt.
+    pub(super) fn into_descriptor(self) -> OwnedFd {
+        self.socket.into()
+    }
+
+    fn new(socket: Socket, origin: Origin, stamping: Stamping, backlog: Backlog) -> io::Result<Self> {
+        let Backlog { echoes, payload } = backlog;
         let (held, room) = (socket.recv_buffer_size()?, echo_room(payload, stamping));
         let buffer = ReceiveBuffer { wanted: room.saturating_mul(echoes as usize), held };
         let fit = held / room;
         if fit < echoes as usize {
             info!(
-                "the receive buffer of the {kind} socket for {family} has room for {fit} echoes of {echoes}: \
-                 net.core.rmem_max limits it, unless there is cap_net_admin"
+                "the receive buffer of the {} socket for {} has room for {fit} echoes of {echoes}: \
+                 net.core.rmem_max limits it, unless there is cap_net_admin",
+                origin.kind, origin.family
             );
         }
         Ok(Self {
             socket,
-            origin: Origin { family, kind, dont_fragment, identity },
+            origin,
             stamps: match stamping {
                 Stamping::Keyed | Stamping::Echoed => Stamps::Kernel,
                 Stamping::OnReceipt => Stamps::User,
@@ -79,6 +125,33 @@ impl EchoSocket {
             outbox: Outbox::new((stamping == Stamping::Keyed).then_some(echoes)),
         })
     }
+
+    /// Throws away what waits in both queues.
+    fn empty(&mut self, payload: u16) -> io::Result<()> {
+        let (mut inbox, mut reports) = (Inbox::new(payload), Reports::new());
+        for _ in 0..MOST_BATCHES {
+            if self.receive(&mut inbox)? {
+                break;
+            }
+        }
+        for _ in 0..MOST_BATCHES {
+            if self.take_reports(&mut reports, |_| ())? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a socket of this kind reads control messages; said where one does not.
+fn takes_control_messages(socket: &Socket, family: Family, kind: SocketKind) -> bool {
+    let takes_control = kind == SocketKind::Raw || family == Family::V4 || takes_control(socket);
+    if !takes_control {
+        info!(
+            "{family} echoes leave with the system's hops, class and interface, unless there is cap_net_raw"
+        );
+    }
+    takes_control
 }
 
 /// The kernel takes the port of a ping socket for its identifier, and chooses a free one for port 0.
@@ -89,8 +162,12 @@ fn datagram(family: Family) -> io::Result<(Socket, u16)> {
     };
     let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
     socket.bind(&SocketAddr::new(any, 0).into())?;
-    let identifier = socket.local_addr()?.as_socket().map_or(0, |address| address.port());
+    let identifier = port_of(&socket)?;
     Ok((socket, identifier))
+}
+
+fn port_of(socket: &Socket) -> io::Result<u16> {
+    Ok(socket.local_addr()?.as_socket().map_or(0, |address| address.port()))
 }
 
 /// Each RAW socket is offered every packet. The one that forbids fragments only sends: the other hears for both.
@@ -266,5 +343,7 @@ const STAMP_LEN: usize = 1024;
 const LEAST_BUFFER: usize = 1 << 20;
 /// Half a minute at ten thousand echoes a second. It is no memory before packets lie in it.
 const MOST_BUFFER: usize = 1 << 30;
+/// More than the buffers hold: a bound on how long a flood can keep us from taking a socket over.
+const MOST_BATCHES: usize = 1 << 16;
 /// Longer queues belong into a device's own.
 const MOST_SEND_BUFFER: usize = 16 << 20;

@@ -196,7 +196,9 @@ impl<'a> Filler<'a> {
                 let exact = found.cf == cf && found.row_secs == row_secs;
                 Some(if exact { Candidate { start: beginning.row, ..found } } else { found })
             });
-            found.extend(all.filter(|found| found.cf == cf || found.cf == Cf::Average));
+            // Readings are no forecast, though the original takes them for one.
+            let averages = source.manner == Manner::Original || !cf.is_forecast();
+            found.extend(all.filter(|found| found.cf == cf || averages && found.cf == Cf::Average));
             found[first..].sort_by_key(|found: &Candidate<'_>| {
                 let exact = found.cf == cf && found.row_secs == row_secs;
                 let second = match source.manner {

@@ -1,0 +1,150 @@
+//! The words for what happened, in subjects, logs and mails.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::alert::{Event, EventKind, Trouble};
+use crate::history::{History, Row};
+use crate::round::{Rtt, Target};
+use crate::time::{Lasted, UnixTime};
+
+/// `fra/core1 (192.0.2.2)`; the name alone where it is the host.
+pub(in crate::monitor) fn title(target: &Target) -> String {
+    if target.name == target.host {
+        target.name.clone()
+    } else {
+        format!("{} ({})", target.name, target.host)
+    }
+}
+
+/// The line that the log gets.
+pub(in crate::monitor) fn log_line(event: &Event) -> String {
+    format!("{}: {} [{}: {}]", title(&event.target), predicate(event), event.rule, event.condition)
+}
+
+/// What happened, as the rest of a sentence that begins with the target.
+pub(super) fn predicate(event: &Event) -> String {
+    if let EventKind::Cleared { lasted } = event.kind {
+        let back = match event.trouble {
+            Trouble::Down => "answers again",
+            Trouble::Slow => "is as fast as it should be again",
+            Trouble::Lossy => "no longer loses pings",
+        };
+        return format!("{back} after {}", Lasted(lasted));
+    }
+    let still = if event.kind == EventKind::Repeated { "still " } else { "" };
+    match (event.trouble, event.median) {
+        (Trouble::Down, _) | (_, None) => format!("{still}does not answer"),
+        (Trouble::Slow, Some(median)) => format!("is {still}slow: median {median}"),
+        (Trouble::Lossy, _) => format!("{still}loses {} of its pings", percent(event.loss_ratio)),
+    }
+}
+
+/// The subject's first word, by which a mailbox sorts.
+pub(super) fn status_word(event: &Event) -> &'static str {
+    match (event.kind, event.trouble) {
+        (EventKind::Cleared { .. }, _) => "OK",
+        (_, Trouble::Down) => "DOWN",
+        (_, Trouble::Slow) => "SLOW",
+        (_, Trouble::Lossy) => "LOSSY",
+    }
+}
+
+/// `core1 (fra1.example.net, 192.0.2.2)`, each part once.
+pub(super) fn asked(target: &Target, address: Option<IpAddr>) -> String {
+    let address = address.map(|address| address.to_string()).filter(|address| *address != target.host);
+    match (target.name == target.host, address) {
+        (true, None) => target.name.clone(),
+        (true, Some(address)) => format!("{} ({address})", target.name),
+        (false, None) => format!("{} ({})", target.name, target.host),
+        (false, Some(address)) => format!("{} ({}, {address})", target.name, target.host),
+    }
+}
+
+/// The numbers of the round that decided it: `median 182 ms, 25 % loss`.
+pub(super) fn measured(event: &Event) -> String {
+    match event.median {
+        Some(median) => format!("median {median}, {} loss", percent(event.loss_ratio)),
+        None => "no ping answered (100 % loss)".to_owned(),
+    }
+}
+
+pub(super) fn worst(event: &Event) -> String {
+    match event.worst_median {
+        Some(median) => format!("median {median}, {} loss", percent(event.worst_loss_ratio)),
+        None => format!("{} loss", percent(event.worst_loss_ratio)),
+    }
+}
+
+/// What is usual at this hour, where that is known; and the median of the medians of the day before the trouble, and its
+/// mean loss.
+pub(super) fn usual(at_this_hour: Option<Rtt>, past: Option<&History>, since: UnixTime) -> String {
+    let day = day_before(past, since);
+    match at_this_hour {
+        Some(median) => format!("median {median} at this hour of the week; {day}"),
+        None => day,
+    }
+}
+
+fn day_before(past: Option<&History>, since: UnixTime) -> String {
+    let before: Vec<&Row> =
+        past.map(|past| past.rows.iter().filter(|row| row.end < since).collect()).unwrap_or_default();
+    let mut medians: Vec<Rtt> = before.iter().filter_map(|row| row.median).collect();
+    medians.sort_unstable();
+    let losses: Vec<f64> = before.iter().filter_map(|row| row.loss_ratio).collect();
+    match medians.get(medians.len() / 2) {
+        Some(median) => {
+            let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+            format!("median {median}, {} loss (over the 24 hours before)", percent(loss))
+        }
+        None if losses.is_empty() => "not known: nothing was measured before".to_owned(),
+        None => "no ping answered in the 24 hours before".to_owned(),
+    }
+}
+
+/// A share as whole percent, but never 0 or 100 for one that is neither.
+pub(super) fn percent(ratio: f64) -> String {
+    match ratio * 100.0 {
+        share if share > 0.0 && share < 0.05 => "< 0.1 %".to_owned(),
+        share if share > 0.0 && share < 1.0 => format!("{share:.1} %"),
+        share if share > 99.0 && share < 100.0 => format!("{:.1} %", (share * 10.0).floor() / 10.0),
+        share => format!("{share:.0} %"),
+    }
+}
+
+/// `Sun 2026-11-22 14:03:00 CET`.
+pub(in crate::monitor) fn stamp(time: UnixTime) -> String {
+    let local = time.local();
+    format!("{} {}", local.civil.format("%a %Y-%m-%d %H:%M:%S"), local.zone)
+}
+
+/// `14:03:00`, for a time that stands beside a full one of the same day.
+pub(super) fn clock(time: UnixTime) -> String {
+    time.local().civil.format("%H:%M:%S").to_string()
+}
+
+/// Since when, and how long that is by `now`.
+pub(super) fn since(since: UnixTime, now: UnixTime) -> String {
+    match now.since(since).filter(|lasted| *lasted >= Duration::from_secs(1)) {
+        Some(lasted) => format!("{}, {} ago", stamp(since), Lasted(lasted)),
+        None => stamp(since),
+    }
+}
+
+/// `1 target`, `2 targets`.
+pub(super) fn count(number: usize, singular: &str, plural: &str) -> String {
+    format!("{number} {}", if number == 1 { singular } else { plural })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_loss_is_never_shown_as_none_and_almost_all_never_as_all() {
+        assert_eq!(
+            [0.0, 0.0001, 0.004, 0.05, 0.333, 0.996, 1.0].map(percent),
+            ["0 %", "< 0.1 %", "0.4 %", "5 %", "33 %", "99.6 %", "100 %"]
+        );
+    }
+}
