@@ -376,6 +376,30 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
     }
 
     #[test]
+    fn who_is_muted_is_shown_last_with_who_wants_it_and_alerts_nobody() {
+        let mut targets = ["a", "b", "lon/lab", "lon/x"]
+            .map(|name| target(name, State::Ok, Some(31.0), Some(0.0), 60))
+            .to_vec();
+        let muted = |until: Option<i64>, by: &str, reason: &str| {
+            Some(MutedStatus { until, by: by.into(), reason: reason.into() })
+        };
+        targets[2].muted = muted(Some(NOON + 4000), "anna", "fibre work");
+        targets[3].muted = muted(None, "maintenance fibre", "");
+        (targets[3].state, targets[1].state) = (State::Down, State::Slow);
+        let text = shown(&status(targets), &[]);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "4 targets: 1 ok, 1 alerting, 2 muted",
+                "b        SLOW   31.0 ms  0%  1 m",
+                "lon/x    muted  31.0 ms  0%       DOWN, maintenance fibre",
+                "lon/lab  muted  31.0 ms  0%       1 h left, anna: \"fibre work\"",
+            ]
+        );
+    }
+
+    #[test]
     fn what_is_named_is_shown_well_or_not_with_all_that_is_known() {
         let names = ["fra/core1", "fra/core2", "ams/[1]", "ams/x"];
         let mut status = status(names.map(|name| target(name, State::Ok, Some(0.41), Some(0.05), 30)).into());

@@ -48,8 +48,12 @@ pub(super) fn of_notice(notice: &Notice, around: &[Around], host: &str) -> Messa
         Story::Together { events, of, behind } => {
             together(events, *of, behind.as_deref(), around, notice.at, host)
         }
-        Story::Flapping { event, changes, since, .. } => flapping(event, *changes, *since, first, host),
-        Story::Steady { event, changes, since, .. } => steady(event, *changes, *since, first, host),
+        Story::Flapping { event, others, changes, since } => {
+            flapping(event, others, *changes, *since, first, host)
+        }
+        Story::Steady { event, others, changes, since } => {
+            steady(event, others, *changes, *since, first, host)
+        }
         Story::Digest { events, more, since } => digest(events, *more, *since, host),
         Story::Offline { since, why } => offline(*since, why, notice.at, host),
         Story::Online { since, lasted, why } => online(*since, *lasted, why, host),
@@ -205,6 +209,7 @@ fn together(
             (if down > 0 { "DOWN" } else { "LOSSY" }, format!("are in trouble: {}", parts.join(", ")))
         }
     };
+    let parent = behind;
     let behind = behind.map(|name| format!(" behind {name}")).unwrap_or_default();
     let mut facts = Vec::new();
     if let Some(first) = events.iter().map(|event| event.since).min() {
@@ -235,11 +240,28 @@ fn together(
     if !is_over {
         blocks.push(mute("all", host));
     }
-    let headline = format!("{} of {}{behind} {did}", events.len(), count(of, "target", "targets"));
+    let headline = match (parent, events) {
+        // The parent counts for itself.
+        (Some(parent), [first, rest @ ..]) if first.target.name == parent => format!(
+            "{} {}, with {} of {} behind it",
+            title(&first.target),
+            predicate(first),
+            rest.len(),
+            count(of.saturating_sub(1), "target", "targets")
+        ),
+        _ => format!("{} of {}{behind} {did}", events.len(), count(of, "target", "targets")),
+    };
     Page { word, headline, blocks }
 }
 
-fn flapping(event: &Event, changes: u32, began: UnixTime, around: &Around, host: &str) -> Page {
+fn flapping(
+    event: &Event,
+    together: &[Event],
+    changes: u32,
+    began: UnixTime,
+    around: &Around,
+    host: &str,
+) -> Page {
     let lasted = event.at.since(began).unwrap_or_default();
     let mut blocks = vec![
         Block::Words(
@@ -258,11 +280,22 @@ fn flapping(event: &Event, changes: u32, began: UnixTime, around: &Around, host:
     blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
     blocks.push(mute(&event.target.name, host));
     let changed = count(changes as usize, "change", "changes");
-    let headline = format!("{} comes and goes: {changed} in {}", title(&event.target), Lasted(lasted));
+    if !together.is_empty() {
+        blocks.push(list("Together with it", together, 0, None));
+    }
+    let comes = if together.is_empty() { "comes and goes" } else { "come and go" };
+    let headline = format!("{} {comes}: {changed} in {}", and_others(event, together), Lasted(lasted));
     Page { word: "FLAPPING", headline, blocks }
 }
 
-fn steady(event: &Event, changes: u32, began: UnixTime, around: &Around, host: &str) -> Page {
+fn steady(
+    event: &Event,
+    together: &[Event],
+    changes: u32,
+    began: UnixTime,
+    around: &Around,
+    host: &str,
+) -> Page {
     let is_over = matches!(event.kind, EventKind::Cleared { .. });
     let how = match (is_over, event.trouble) {
         (true, _) => "is steady again, and well".to_owned(),
@@ -284,8 +317,23 @@ fn steady(event: &Event, changes: u32, began: UnixTime, around: &Around, host: &
         blocks.push(mute(&event.target.name, host));
     }
     let changed = count(changes as usize, "change", "changes");
-    let headline = format!("{} {how}, after {changed}", title(&event.target));
+    if !together.is_empty() {
+        blocks.push(list("Together with it", together, 0, None));
+    }
+    let with = match together.len() {
+        0 => String::new(),
+        others => format!(" (with {})", count(others, "other", "others")),
+    };
+    let headline = format!("{} {how}, after {changed}{with}", title(&event.target));
     Page { word: status_word(event), headline, blocks }
+}
+
+/// `fra/core1 (192.0.2.2) and 39 others`.
+fn and_others(event: &Event, together: &[Event]) -> String {
+    match together.len() {
+        0 => title(&event.target),
+        others => format!("{} and {}", title(&event.target), count(others, "other", "others")),
+    }
 }
 
 fn digest(events: &[Event], more: usize, began: UnixTime, host: &str) -> Page {

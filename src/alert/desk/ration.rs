@@ -43,7 +43,7 @@ impl Ration {
             // What has happened to it by now is all that matters by then, but for its beginning.
             self.rest.remove(place);
         } else if self.rest.len() >= Story::DIGEST_EVENTS {
-            self.more += 1;
+            self.more = self.more.saturating_add(1);
             let least = self.rest.iter().enumerate().min_by_key(|(place, known)| (known.severity, *place));
             match least {
                 Some((place, least)) if least.severity < event.severity => drop(self.rest.remove(place)),

@@ -117,7 +117,17 @@ fn subjects_of_other_stories_say_as_much() {
     );
     assert_eq!(together(&[&slow, &slow], 40, None), "[latmon] SLOW: 2 of 40 targets are slow");
     assert_eq!(together(&[&over, &over], 40, None), "[latmon] OK: 2 of 40 targets are well again");
+    assert_eq!(
+        together(&[&down, &down, &down], 41, Some("fra/core1")),
+        "[latmon] DOWN: fra/core1 (core1.example.net) does not answer, with 2 of 40 targets behind it"
+    );
     let since = down.at.minus(Duration::from_secs(1200));
+    let others = vec![down.clone(); 39];
+    let flapping = story(Story::Flapping { event: down.clone(), others, changes: 3, since });
+    assert_eq!(
+        flapping.subject,
+        "[latmon] FLAPPING: fra/core1 (core1.example.net) and 39 others come and go: 3 changes in 20 min"
+    );
     assert_eq!(
         story(Story::Flapping { event: down.clone(), others: Vec::new(), changes: 5, since }).subject,
         "[latmon] FLAPPING: fra/core1 (core1.example.net) comes and goes: 5 changes in 20 min"
