@@ -48,8 +48,16 @@ pub(super) fn of_notice(notice: &Notice, around: &[Around], host: &str) -> Messa
         Story::Together { events, of, behind } => {
             together(events, *of, behind.as_deref(), around, notice.at, host)
         }
-        Story::Flapping { event, changes, since, .. } => flapping(event, *changes, *since, first, host),
-        Story::Steady { event, changes, since, .. } => steady(event, *changes, *since, first, host),
+        Story::Flapping { event, others, changes, since } => {
+            let mut page = flapping(event, *changes, *since, first, host);
+            page.blocks.extend(together_with("So do these", others));
+            page
+        }
+        Story::Steady { event, others, changes, since } => {
+            let mut page = steady(event, *changes, *since, first, host);
+            page.blocks.extend(together_with("So are these, as they stand now", others));
+            page
+        }
         Story::Digest { events, more, since } => digest(events, *more, *since, host),
         Story::Offline { since, why } => offline(*since, why, notice.at, host),
         Story::Online { since, lasted, why } => online(*since, *lasted, why, host),
@@ -341,6 +349,11 @@ fn said_most(events: &[Event]) -> Option<(&str, usize)> {
     let times = |says: &str| said().filter(|other| *other == says).count();
     let most = said().max_by_key(|says| times(says))?;
     Some((most, times(most)))
+}
+
+/// Others that did as the one that a page is about.
+fn together_with(title: &str, events: &[Event]) -> Option<Block> {
+    (!events.is_empty()).then(|| list(title, events, 0, None))
 }
 
 /// One line for each event, as many as a mail may have; `more` happened besides. What somebody says stands beside it unless
