@@ -117,10 +117,9 @@ fn page(items: &[Item], now: UnixTime) -> String {
         let since = UnixTime::from_secs(item.since);
         let waited = latmon::time::Lasted(now.since(since).unwrap_or(Duration::ZERO));
         let clock = since.local().civil.format("%Y-%m-%d %H:%M:%S");
-        let kind = if item.kind == "mail" { String::new() } else { format!("{}: ", item.kind) };
         let to = if item.to.is_empty() { "whom the settings name".to_owned() } else { item.to.join(", ") };
-        let _ = writeln!(text, "{}  {clock} ({waited})  {kind}{}", item.id, item.subject);
-        if item.kind == "mail" {
+        let _ = writeln!(text, "{}  {clock} ({waited})  {}", item.id, item.subject);
+        if item.kind == "mail" || !item.to.is_empty() {
             let _ = writeln!(text, "        to {to}");
         }
         if !item.taken.is_empty() {
@@ -149,7 +148,8 @@ mod tests {
             why: vec!["s:25: refused the recipient boss@example.org: 550 no".into()],
         };
         let at = UnixTime::from_secs(item.since).local().civil.format("%Y-%m-%d %H:%M:%S").to_string();
-        let other = Item { kind: "post".into(), why: Vec::new(), taken: Vec::new(), ..item.clone() };
+        let to = vec!["webhook:slack".into()];
+        let other = Item { kind: "post".into(), to, why: Vec::new(), taken: Vec::new(), ..item.clone() };
         let shown = page(&[item, other], UnixTime::from_secs(1_763_985_600 + 47 * 60));
         let expected = format!(
             "\
@@ -157,7 +157,8 @@ a1b2c3  {at} (47 min)  [latmon] DOWN: core1
         to boss@example.org
         has arrived at noc@example.org
         s:25: refused the recipient boss@example.org: 550 no
-a1b2c3  {at} (47 min)  post: [latmon] DOWN: core1
+a1b2c3  {at} (47 min)  [latmon] DOWN: core1
+        to webhook:slack
 "
         );
         assert_eq!(shown, expected);

@@ -53,8 +53,7 @@ impl Courier {
     /// Keeps `posting` until it has arrived, and says so to its way. While that pauses after a failure, it waits for the
     /// others.
     pub fn put(&self, posting: &Posting) -> Result<Kept, Error> {
-        let kind = if posting.way.starts_with("command:") { Kind::Command } else { Kind::Post };
-        let kept = self.outbox.keep(kind, &posting.file_key(), posting.at, &posting.to_bytes())?;
+        let kept = posting.keep(&self.outbox)?;
         if let Some(line) = self.lines.iter().find(|line| line.name == posting.way) {
             // A full channel says the same already.
             let _ = line.wake.try_send(());

@@ -131,6 +131,17 @@ impl Fault {
         words.to_owned()
     }
 
+    /// The fault without what a log must not carry: some servers repeat what they did not understand, and there is no
+    /// telling when they do.
+    pub(super) fn without(self, secrets: &[String]) -> Self {
+        match self {
+            Self::Login { reply, hint } => Self::Login { reply: reply.without(secrets), hint },
+            Self::Refused { step, reply } => Self::Refused { step, reply: reply.without(secrets) },
+            Self::Deferred { step, reply } => Self::Deferred { step, reply: reply.without(secrets) },
+            fault => fault,
+        }
+    }
+
     /// What an error of lettre means.
     pub(super) fn of_dialogue(step: &Step, error: &smtp::Error) -> Self {
         let source = error.source();
@@ -234,8 +245,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// The reply without what a log must not carry: some servers repeat what they did not understand.
-    pub(super) fn without(mut self, secrets: &[String]) -> Self {
+    fn without(mut self, secrets: &[String]) -> Self {
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             self.text = self.text.replace(secret.as_str(), "***");
         }

@@ -2,6 +2,7 @@
 
 use super::mailer::Reasons;
 use super::outbox::{Kind, Outbox, Waiting};
+use super::posting::Posting;
 use super::stored::Stored;
 use super::{Error, Settings};
 use crate::time::UnixTime;
@@ -17,7 +18,7 @@ pub struct Listed {
     pub since: UnixTime,
     /// Its subject, or its key where it has none.
     pub subject: String,
-    /// Who does not have it yet; empty: nobody knows without settings.
+    /// Who does not have it yet, or the way it takes; empty: nobody knows without settings.
     pub to: Vec<String>,
     /// Who has it already.
     pub taken: Vec<String>,
@@ -58,10 +59,13 @@ pub fn list(outbox: &Outbox, settings: Option<&Settings>, reasons: &Reasons) -> 
                 }
             }
             None if file.kind == Kind::Mail => listed.why = vec!["the file is no mail".to_owned()],
-            None => {}
+            None => match Posting::read(&raw) {
+                Ok(posting) => (listed.subject, listed.to) = (posting.subject, vec![posting.way]),
+                Err(error) => listed.why = vec![error.to_string()],
+            },
         }
         let texts = listed.to.iter_mut().chain(&mut listed.taken).chain(&mut listed.why);
-        texts.for_each(|text| text.retain(|c| !c.is_control()));
+        texts.chain([&mut listed.subject]).for_each(|text| text.retain(|c| !c.is_control()));
         listed.why.dedup();
         Some(listed)
     };

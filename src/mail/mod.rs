@@ -43,9 +43,9 @@ pub use way::{How, Way};
 pub use webhook::{Form, Webhook, WebhookError, WebhookSettings};
 
 pub use smtp::Limits;
+pub use stored::Stored;
 
 use smtp::Session;
-use stored::Stored;
 
 /// What a mail says, before it is one.
 #[derive(Clone, Debug)]

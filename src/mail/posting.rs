@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::outbox::{Kept, Kind, Outbox};
 use crate::time::UnixTime;
 
 /// One message for one way.
@@ -57,6 +58,12 @@ pub struct Alerted {
 }
 
 impl Posting {
+    /// Puts it into the outbox, where it stays until it has arrived.
+    pub fn keep(&self, outbox: &Outbox) -> Result<Kept, Error> {
+        let kind = if self.way.starts_with("command:") { Kind::Command } else { Kind::Post };
+        outbox.keep(kind, &self.file_key(), self.at, &self.to_bytes())
+    }
+
     /// The key of its file in the outbox, which begins with the [`Posting::stem`] of its way.
     pub(super) fn file_key(&self) -> String {
         format!("{}{}", Self::stem(&self.way), self.key)

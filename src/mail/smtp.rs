@@ -24,6 +24,8 @@ pub(super) struct Session {
     /// `None` once something went wrong on it: nothing that comes later can be matched with what was asked.
     dialogue: Option<Dialogue>,
     server: String,
+    /// What nothing that it says may show.
+    secrets: Vec<String>,
     /// What waits for the server, on the thread that calls.
     runtime: Runtime,
 }
@@ -68,13 +70,14 @@ impl Session {
     /// Connects, goes under TLS as the settings say, and logs in.
     pub(super) fn open(server: &Server, limits: Limits) -> Result<Self, SendError> {
         let name = format!("{}:{}", server.host, server.port);
+        let secrets = server.login.as_ref().map(secrets).unwrap_or_default();
         let open = || {
             let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
             let runtime = runtime.map_err(|error| Fault::of_line(&Step::Connect, &error))?;
             let dialogue = runtime.block_on(Dialogue::open(server, limits))?;
-            Ok(Self { dialogue: Some(dialogue), server: name.clone(), runtime })
+            Ok(Self { dialogue: Some(dialogue), server: name.clone(), secrets: secrets.clone(), runtime })
         };
-        open().map_err(|fault| SendError { server: name.clone(), fault })
+        open().map_err(|fault: Fault| SendError { server: name.clone(), fault: fault.without(&secrets) })
     }
 
     /// Hands over `mail`, CRLF lines, to those of `to` that the server takes. For them it is done: the server said that it
@@ -94,7 +97,8 @@ impl Session {
                 sent
             }),
         };
-        let error = |fault| SendError { server: self.server.clone(), fault };
+        let error =
+            |fault: Fault| SendError { server: self.server.clone(), fault: fault.without(&self.secrets) };
         let mut handed = Handed::default();
         for (address, answer) in to.iter().zip(sent.map_err(error)?) {
             match answer {
@@ -178,15 +182,11 @@ impl Dialogue {
             _ => &[None],
         };
         let credentials = Credentials::new(login.username.clone(), login.password.reveal().to_owned());
-        let secrets = secrets(login, &credentials);
         for (number, prompt) in answers.iter().enumerate() {
             let wanted = if number + 1 == answers.len() { DONE } else { GO_ON };
             let answer = login_command(mechanism, &credentials, *prompt);
             self.ask(answer, wanted, &Step::Login).await.map_err(|fault| match fault {
-                Fault::Refused { reply, .. } => {
-                    Fault::Login { reply: reply.without(&secrets), hint: login_hint(host) }
-                }
-                Fault::Deferred { step, reply } => Fault::Deferred { step, reply: reply.without(&secrets) },
+                Fault::Refused { reply, .. } => Fault::Login { reply, hint: login_hint(host) },
                 fault => fault,
             })?;
         }
@@ -266,13 +266,14 @@ fn login_command(mechanism: Mechanism, credentials: &Credentials, prompt: Option
 }
 
 /// The forms in which a server may have got the password and may repeat it.
-fn secrets(login: &Login, credentials: &Credentials) -> [String; 3] {
+fn secrets(login: &Login) -> Vec<String> {
+    let credentials = Credentials::new(login.username.clone(), login.password.reveal().to_owned());
     let sent = |mechanism, prompt| {
-        let command = login_command(mechanism, credentials, prompt).to_string();
+        let command = login_command(mechanism, &credentials, prompt).to_string();
         command.trim().rsplit(' ').next().unwrap_or_default().to_owned()
     };
     let shown = login.password.reveal().bytes().map(|byte| char::from(stream::printable(byte))).collect();
-    [sent(Mechanism::Plain, None), sent(Mechanism::Login, Some(PASSWORD_PROMPT)), shown]
+    vec![sent(Mechanism::Plain, None), sent(Mechanism::Login, Some(PASSWORD_PROMPT)), shown]
 }
 
 fn login_hint(host: &str) -> &'static str {

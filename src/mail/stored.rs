@@ -15,14 +15,14 @@ mod decode;
 
 /// The parts of a file that begins with a header and an empty line.
 #[derive(Debug)]
-pub(super) struct Stored<'a> {
+pub struct Stored<'a> {
     fields: Vec<Field<'a>>,
     body: &'a [u8],
 }
 
 impl<'a> Stored<'a> {
     /// `None` when `raw` does not begin with a header and an empty line.
-    pub(super) fn parse(raw: &'a [u8]) -> Option<Self> {
+    pub fn parse(raw: &'a [u8]) -> Option<Self> {
         let mut fields: Vec<Field<'_>> = Vec::new();
         let mut at = 0;
         let mut field_start = 0;
@@ -49,7 +49,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Whom it is for: those that it names, or else those of the settings; each once.
-    pub(super) fn to(&self, settings: &Settings) -> Vec<Address> {
+    pub fn to(&self, settings: &Settings) -> Vec<Address> {
         let named: Vec<Address> = self.own(TO).filter_map(|text| text.parse().ok()).collect();
         let all = if named.is_empty() { &settings.to } else { &named };
         let mut to: Vec<Address> = Vec::with_capacity(all.len());
@@ -62,42 +62,42 @@ impl<'a> Stored<'a> {
     }
 
     /// Those that it names.
-    pub(super) fn named(&self) -> Vec<String> {
+    pub fn named(&self) -> Vec<String> {
         self.own(TO).map(str::to_owned).collect()
     }
 
     /// Those for whom no server has taken it yet.
-    pub(super) fn left(&self, settings: &Settings) -> Vec<Address> {
+    pub fn left(&self, settings: &Settings) -> Vec<Address> {
         let mut left = self.to(settings);
         left.retain(|address| !self.own(TAKEN).any(|taken| is_same(address, taken)));
         left
     }
 
     /// Those for whom it was refused for good, and what the server said.
-    pub(super) fn refused(&self) -> Vec<(String, String)> {
+    pub fn refused(&self) -> Vec<(String, String)> {
         let parts = self.own(REFUSED).filter_map(|text| text.split_once(' '));
         parts.map(|(address, why)| (address.to_owned(), why.trim().to_owned())).collect()
     }
 
     /// Those for whom a server has taken it.
-    pub(super) fn taken(&self) -> Vec<String> {
+    pub fn taken(&self) -> Vec<String> {
         self.own(TAKEN).map(str::to_owned).collect()
     }
 
     /// The Message-ID of the first mail of its conversation, its own where it is the first; empty where it has none.
-    pub(super) fn conversation(&self) -> &'a str {
+    pub fn conversation(&self) -> &'a str {
         let id =
             ["References", "In-Reply-To", "Message-ID"].into_iter().find_map(|name| self.own(name).next());
         id.and_then(|id| id.split_whitespace().next()).unwrap_or_default()
     }
 
     /// Its subject, as people read it.
-    pub(super) fn subject(&self) -> String {
+    pub fn subject(&self) -> String {
         self.own("Subject").next().map(decode::words).unwrap_or_default()
     }
 
     /// The file, with those for whom a server has `taken` it, and those for whom it was `refused`, as they are now.
-    pub(super) fn noted(&self, taken: &[Address], refused: &[(Address, String)]) -> Vec<u8> {
+    pub fn noted(&self, taken: &[Address], refused: &[(Address, String)]) -> Vec<u8> {
         let mut own = String::new();
         let taken_before = self.own(TAKEN).map(str::to_owned);
         for address in taken_before.chain(taken.iter().map(ToString::to_string)) {
@@ -119,7 +119,7 @@ impl<'a> Stored<'a> {
     /// The mail as it goes out: From is of the settings and To says whom it is for, whatever the file says (the sender's
     /// displayed name stays), our own fields are gone, and every line ends in CRLF, also where somebody edited the file.
     /// Where it was `held_up`, the line that is for it says so.
-    pub(super) fn going_out(&self, settings: &Settings, held_up: Option<&str>) -> Vec<u8> {
+    pub fn going_out(&self, settings: &Settings, held_up: Option<&str>) -> Vec<u8> {
         let name = self.fields.iter().find(|field| field.is("From"));
         let name = name.and_then(|field| displayed_name(field.value()));
         let name = name.as_deref().unwrap_or("latmon");

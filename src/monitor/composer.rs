@@ -101,9 +101,9 @@ impl Composer {
         &self.kept
     }
 
-    /// Puts a message into the outbox that needs no composing.
-    pub(super) fn post(&self, message: &Message) -> Result<(), mail::Error> {
-        self.desk.post(message)
+    /// Puts a message into the outbox that needs no composing; `state` says in a word what it tells.
+    pub(super) fn post(&self, state: &'static str, message: &Message) -> Result<(), mail::Error> {
+        self.desk.post(state, message)
     }
 
     /// Composes what still waits, and then `last`, where there is one.
@@ -112,7 +112,7 @@ impl Composer {
         if self.thread.join().is_err() {
             error!("the composer of mails panicked; its last mail may be missing");
         }
-        last.map_or(Ok(()), |last| self.desk.post(last))
+        last.map_or(Ok(()), |last| self.desk.post(posting::STOPPED, last))
     }
 }
 
@@ -134,6 +134,10 @@ impl Desk {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if matches!(notice.story, Story::Online { .. }) {
+                self.mailer.route_is_back();
+                self.courier.hurry();
+            }
             let mut message = self.compose(&notice);
             let usual =
                 |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
@@ -232,8 +236,8 @@ impl Desk {
     }
 
     /// Puts a message about the monitor itself into the outbox, for everybody.
-    fn post(&self, message: &Message) -> Result<(), mail::Error> {
-        let postings = posting::of_mail("stopped", message, &self.ways, &self.host);
+    fn post(&self, state: &'static str, message: &Message) -> Result<(), mail::Error> {
+        let postings = posting::of_mail(state, message, &self.ways, &self.host);
         self.keep(Some(message), &postings).map(drop)
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::letter::{Block, Page, Post, RESTART, Row, Side, Table, stamp};
+use super::posting;
 use crate::mail::{self, Message, Outbox};
 use crate::time::{Lasted, UnixTime};
 
@@ -89,6 +90,8 @@ pub struct Teller<'a> {
     pub data_dir: &'a Path,
     /// Who is mailed.
     pub mail: Option<&'a mail::Settings>,
+    /// The names of the webhooks and commands that are told, too.
+    pub ways: &'a [String],
     /// Where the mails lie.
     pub outbox: &'a Outbox,
 }
@@ -98,6 +101,11 @@ pub struct Teller<'a> {
 pub(super) fn is_known(data_dir: &Path, run: UnixTime, now: UnixTime) -> bool {
     let last = load(data_dir).last.filter(|last| last.run == run);
     last.is_some_and(|last| last.next_by.is_none_or(|by| now <= by))
+}
+
+/// Whether there are ends that no mail tells yet.
+pub(super) fn has_untold(data_dir: &Path) -> bool {
+    !load(data_dir).untold.is_empty()
 }
 
 impl Teller<'_> {
@@ -117,8 +125,15 @@ impl Teller<'_> {
             return Ok(Told::Later);
         }
         let message = self.message(newest, &kept);
-        let mail = mail::compose(&message, self.mail, self.host)?;
-        let is_kept = self.outbox.put(&message, &mail)?.on_disk;
+        let mut is_kept = true;
+        if self.mail.is_some() || self.ways.is_empty() {
+            let mail = mail::compose(&message, self.mail, self.host)?;
+            is_kept &= self.outbox.put(&message, &mail)?.on_disk;
+        }
+        let state = if newest.next == Next::Never { posting::STOPPED } else { posting::RESTARTED };
+        for posting in posting::of_mail(state, &message, self.ways, self.host) {
+            is_kept &= posting.keep(self.outbox)?.on_disk;
+        }
         // Where this fails, an end is told twice.
         let noted = self.save(&Kept { told: Some(now), untold: Vec::new(), more: 0, last: kept.last });
         noted.unwrap_or_else(|error| warn!("{error}"));
@@ -276,7 +291,13 @@ mod tests {
         }
 
         fn tell(&self, death: Option<Death>, secs: i64) -> Told {
-            let teller = Teller { host: "mon", data_dir: self.dir.path(), mail: None, outbox: &self.outbox };
+            let teller = Teller {
+                host: "mon",
+                data_dir: self.dir.path(),
+                mail: None,
+                ways: &[],
+                outbox: &self.outbox,
+            };
             teller.tell(death, UnixTime::from_secs(1_700_000_000 + secs)).unwrap()
         }
 
@@ -295,6 +316,7 @@ mod tests {
         for number in 1..=70 {
             assert_eq!(desk.tell(Some(death(number)), number), Told::Later);
         }
+        assert!(has_untold(desk.dir.path()));
         assert_eq!(desk.tell(Some(death(3600)), 3600), Told::Now);
         let [first, second] = &desk.mails()[..] else { panic!("two mails: {:?}", desk.mails()) };
         assert!(
@@ -306,6 +328,7 @@ mod tests {
         );
         assert!(second.contains("line 3600") && !second.contains("line 70"), "{second}");
         assert_eq!(desk.tell(None, 3601), Told::Nothing);
+        assert!(!has_untold(desk.dir.path()));
     }
 
     #[test]

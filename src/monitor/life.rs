@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, tick};
 
-use super::{End, Settings};
-use crate::mail::Mailer;
+use super::{End, Settings, ends};
+use crate::mail::{Courier, Mailer};
 use crate::probe::Prober;
 use crate::time::UnixTime;
 
@@ -46,6 +46,8 @@ pub enum Life {
         what: String,
         /// Without a beat for so long it hangs.
         patience: Duration,
+        /// Ends of runs before it are kept to be told later.
+        has_untold: bool,
     },
     /// The loop and the prober go round.
     Beat,
@@ -60,6 +62,7 @@ pub(super) struct Outside<'a> {
     pub(super) beats: Receiver<Instant>,
     prober: &'a Prober,
     mailer: &'a Mailer,
+    courier: &'a Courier,
     tell: &'a dyn Fn(Life),
 }
 
@@ -69,12 +72,12 @@ impl<'a> Outside<'a> {
         settings: &Settings,
         orders: &'a Receiver<Order>,
         prober: &'a Prober,
-        mailer: &'a Mailer,
+        (mailer, courier): (&'a Mailer, &'a Courier),
         tell: &'a dyn Fn(Life),
     ) -> Self {
         tell(Life::ready(settings));
         let beats = tick((patience(settings) / BEATS).min(RAREST_BEAT));
-        Self { orders, beats, prober, mailer, tell }
+        Self { orders, beats, prober, mailer, courier, tell }
     }
 
     /// Shows that the loop goes round; not where the prober does not.
@@ -91,6 +94,7 @@ impl<'a> Outside<'a> {
             Order::Orphaned => Some(End::Orphaned),
             Order::MailsWait => {
                 self.mailer.wake();
+                self.courier.hurry();
                 None
             }
         }
@@ -107,7 +111,8 @@ impl Life {
     fn ready(settings: &Settings) -> Self {
         let targets = settings.probe.targets.len();
         let what = format!("watches {targets} target{}", if targets == 1 { "" } else { "s" });
-        Self::Ready { what, patience: patience(settings) }
+        let has_untold = ends::has_untold(&settings.archive.data_dir);
+        Self::Ready { what, patience: patience(settings), has_untold }
     }
 }
 

@@ -51,6 +51,10 @@ pub(super) fn usual(past: &History, since: UnixTime) -> Option<Rtt> {
     medians.get(medians.len() / 2).copied()
 }
 
+/// The words for what is told of the monitor itself: it has ended, it was not watching for a while, it was started again.
+pub(super) const STOPPED: &str = "stopped";
+pub(super) const GAP: &str = "gap";
+pub(super) const RESTARTED: &str = "restarted";
 /// The name of the alert that the monitor raises about its own line.
 const UPLINK: &str = "uplink";
 /// How many events of one notice are worth a look into the archive.

@@ -49,7 +49,8 @@ impl Hook {
             command.arg("--certificate").arg(certificates.join("server.pem"));
             command.arg("--key").arg(certificates.join("server.key"));
         }
-        let mut server = command.stdin(port.socket).stdout(Stdio::piped()).spawn().expect("python3 starts");
+        let mut server =
+            command.stdin(port.into_socket()).stdout(Stdio::piped()).spawn().expect("python3 starts");
         let mut ready = String::new();
         let output = server.stdout.take().expect("its output is a pipe");
         BufReader::new(output).read_line(&mut ready).expect("its first line");

@@ -300,7 +300,7 @@ pub fn make_certificates(folder: &Path, names: &str, days: u32) {
 pub struct Port {
     /// Its number.
     pub number: u16,
-    pub(super) socket: OwnedFd,
+    socket: OwnedFd,
 }
 
 impl Port {
@@ -315,6 +315,11 @@ impl Port {
         socket.bind(&SocketAddr::from((address, 0)).into()).expect("a free port");
         let address = socket.local_addr().ok().and_then(|address| address.as_socket_ipv4());
         Self { number: address.expect("it was bound").port(), socket: socket.into() }
+    }
+
+    /// The socket, for a server to listen on.
+    pub fn into_socket(self) -> OwnedFd {
+        self.socket
     }
 }
 

@@ -104,6 +104,76 @@ fn replies_have_bounds() {
     assert!(matches!(fault, Fault::Garbled(Step::Greeting)), "{fault}");
 }
 
+/// What a hostile server may say at each step of a conversation: no more than fits into the buffers on the way is read,
+/// and no longer than the limit.
+#[test]
+fn a_hostile_server_is_bounded_at_every_step() {
+    const REPLIES: [&str; 6] = ["220 me", "250 me", "250 ok", "250 ok", "354 go on", "250 have it"];
+    // Generous: what the kernel takes over before anybody reads.
+    const MOST: usize = 32 << 20;
+    let floods: [(&str, fn(&str) -> Vec<u8>); 4] = [
+        ("endless line", |_| vec![b'2'; 1 << 16]),
+        ("endless reply", |code| format!("{code}-x\r\n").repeat(1 << 12).into_bytes()),
+        ("endless bad UTF-8", |_| vec![0xff; 1 << 16]),
+        ("endless empty lines", |_| b"\r\n".repeat(1 << 15)),
+    ];
+    for step in 0..REPLIES.len() {
+        for (name, flood) in floods {
+            let (tell, told) = std::sync::mpsc::channel();
+            let hostile = server(Tls::None, move |mut stream| {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                for (number, reply) in REPLIES[..step].iter().enumerate() {
+                    if number > 0 {
+                        lines.next();
+                    }
+                    stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+                }
+                let flood = flood(&REPLIES[step][..3]);
+                let mut written = 0;
+                while written < 2 * MOST && stream.write_all(&flood).is_ok() {
+                    written += flood.len();
+                }
+                tell.send(written).unwrap();
+            });
+            let settings = settings(hostile);
+            let done = Session::open(&settings.server, PATIENT)
+                .and_then(|mut session| give(&mut session, &settings, b"A: b\r\n\r\nc\r\n"));
+            assert!(matches!(done.unwrap_err().fault, Fault::Garbled(_)), "{name} at step {step}");
+            let written = told.recv().unwrap();
+            assert!(written < MOST, "{name} at step {step}: {written} bytes");
+        }
+    }
+}
+
+/// Bytes that no text has are shown as question marks, and a reply that takes its time has no more of it than any other.
+#[test]
+fn an_odd_reply_is_understood_and_a_slow_one_is_not_waited_for() {
+    const MOMENT: Duration = Duration::from_millis(500);
+    let replies = |verdict: &'static [u8]| {
+        server(Tls::None, move |mut stream| {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            for reply in ["220 me", "250 me", "250 ok", "250 ok", "354 go on"] {
+                stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+                lines.next();
+            }
+            while lines.next().is_some_and(|line| line.unwrap() != ".") {}
+            while stream.write_all(verdict).is_ok() && verdict.starts_with(b"250-") {
+                thread::sleep(Duration::from_millis(20));
+            }
+        })
+    };
+    let send = |server, transfer| {
+        let settings = settings(server);
+        let mut session = Session::open(&settings.server, Limits { transfer, ..PATIENT }).unwrap();
+        give(&mut session, &settings, b"A: b\r\n\r\nc\r\n")
+    };
+    let refused = send(replies(b"554 \xff\xfe\xe2\x28 no\r\n"), AGES).unwrap_err();
+    assert!(refused.to_string().ends_with("refused the end of the mail: 554 ???( no"), "{refused}");
+    assert_eq!(send(replies(b"250 \xff\r\n"), AGES).unwrap().taken.len(), 1);
+    let slow = send(replies(b"250-wait\r\n"), MOMENT).unwrap_err();
+    assert!(matches!(slow.fault, Fault::TimedOut(Step::Verdict)), "{slow}");
+}
+
 /// CVE-2011-0411: what an attacker adds in clear behind the reply to STARTTLS must not count as said under TLS.
 #[test]
 fn bytes_behind_the_reply_to_starttls_end_the_session() {

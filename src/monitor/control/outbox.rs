@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::{self, Kind, Listed, Mailer, Outbox, Reasons};
+use crate::mail::{self, Courier, Kind, Listed, Mailer, Outbox, Reasons};
 
 /// Something that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,21 +27,35 @@ pub struct Item {
     pub why: Vec<String>,
 }
 
-/// All that waits, in the order it was decided on, with the reasons that `mailer` knows or, without one, the files.
+/// Who sends, while a monitor runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Senders<'a> {
+    /// Mails.
+    pub mailer: &'a Mailer,
+    /// All else.
+    pub courier: &'a Courier,
+}
+
+/// All that waits, in the order it was decided on, with the reasons that the `senders` know or, without any, the files.
 ///
 /// # Errors
 /// The outbox cannot be read.
 pub fn list(
     outbox: &Outbox,
     settings: Option<&mail::Settings>,
-    mailer: Option<&Mailer>,
+    senders: Option<Senders<'_>>,
 ) -> Result<Vec<Item>, mail::Error> {
-    let reasons = mailer.map_or_else(Reasons::new, Mailer::reasons);
-    let trouble = mailer.and_then(Mailer::trouble);
+    let reasons = senders.map_or_else(Reasons::new, |senders| senders.mailer.reasons());
+    let trouble = senders.and_then(|senders| senders.mailer.trouble());
+    let troubles = senders.map_or_else(Vec::new, |senders| senders.courier.troubles());
     let item = |listed: Listed| {
         let Listed { id, kind, since, subject, to, taken, mut why } = listed;
-        if why.is_empty() && kind == Kind::Mail {
-            why.extend(trouble.clone());
+        if why.is_empty() {
+            let of_way = |(way, trouble): &(String, String)| to.contains(way).then(|| trouble.clone());
+            why.extend(match kind {
+                Kind::Mail => trouble.clone(),
+                Kind::Post | Kind::Command => troubles.iter().find_map(of_way),
+            });
         }
         let kind = match kind {
             Kind::Mail => "mail",
@@ -76,19 +90,24 @@ pub fn discard(outbox: &Outbox, words: &[String], is_sender: bool) -> Result<usi
     Ok(found.len())
 }
 
-/// Has `mailer` try at once what people call by `words`, and returns how many that are.
+/// Has the `senders` try at once what people call by `words`, and returns how many that are.
 ///
 /// # Errors
 /// A word means nothing that waits.
-pub(crate) fn retry(outbox: &Outbox, mailer: &Mailer, words: &[String]) -> Result<usize, String> {
+pub(crate) fn retry(outbox: &Outbox, senders: Senders<'_>, words: &[String]) -> Result<usize, String> {
     let mut count = 0;
     for word in words {
         let found = meant(outbox, word)?;
         count += found.len();
         if word == ALL {
-            mailer.retry(None);
-        } else {
-            found.iter().for_each(|file| mailer.retry(Some(&file.path)));
+            senders.mailer.retry(None);
+        }
+        for file in &found {
+            match file.kind {
+                Kind::Mail => senders.mailer.retry(Some(&file.path)),
+                // What a way refuses holds up no other of its own: all of it is tried.
+                Kind::Post | Kind::Command => senders.courier.hurry(),
+            }
         }
     }
     Ok(count)
