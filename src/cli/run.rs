@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};

@@ -30,8 +30,6 @@ pub struct State {
     pub alerts: Vec<KeptAlert>,
     /// What was told of it, and what must not be.
     pub desk: desk::State,
-    /// The anchors of our own uplink that have answered.
-    pub anchors: Vec<IpAddr>,
 }
 
 /// A run, as the next one finds it.
@@ -68,7 +66,6 @@ impl Default for State {
             anchors: Vec::new(),
             alerts: Vec::new(),
             desk: desk::State::default(),
-            anchors: Vec::new(),
         }
     }
 }

@@ -152,6 +152,26 @@ fn subjects_of_other_stories_say_as_much() {
     );
 }
 
+/// What came and went together with the one that the mail is about is listed.
+#[test]
+fn what_flaps_together_is_told_together() {
+    let event = event(EventKind::Raised, Trouble::Down, None);
+    let target = Arc::new(Target { name: "fra/core7".into(), host: "192.0.2.7".into() });
+    let others = vec![Event { target, ..event.clone() }];
+    let since = event.at.minus(Duration::from_secs(1200));
+    let text = story(Story::Flapping { event, others, changes: 5, since }).text;
+    assert!(text.contains("\nSo do these:\n  fra/core7  "), "{text}");
+}
+
+/// The line that says how long a mail waited is found in its text and in its HTML.
+#[test]
+fn both_forms_have_the_line_that_tells_of_waiting() {
+    let message = mail(&event(EventKind::Raised, Trouble::Down, None), None);
+    let raw = crate::mail::compose(&message, None, "mon").unwrap();
+    let lines = raw.split(|byte| *byte == b'\n').filter(|line| *line == b"held up: no\r").count();
+    assert_eq!(lines, 2, "{}", String::from_utf8_lossy(&raw));
+}
+
 /// A recovery and a reminder answer the first mail, and two reminders are two mails.
 #[test]
 fn mails_of_one_alert_are_one_conversation() {
