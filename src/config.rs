@@ -456,7 +456,10 @@ impl TargetConfig {
             target: Arc::clone(&self.target),
             step: wanted(&self.step),
             pings: wanted(&self.pings),
-            forecast: self.alerts.value.iter().any(|rule| rule.value.asks_for_a_forecast()),
+            asked: archive::Asked {
+                usual: self.alerts.value.iter().any(|rule| rule.value.asks_for_the_usual()),
+                forecast: self.alerts.value.iter().any(|rule| rule.value.asks_for_a_forecast()),
+            },
         }
     }
 

@@ -42,7 +42,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
@@ -95,6 +95,7 @@ pub fn run(charge: &Charge, program: &Program, hangup: bool) -> Result<i32, Erro
     let take = |number: &i32| descriptors::take(*number);
     let settings = take(&charge.settings).map_err(failed("take over the settings"))?;
     let sockets: io::Result<Vec<OwnedFd>> = charge.sockets.iter().map(take).collect();
+    let spares: io::Result<Vec<OwnedFd>> = charge.spares.iter().map(take).collect();
     let manager = Manager::of_process();
     let mut guardian = Guardian {
         charge: Charge {
@@ -103,7 +104,11 @@ pub fn run(charge: &Charge, program: &Program, hangup: bool) -> Result<i32, Erro
             ..charge.clone()
         },
         program,
-        handed: Handed { settings, sockets: sockets.map_err(failed("take over the sockets"))? },
+        handed: Handed {
+            settings,
+            sockets: sockets.map_err(failed("take over the sockets"))?,
+            spares: spares.map_err(failed("take over the sockets"))?,
+        },
         manager,
         signals: Calls::watch(hangup).map_err(failed("watch for signals"))?,
         pauses: Pauses::default(),
@@ -119,6 +124,7 @@ pub fn run(charge: &Charge, program: &Program, hangup: bool) -> Result<i32, Erro
 struct Handed {
     settings: OwnedFd,
     sockets: Vec<OwnedFd>,
+    spares: Vec<OwnedFd>,
 }
 
 struct Guardian<'a> {
@@ -237,10 +243,12 @@ impl Guardian<'_> {
         input: Stdio,
         with_sockets: bool,
     ) -> io::Result<(Pid, Option<std::process::ChildStdin>)> {
-        let sockets = if with_sockets { &self.handed.sockets[..] } else { &[] };
-        let handed = || [&self.handed.settings].into_iter().chain(sockets).chain(line);
-        charge.settings = descriptors::lend(&self.handed.settings)?;
+        let Handed { settings, sockets, spares } = &self.handed;
+        let (sockets, spares) = if with_sockets { (&sockets[..], &spares[..]) } else { Default::default() };
+        let handed = || [settings].into_iter().chain(sockets).chain(spares).chain(line);
+        charge.settings = descriptors::lend(settings)?;
         charge.sockets = sockets.iter().map(descriptors::lend).collect::<io::Result<_>>()?;
+        charge.spares = spares.iter().map(descriptors::lend).collect::<io::Result<_>>()?;
         charge.lifeline = line.map(descriptors::lend).transpose()?;
         let mut command = self.program.again_as(&charge);
         command.stdin(input).process_group(0);
@@ -304,6 +312,7 @@ impl Guardian<'_> {
             SIGCHLD => return,
             SIGINT => "Ctrl-C (SIGINT)",
             SIGHUP => "its terminal was closed (SIGHUP)",
+            SIGQUIT => "Ctrl-\\ (SIGQUIT)",
             _ => "SIGTERM",
         };
         match &mut self.stop {
@@ -322,7 +331,11 @@ impl Guardian<'_> {
     fn listen(&mut self, running: &mut Running) {
         while let Some(message) = running.line.heard() {
             match message {
-                FromMonitor::Ready(patience, what) => {
+                FromMonitor::Ready { patience, has_untold, what } => {
+                    // Another guardian may have left them, which was killed too.
+                    if has_untold {
+                        self.tell_later.get_or_insert_with(|| Instant::now() + LATER);
+                    }
                     running.silence = Some(Silence::new(patience, clock()));
                     self.begin = Begin::Done;
                     self.manager.ready(&what);
@@ -582,7 +595,7 @@ struct Calls {
 
 impl Calls {
     fn watch(hangup: bool) -> io::Result<Self> {
-        let mut watched = vec![SIGINT, SIGTERM, SIGCHLD];
+        let mut watched = vec![SIGINT, SIGQUIT, SIGTERM, SIGCHLD];
         if hangup {
             watched.push(SIGHUP);
         }

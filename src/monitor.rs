@@ -11,7 +11,6 @@ pub mod hush;
 mod letter;
 mod life;
 mod panics;
-mod past;
 mod paths;
 mod posting;
 pub mod state;
@@ -27,9 +26,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, after, bounded, never, select};
 use tracing::{error, info, warn};
 
-use crate::alert::{self, Alerts, TargetState};
+use crate::alert::{self, Alerts, Past, TargetState};
 use crate::archive::journal::GROUP_FILES;
-use crate::archive::{self, Archives, Recorded};
+use crate::archive::{self, Archives, Known, Recorded};
 use crate::mail::{self, Courier, Mailer, Outbox};
 use crate::probe::{self, OpenSockets, Prober, Uplink};
 use crate::round::{Round, Rtt, Target};
@@ -41,7 +40,6 @@ pub use letter::exit_key;
 use life::Outside;
 pub use life::{Exit, Life, Order};
 use panics::Panics;
-use past::Pasts;
 use state::{RunState, State, Store};
 use status::Board;
 use teller::Teller;
@@ -144,8 +142,6 @@ pub fn run(
     let mut teller = Teller::start(state, store, composer, &settings.desk, ear, &mut alerts, started);
     greet(&settings, &prober);
 
-    let mut judging =
-        Judging { alerts: &mut alerts, pasts: Pasts::new(&settings.alert, &settings.archive.data_dir) };
     let mut show = |told: Told<'_>| match told {
         Told::Round(round, state) => {
             board.enter(round, state, Instant::now());
@@ -160,7 +156,7 @@ pub fn run(
     let outside = Outside::new(&settings, orders, &prober, (&mailer, &courier), tell);
     let incoming = Incoming { rounds: &rounds, uplink: prober.uplink(), panics: &panics, outside: &outside };
     let watched = catch_unwind(AssertUnwindSafe(|| {
-        watch(&mut archives, &mut judging, &incoming, &mut teller, &mut show)
+        watch(&mut archives, &mut alerts, &incoming, &mut teller, &mut show)
     }));
     tell(Life::Stopping);
     // Before the folder is free for another monitor, which has a socket of its own there.
@@ -189,12 +185,6 @@ struct Incoming<'a> {
     outside: &'a Outside<'a>,
 }
 
-/// Who judges the rounds, and what they need to know for it.
-struct Judging<'a> {
-    alerts: &'a mut Alerts,
-    pasts: Pasts,
-}
-
 /// What the loop shows.
 enum Told<'a> {
     Round(&'a Round, &'a TargetState),
@@ -204,7 +194,7 @@ enum Told<'a> {
 /// The loop: record, judge, show, tell. Returns what ended it; `None` after a panic.
 fn watch(
     archives: &mut Archives,
-    Judging { alerts, pasts }: &mut Judging<'_>,
+    alerts: &mut Alerts,
     Incoming { rounds, uplink, panics, outside }: &Incoming<'_>,
     teller: &mut Teller,
     show: &mut dyn FnMut(Told<'_>),
@@ -249,9 +239,8 @@ fn watch(
         let group: Vec<Round> =
             std::iter::once(round).chain(rounds.try_iter().take(GROUP_FILES - 1)).collect();
         record(archives, &group);
-        pasts.begin_turn();
         for round in &group {
-            for event in alerts.observe(round, pasts.of(round, archives)) {
+            for event in alerts.observe(round, past(archives, round)) {
                 teller.take(event, now);
             }
             if let Some(state) = alerts.state(&round.target().name) {
@@ -259,6 +248,12 @@ fn watch(
             }
         }
     }
+}
+
+/// What is known of a target's past, for those who judge its `round`.
+fn past(archives: &mut Archives, round: &Round) -> Past {
+    let Known { usual, aberrant } = archives.known(round);
+    Past { usual, aberrant }
 }
 
 /// Stores the rounds; a file that fails is told once, again when it recovers, and stops nothing.

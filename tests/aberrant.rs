@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use latmon::archive::{Archives, Error, Recorded, Settings, TargetSettings, Wanted, path};
+use latmon::archive::{Archives, Asked, Error, Recorded, Settings, TargetSettings, Wanted, path};
 use latmon::round::{Fault, Ping, Round, Rtt, Target};
 use latmon::time::{Step, UnixTime};
 
@@ -27,7 +27,10 @@ const START: UnixTime = UnixTime::from_secs(1_795_564_800);
 fn settings(folder: &Path, forecast: bool) -> Settings {
     let (step, pings) = (Wanted::Default(STEP), Wanted::Default(2));
     let target = Arc::new(Target { name: "line".into(), host: "192.0.2.1".into() });
-    Settings { data_dir: folder.to_owned(), targets: vec![TargetSettings { target, step, pings, forecast }] }
+    Settings {
+        data_dir: folder.to_owned(),
+        targets: vec![TargetSettings { target, step, pings, asked: Asked { usual: false, forecast } }],
+    }
 }
 
 /// A line that is slower in the evening, with some noise.
@@ -58,7 +61,7 @@ fn recorded(archives: &mut Archives, settings: &Settings, first: usize, rounds: 
     // A day by day: each time waits for the disk.
     for rounds in rounds.chunks(DAY) {
         assert!(archives.record(rounds).iter().all(|recorded| matches!(recorded, Recorded::Stored)));
-        said.extend(rounds.iter().map(|round| match archives.is_aberrant("line", round.end()).unwrap() {
+        said.extend(rounds.iter().map(|round| match archives.known(round).aberrant {
             Some(true) => '!',
             Some(false) => '.',
             None => '?',

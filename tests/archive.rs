@@ -18,7 +18,7 @@ fn target() -> Arc<Target> {
 fn settings(dir: &Path, step: Wanted<Step>, pings: Wanted<u16>) -> Settings {
     Settings {
         data_dir: dir.to_owned(),
-        targets: vec![TargetSettings { target: target(), step, pings, forecast: false }],
+        targets: vec![TargetSettings { target: target(), step, pings, asked: archive::Asked::default() }],
     }
 }
 
@@ -276,7 +276,7 @@ fn more_targets_than_descriptors_are_recorded_all_the_same() {
         target: target.clone(),
         step: Wanted::Default(minute()),
         pings: Wanted::Outright(4),
-        forecast: false,
+        asked: archive::Asked::default(),
     };
     let settings =
         Settings { data_dir: dir.path().to_owned(), targets: targets.iter().map(wanted).collect() };

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use latmon::archive::{Archives, Recorded, Settings, TargetSettings, Wanted};
+use latmon::archive::{Archives, Asked, Recorded, Settings, TargetSettings, Wanted};
 use latmon::round::{Ping, Round, Rtt, Target};
 use latmon::rrd;
 use latmon::time::{Step, UnixTime};
@@ -48,7 +48,7 @@ fn record(desk: &Desk) {
     let target = Arc::new(Target { name: "line".into(), host: "192.0.2.1".into() });
     let step = Wanted::Outright(Step::new(60).unwrap());
     let target_settings =
-        TargetSettings { target: target.clone(), step, pings: Wanted::Outright(20), forecast: false };
+        TargetSettings { target: target.clone(), step, pings: Wanted::Outright(20), asked: Asked::default() };
     let settings = Settings { data_dir: desk.path(""), targets: vec![target_settings] };
     let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
     for minute in 1..=MINUTES {
@@ -431,7 +431,7 @@ fn the_command_to_type_is_named() {
     record(&desk);
     let target = Arc::new(Target { name: "line".into(), host: "192.0.2.1".into() });
     let open = |step, pings| {
-        let target_settings = TargetSettings { target: target.clone(), step, pings, forecast: false };
+        let target_settings = TargetSettings { target: target.clone(), step, pings, asked: Asked::default() };
         let settings = Settings { data_dir: desk.path(""), targets: vec![target_settings] };
         Archives::open(&settings, UnixTime::from_secs(START)).map(drop).map_err(|error| error.to_string())
     };

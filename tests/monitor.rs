@@ -42,7 +42,7 @@ fn panicked(show: &mut dyn FnMut(&Round, &TargetState)) -> String {
                 target: target.clone(),
                 step: Wanted::Outright(step),
                 pings: Wanted::Outright(3),
-                forecast: false,
+                asked: archive::Asked::default(),
             }],
         },
         probe: probe::Settings {

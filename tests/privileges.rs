@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
 use std::time::Duration;
 
+use latmon::probe::{self, PathEnd, TraceSettings};
 use support::latmon::{Desk, Running, told};
 use support::net::{Net, answer};
 
@@ -111,6 +112,24 @@ fn a_lent_capability_is_given_back() {
     assert!(monitor.log().contains("sockets: raw"), "the capability served: {}", monitor.log());
     CAPABILITIES.iter().for_each(|set| every_thread_has(&monitor, set, NO_CAPABILITY));
     monitor.stop();
+}
+
+/// What was opened in time serves a trace in a process that may open nothing, and the next trace too.
+#[test]
+fn a_trace_needs_no_privilege_by_then() {
+    let mut net = Net::new();
+    net.forbid_ping_sockets();
+    net.host("198.18.0.1", answer());
+    let spares = probe::open_spares();
+    assert_eq!(spares.len(), 2, "one for each family");
+    net.forbid_raw_sockets();
+    let trace = || probe::trace("198.18.0.1:0".parse().unwrap(), &TraceSettings::default());
+    assert!(matches!(trace(), Err(probe::Error::Forbidden { .. })));
+    probe::keep_spares(spares);
+    for _ in 0..2 {
+        let path = trace().expect("a path");
+        assert_eq!((path.end, path.hops.len()), (PathEnd::Reached, 1), "{path:?}");
+    }
 }
 
 /// Nothing is made, and no socket is left to guess about, where the user cannot be had or cannot write.

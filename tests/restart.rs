@@ -10,7 +10,6 @@ mod support {
 use std::fs;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use support::latmon::{Desk, Running, told};
 use support::net::{Net, answer, ms, silence};
 use support::smtp::{Mode, Port, Received, Smtp};
@@ -47,11 +46,6 @@ fn until_shown(monitor: &mut Running<'_>, words: &str, wanted: &str) {
         let output = desk.done(&format!("status {words}"));
         String::from_utf8_lossy(&output.stdout).contains(wanted).then_some(())
     });
-}
-
-fn kill(monitor: &mut Running<'_>) {
-    monitor.signal(Signal::SIGKILL);
-    monitor.ended(LIMIT);
 }
 
 #[test]
@@ -92,11 +86,11 @@ fn a_monitor_that_was_killed_tells_nothing_twice_and_the_end_as_an_answer() {
     let first = wait_for(&mut monitor, &smtp, 1);
     // What the server has and the monitor does not know that it has goes again, as it must.
     monitor.until(LIMIT, "an empty outbox", |desk| desk.outbox().is_empty().then_some(()));
-    kill(&mut monitor);
+    monitor.kill();
 
     let mut monitor = desk.start(&mut desk.latmon("run"));
     until_shown(&mut monitor, "", "DOWN");
-    kill(&mut monitor);
+    monitor.kill();
     net.host("198.18.0.1", answer());
     let mut monitor = desk.start(&mut desk.latmon("run"));
     let mails = wait_for(&mut monitor, &smtp, 2);
@@ -123,7 +117,7 @@ fn what_was_decided_on_is_told_by_the_next_run() {
         let state: serde_json::Value = serde_json::from_str(&state).expect("it is whole whenever it is read");
         (!state["pending"].as_array()?.is_empty()).then_some(())
     });
-    kill(&mut monitor);
+    monitor.kill();
     let _ = fs::remove_dir_all(desk.path("outbox"));
     fs::rename(desk.path("away"), desk.path("outbox")).expect("it is there");
     assert!(desk.outbox().is_empty());
@@ -133,7 +127,7 @@ fn what_was_decided_on_is_told_by_the_next_run() {
         let mut monitor = desk.start(&mut desk.latmon("run"));
         until_shown(&mut monitor, "", "DOWN");
         monitor.until(LIMIT, "its mail", |desk| (down(desk) == 1).then_some(()));
-        kill(&mut monitor);
+        monitor.kill();
     }
     assert_eq!(down(&desk), 1);
 }
@@ -181,7 +175,7 @@ fn a_mute_outlives_the_monitor_and_what_is_still_down_is_told_at_its_end() {
     let status = desk.done("status");
     assert_eq!(status.status.code(), Some(0), "somebody sees to it");
     assert!(String::from_utf8_lossy(&status.stdout).contains("2 targets: 1 ok, 1 muted"), "{status:?}");
-    kill(&mut monitor);
+    monitor.kill();
 
     let mut monitor = desk.start(&mut desk.latmon("run"));
     until_shown(&mut monitor, "lab", "DOWN, 59 m left, root: \"fibre\"");

@@ -12,6 +12,7 @@ mod history;
 pub mod journal;
 mod layout;
 mod lock;
+mod past;
 mod turn;
 mod usual;
 
@@ -28,6 +29,7 @@ use crate::time::{Step, UnixTime};
 pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
 pub use folder::{Lock, file_name, holder, names, path, picture_name};
 pub use history::history;
+pub use past::Known;
 pub use usual::usual;
 
 use journal::{GROUP_BYTES, Journal, Recovered};
@@ -51,7 +53,16 @@ pub struct TargetSettings {
     pub step: Wanted<Step>,
     /// The pings of a round in a new archive.
     pub pings: Wanted<u16>,
-    /// Whether a rule asks for a forecast, which a new archive then has.
+    /// What rules ask of its past.
+    pub asked: Asked,
+}
+
+/// What rules ask of a target's past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// What is usual at this hour.
+    pub usual: bool,
+    /// A forecast, which a new archive then has.
     pub forecast: bool,
 }
 
@@ -246,7 +257,7 @@ impl Settings {
         let missing = |target: &&TargetSettings| !path(&self.data_dir, &target.target.name).exists();
         let bytes = |target: &TargetSettings| {
             let rhythm = Rhythm { step: target.step.value(), pings: target.pings.value() };
-            layout::row_bytes(rhythm, target.forecast)
+            layout::row_bytes(rhythm, target.asked.forecast)
         };
         self.targets
             .iter()
@@ -284,6 +295,7 @@ pub struct Archives {
     files: rrd::Set,
     journal: Journal,
     recovered: Recovered,
+    reading: past::Reading,
     _lock: Lock,
 }
 
@@ -294,6 +306,7 @@ struct Entry {
     open: Option<Open>,
     /// Rounds that were not stored since the last that was.
     missed: u64,
+    usual: past::Usual,
 }
 
 impl Archives {
@@ -316,30 +329,27 @@ impl Archives {
                     None
                 }
             };
-            let entry = Entry { settings: target.clone(), file, open, missed: 0 };
+            let entry =
+                Entry { settings: target.clone(), file, open, missed: 0, usual: past::Usual::default() };
             targets.insert(target.target.name.clone(), entry);
         }
         journal.settle(targets.values().map(|entry| &*entry.file))?;
         match first_error {
             Some(error) if targets.values().all(|entry: &Entry| entry.open.is_none()) => Err(error),
-            _ => Ok(Self { targets, files, journal, recovered, _lock: lock }),
+            _ => Ok(Self {
+                targets,
+                files,
+                journal,
+                recovered,
+                reading: past::Reading::default(),
+                _lock: lock,
+            }),
         }
     }
 
     /// The step and the pings of a target's archive; `None` where it could not be opened.
     pub fn rhythm(&self, target: &str) -> Option<Rhythm> {
         Some(self.targets.get(target)?.open.as_ref()?.rhythm)
-    }
-
-    /// What the forecast of a target's archive says of the round that ended `at`: whether it, and those before it, were
-    /// too far off too often. `None` where it does not tell, or the round is not stored.
-    pub fn is_aberrant(&mut self, target: &str, at: UnixTime) -> Result<Option<bool>, Error> {
-        let Some(Entry { open: Some(open), file, .. }) = self.targets.get(target) else { return Ok(None) };
-        let failed = Error::of_file(file);
-        let view = self.files.file(file).and_then(rrd::File::view).map_err(failed)?;
-        let said = open.is_aberrant(&view, at).map_err(failed)?;
-        view.finish().map_err(failed)?;
-        Ok(said)
     }
 
     /// What was left to do by a run that crashed.
@@ -349,6 +359,7 @@ impl Archives {
 
     /// Stores rounds, which share a sync of the journal. What became of each stands at its place in the answer.
     pub fn record(&mut self, rounds: &[Round]) -> Vec<Recorded> {
+        self.reading.begin_turn();
         let mut outcomes: Vec<Outcome> = rounds.iter().map(|_| Outcome::NotTried).collect();
         let mut turns = self.turns(rounds, &mut outcomes);
         let (mut group, mut bytes) = (Vec::new(), 0);

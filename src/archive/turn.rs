@@ -104,8 +104,12 @@ impl Open {
             folder::make_parent(file)?;
             let rhythm = Rhythm { step: settings.step.value(), pings: settings.pings.value() };
             let start = rhythm.step.boundary_before(now);
-            rrd::create(file, &layout::definition(rhythm, settings.forecast, start), rrd::Overwrite::No)
-                .map_err(Error::of_file(file))?;
+            rrd::create(
+                file,
+                &layout::definition(rhythm, settings.asked.forecast, start),
+                rrd::Overwrite::No,
+            )
+            .map_err(Error::of_file(file))?;
         }
         let failed = Error::of_file(file);
         files.close(file);
@@ -114,7 +118,7 @@ impl Open {
         let rhythm = Rhythm { step: view.step(), pings: columns.pings() };
         let has_forecast = forecast::is_in(&view);
         view.finish().map_err(failed)?;
-        if settings.forecast && !has_forecast {
+        if settings.asked.forecast && !has_forecast {
             return Err(Error::NoForecast { file: file.to_owned() });
         }
         if !settings.step.allows(rhythm.step) {
@@ -129,7 +133,7 @@ impl Open {
         Ok(Self { rhythm, columns, values, seen: None })
     }
 
-    /// See [`super::Archives::is_aberrant`].
+    /// See [`super::Known::aberrant`].
     pub(super) fn is_aberrant<B: AsRef<[u8]>>(
         &self,
         view: &rrd::Rrd<B>,

@@ -90,7 +90,7 @@ fn usual_of(rows: impl Iterator<Item = (UnixTime, f64)>, row: Duration, hours: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{Archives, Settings, TargetSettings, Wanted, path};
+    use crate::archive::{Archives, Asked, Settings, TargetSettings, Wanted, path};
     use crate::round::{Fault, Ping, Round, Target};
     use crate::time::Step;
     use std::sync::Arc;
@@ -172,7 +172,7 @@ mod tests {
                 target: Arc::clone(&target),
                 step: wanted,
                 pings,
-                forecast: false,
+                asked: Asked::default(),
             }],
         };
         let start = step.boundary_before(NOW.minus(Duration::from_secs(25 * 24 * HOUR)));

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use latmon::mail::{Courier, Outbox, Way};
 use latmon::monitor::ends::{self, Death, Next, Told};
 use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
-use latmon::probe::OpenSockets;
+use latmon::probe::{self, OpenSockets};
 use latmon::time::UnixTime;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
@@ -51,6 +51,7 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<Exit, Failure> {
     }
     raise_file_limit();
     let sockets = OpenSockets::open(&config.probe).map_err(Failure::failed)?;
+    let spares = probe::open_spares();
     give_up_privileges(&config)?;
     let settings = keep_settings(&kept)
         .map_err(|error| Failure::failed(format!("cannot keep the settings: {error}")))?;
@@ -59,6 +60,7 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<Exit, Failure> {
         role: Role::Guardian,
         settings: -1,
         sockets: Vec::new(),
+        spares: Vec::new(),
         lifeline: None,
         restart: !args.no_restart,
         // As the kernel sees it, which looks at what this process was before.
@@ -67,7 +69,7 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<Exit, Failure> {
         started,
         guardian: started,
     };
-    Err(become_guardian(charge, program, &settings, &sockets.into_descriptors()))
+    Err(become_guardian(charge, program, &settings, &sockets.into_descriptors(), &spares))
 }
 
 /// Goes on as the guardian, in this process with a fresh memory; returns only if that fails.
@@ -76,10 +78,12 @@ fn become_guardian(
     program: &Program,
     settings: &OwnedFd,
     sockets: &[OwnedFd],
+    spares: &[OwnedFd],
 ) -> Failure {
     let lent = || -> io::Result<Charge> {
         charge.settings = descriptors::lend(settings)?;
         charge.sockets = sockets.iter().map(descriptors::lend).collect::<io::Result<_>>()?;
+        charge.spares = spares.iter().map(descriptors::lend).collect::<io::Result<_>>()?;
         Ok(charge)
     };
     // It is small, and stays so on a machine that gives memory away by two megabytes at a time.
@@ -110,9 +114,15 @@ pub(super) fn take_part(args: &Args, charge: &Charge, program: &Program) -> Resu
         Role::Guardian | Role::Monitor => {
             let line =
                 descriptors::take(charge.lifeline.unwrap_or(-1)).and_then(Lifeline::take).map_err(handed)?;
-            let sockets = charge.sockets.iter().map(|number| descriptors::take(*number));
-            let sockets = sockets.collect::<io::Result<Vec<OwnedFd>>>().map_err(handed)?;
-            Part { args, charge, program, settings, sockets, line: Arc::new(line) }.watch()
+            let take = |numbers: &[RawFd]| -> Result<Vec<OwnedFd>, Failure> {
+                numbers
+                    .iter()
+                    .map(|number| descriptors::take(*number))
+                    .collect::<io::Result<_>>()
+                    .map_err(handed)
+            };
+            let (sockets, spares) = (take(&charge.sockets)?, take(&charge.spares)?);
+            Part { args, charge, program, settings, sockets, spares, line: Arc::new(line) }.watch()
         }
     }
 }
@@ -136,6 +146,8 @@ struct Part<'a> {
     settings: OwnedFd,
     /// For the next guardian; the prober has its own.
     sockets: Vec<OwnedFd>,
+    /// The same for traces.
+    spares: Vec<OwnedFd>,
     line: Arc<Lifeline>,
 }
 
@@ -147,9 +159,12 @@ impl Part<'_> {
         let _ = of_terminal.thread_block();
         log::start_with(Some(Arc::clone(&self.line)));
         let config = self.load()?;
-        let lent = self.sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<OwnedFd>>>();
-        let lent = lent.map_err(|error| Failure::failed(format!("cannot take over the sockets: {error}")))?;
-        let sockets = OpenSockets::adopt(lent, &config.probe).map_err(Failure::failed)?;
+        let copies = |of: &[OwnedFd]| {
+            let copies = of.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<OwnedFd>>>();
+            copies.map_err(|error| Failure::failed(format!("cannot take over the sockets: {error}")))
+        };
+        probe::keep_spares(copies(&self.spares)?);
+        let sockets = OpenSockets::adopt(copies(&self.sockets)?, &config.probe).map_err(Failure::failed)?;
         let orders =
             self.orders().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
         let mut screen = Screen::new(config.probe.targets.len());
@@ -170,7 +185,9 @@ impl Part<'_> {
             },
         };
         let tell = |life| match life {
-            Life::Ready { what, patience } => self.line.tell(&FromMonitor::Ready(patience, what)),
+            Life::Ready { what, patience, has_untold } => {
+                self.line.tell(&FromMonitor::Ready { patience, has_untold, what });
+            }
             Life::Beat => self.line.tell(&FromMonitor::Beat),
             Life::Stopping => self.line.tell(&FromMonitor::Stopping),
         };
@@ -250,7 +267,7 @@ impl Part<'_> {
             guardian: now,
             ..self.charge.clone()
         };
-        Err(become_guardian(charge, self.program, &self.settings, &self.sockets))
+        Err(become_guardian(charge, self.program, &self.settings, &self.sockets, &self.spares))
     }
 }
 

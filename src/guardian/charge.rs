@@ -26,6 +26,8 @@ pub struct Charge {
     pub settings: RawFd,
     /// Those of the sockets.
     pub sockets: Vec<RawFd>,
+    /// Those of the sockets that lie ready for traces.
+    pub spares: Vec<RawFd>,
     /// That of the line to the guardian.
     pub lifeline: Option<RawFd>,
     /// Whether a monitor that died is started again.
@@ -51,6 +53,9 @@ impl fmt::Display for Charge {
         write!(f, "{}{role}:settings={}", Self::PREFIX, self.settings)?;
         for socket in &self.sockets {
             write!(f, ",socket={socket}")?;
+        }
+        for spare in &self.spares {
+            write!(f, ",spare={spare}")?;
         }
         if let Some(lifeline) = self.lifeline {
             write!(f, ",lifeline={lifeline}")?;
@@ -82,6 +87,7 @@ impl FromStr for Charge {
             role,
             settings: -1,
             sockets: Vec::new(),
+            spares: Vec::new(),
             lifeline: None,
             restart: false,
             private: false,
@@ -96,6 +102,7 @@ impl FromStr for Charge {
             match key {
                 "settings" => charge.settings = descriptor()?,
                 "socket" => charge.sockets.push(descriptor()?),
+                "spare" => charge.spares.push(descriptor()?),
                 "lifeline" => charge.lifeline = Some(descriptor()?),
                 "restart" => charge.restart = true,
                 "private" => charge.private = true,
@@ -123,6 +130,7 @@ mod tests {
             role: Role::Monitor,
             settings: 3,
             sockets: vec![4, 5],
+            spares: vec![9],
             lifeline: Some(6),
             restart: true,
             private: false,

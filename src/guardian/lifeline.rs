@@ -17,8 +17,15 @@ pub struct Lifeline(OwnedFd);
 /// What a monitor tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromMonitor {
-    /// It does what is said here, and hangs when it shows no beat for so long.
-    Ready(Duration, String),
+    /// It watches.
+    Ready {
+        /// It hangs when it shows no beat for so long.
+        patience: Duration,
+        /// There are ends that are to be told later.
+        has_untold: bool,
+        /// What it does, in a few words.
+        what: String,
+    },
     /// It goes round.
     Beat,
     /// It was told to stop, and does.
@@ -117,7 +124,9 @@ impl AsFd for Lifeline {
 impl FromMonitor {
     fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Ready(patience, what) => format!("r{} {what}", patience.as_millis()),
+            Self::Ready { patience, has_untold, what } => {
+                format!("r{} {} {what}", patience.as_millis(), u8::from(*has_untold))
+            }
             Self::Beat => "b".to_owned(),
             Self::Stopping => "s".to_owned(),
             Self::Panicked(reason) => format!("p{reason}"),
@@ -130,8 +139,10 @@ impl FromMonitor {
         let (kind, text) = parts(bytes)?;
         Some(match kind {
             b'r' => {
-                let (patience, what) = text.split_once(' ')?;
-                Self::Ready(Duration::from_millis(patience.parse().ok()?), what.to_owned())
+                let (patience, text) = text.split_once(' ')?;
+                let (has_untold, what) = text.split_once(' ')?;
+                let patience = Duration::from_millis(patience.parse().ok()?);
+                Self::Ready { patience, has_untold: has_untold == "1", what: what.to_owned() }
             }
             b'b' => Self::Beat,
             b's' => Self::Stopping,
@@ -182,7 +193,11 @@ mod tests {
         let monitor = Lifeline::take(end).unwrap();
         assert_eq!(guardian.heard(), None);
         let said = [
-            FromMonitor::Ready(Duration::from_secs(10), "watches 3 targets".into()),
+            FromMonitor::Ready {
+                patience: Duration::from_secs(10),
+                has_untold: true,
+                what: "watches 3 targets".into(),
+            },
             FromMonitor::Beat,
             FromMonitor::Stopping,
             FromMonitor::Panicked("thread 'x': boom".into()),

@@ -103,6 +103,11 @@ pub(super) fn is_known(data_dir: &Path, run: UnixTime, now: UnixTime) -> bool {
     last.is_some_and(|last| last.next_by.is_none_or(|by| now <= by))
 }
 
+/// Whether there are ends that no mail tells yet.
+pub(super) fn has_untold(data_dir: &Path) -> bool {
+    !load(data_dir).untold.is_empty()
+}
+
 impl Teller<'_> {
     /// Tells a death, or keeps it for later, when the last mail about one is less than an hour old and it goes on; `None`
     /// tells those that were kept.
@@ -311,6 +316,7 @@ mod tests {
         for number in 1..=70 {
             assert_eq!(desk.tell(Some(death(number)), number), Told::Later);
         }
+        assert!(has_untold(desk.dir.path()));
         assert_eq!(desk.tell(Some(death(3600)), 3600), Told::Now);
         let [first, second] = &desk.mails()[..] else { panic!("two mails: {:?}", desk.mails()) };
         assert!(
@@ -322,6 +328,7 @@ mod tests {
         );
         assert!(second.contains("line 3600") && !second.contains("line 70"), "{second}");
         assert_eq!(desk.tell(None, 3601), Told::Nothing);
+        assert!(!has_untold(desk.dir.path()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, tick};
 
-use super::{End, Settings};
+use super::{End, Settings, ends};
 use crate::mail::{Courier, Mailer};
 use crate::probe::Prober;
 use crate::time::UnixTime;
@@ -46,6 +46,8 @@ pub enum Life {
         what: String,
         /// Without a beat for so long it hangs.
         patience: Duration,
+        /// Ends of runs before it are kept to be told later.
+        has_untold: bool,
     },
     /// The loop and the prober go round.
     Beat,
@@ -109,7 +111,8 @@ impl Life {
     fn ready(settings: &Settings) -> Self {
         let targets = settings.probe.targets.len();
         let what = format!("watches {targets} target{}", if targets == 1 { "" } else { "s" });
-        Self::Ready { what, patience: patience(settings) }
+        let has_untold = ends::has_untold(&settings.archive.data_dir);
+        Self::Ready { what, patience: patience(settings), has_untold }
     }
 }
 

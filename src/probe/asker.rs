@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -117,8 +118,12 @@ impl Asker {
             v6_source,
             backlog: Backlog { echoes: in_flight, payload },
         };
+        let sockets = match Sockets::open(&wanted) {
+            Ok(sockets) => sockets,
+            Err(refused) => adopt_spares(&wanted).ok_or_else(|| Error::no_socket(refused))?,
+        };
         Ok(Self {
-            sockets: Sockets::open(&wanted).map_err(Error::no_socket)?,
+            sockets,
             inbox: Inbox::new(payload),
             reports: Reports::new(),
             flights: Flights::new(secret, timeout),
@@ -280,6 +285,35 @@ impl Asker {
     }
 }
 
+/// RAW sockets that lie ready for when this process, which has the privilege no more, is to ask once in a while.
+static SPARES: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+
+/// Opens them, as far as that is allowed, to be kept by another process of this run.
+pub fn open_spares() -> Vec<OwnedFd> {
+    let Ok(random) = random() else { return Vec::new() };
+    let wanted = Wanted {
+        identity: Identity { identifier: 0, mark: u32::from_ne_bytes(random) },
+        kind: Some(SocketKind::Raw),
+        dont_fragment: false,
+        v6_source: false,
+        backlog: Backlog { echoes: SPARE_ECHOES, payload: EchoSettings::MOST_PAYLOAD },
+    };
+    // What they would hear bears that mark, and nobody sends such.
+    Sockets::open(&wanted).map_or_else(|_| Vec::new(), Sockets::into_descriptors)
+}
+
+/// Keeps what [`open_spares`] gave: [`mod@super::look`] and [`mod@super::trace`] use it where they may open none. One of
+/// them at a time hears its replies.
+pub fn keep_spares(descriptors: Vec<OwnedFd>) {
+    *SPARES.lock().unwrap_or_else(PoisonError::into_inner) = descriptors;
+}
+
+fn adopt_spares(wanted: &Wanted) -> Option<Sockets> {
+    let spares = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
+    let copies = spares.iter().map(OwnedFd::try_clone).collect::<std::io::Result<Vec<_>>>().ok()?;
+    Sockets::adopt(copies, wanted).ok()
+}
+
 /// Whose packet it is, and what is wrong with it; `None` for those of other programs.
 fn weigh(packet: &Packet<'_>, origin: Origin, flights: &mut Flights, now: Now) -> Option<Heard> {
     let from = packet.from;
@@ -320,6 +354,9 @@ fn weigh(packet: &Packet<'_>, origin: Origin, flights: &mut Flights, now: Now) -
         Verdict::Impossible => Some(Heard::Unknown { number, fault: Fault::ClockSet }),
     }
 }
+
+/// A trace asks no more at once.
+const SPARE_ECHOES: u32 = 1000;
 
 /// A bound on how long a flood can keep us from sending.
 const MOST_BATCHES: usize = 1024;

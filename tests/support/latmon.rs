@@ -174,8 +174,9 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
+impl Running<'_> {
+    /// Kills guardian and monitor together, as a loss of power does.
+    pub fn kill(&mut self) {
         // Where it has ended already there is nothing left to kill.
         if let Ok(None) = self.child.try_wait() {
             // A guardian that could would start another one.
@@ -186,6 +187,12 @@ impl Drop for Running<'_> {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
