@@ -50,7 +50,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
             "monitor/hush.rs",
             "monitor/status.rs",
             "monitor/control.rs",
-            "guardian.rs",
+            "guardian",
         ],
     ),
 ];
@@ -860,7 +860,7 @@ fn a_crate_is_named_in_its_own_room_only() {
             "history.rs",
             "#[derive(serde::Serialize)] struct X;",
             "serde",
-            "config, alert, cli, web, time, round, monitor/ends.rs, monitor/state.rs, monitor/hush.rs, monitor/status.rs, monitor/control.rs, guardian.rs",
+            "config, alert, cli, web, time, round, monitor/ends.rs, monitor/state.rs, monitor/hush.rs, monitor/status.rs, monitor/control.rs, guardian",
         ),
     ] {
         refused(path, text, &format!("{path}:1: only {owners} may name {name}"));
