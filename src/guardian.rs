@@ -15,23 +15,26 @@
 //! once.
 //!
 //! ```text
+//! burial        what follows a death                calls         signals
 //! lifeline      what the two say to each other       descriptors   what is inherited; charge: as one word
 //! judge         hangs and pauses (pure)              reason        how a process ended, in words
-//! manager       what systemd is told
+//! manager       what systemd is told                 words         what the last words are to say
 //! ```
 
+mod burial;
+mod calls;
 mod charge;
 pub mod descriptors;
 mod judge;
 mod lifeline;
 mod manager;
 mod reason;
+mod words;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,21 +45,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::Signals;
-use tracing::{error, info, warn};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT};
+use tracing::error;
 
+use self::burial::LATER;
+use self::calls::Calls;
 use self::judge::{Pauses, Silence};
 use self::manager::Manager;
 use self::reason::Memory;
-use crate::monitor::{
-    self,
-    ends::{Death, Next},
-};
 use crate::time::{Lasted, UnixTime};
 
 pub use self::charge::{Charge, NoCharge, Role};
 pub use self::lifeline::{FromMonitor, Lifeline, ToMonitor};
+pub use self::words::LastWords;
 
 /// How this program was started, to start it again.
 #[derive(Clone, Debug)]
@@ -426,200 +427,6 @@ impl Guardian<'_> {
             (status, None, None) => Verdict::Died(reason::of(status, &running.memory)),
         }
     }
-
-    /// Tells of a death, and waits until it is time to start another one; the exit code where there will be none.
-    fn bury(&mut self, running: Running, reason: String) -> Option<i32> {
-        let ran = running.since.elapsed();
-        let goes_on = self.charge.restart && self.stop.is_none();
-        let pause = if goes_on { self.pauses.after(ran) } else { Duration::ZERO };
-        let next = if goes_on { Next::Again { secs: pause.as_secs() } } else { Next::Never };
-        let what = if goes_on {
-            format!("the monitor {reason}; it starts again in {}", Lasted(pause))
-        } else {
-            format!("the monitor {reason}; it is not started again")
-        };
-        error!("{what}");
-        self.manager.status(&what);
-        let death = Death {
-            key: monitor::exit_key(running.started),
-            run: running.started,
-            started: running.started,
-            at: UnixTime::from(SystemTime::now()),
-            reason,
-            log: running.log.into_iter().collect(),
-            next,
-            is_planned: false,
-        };
-        let send = if goes_on { pause.saturating_sub(PAUSE_WITHOUT_SENDING) } else { FAREWELL };
-        let words = self.last_words(Some(&death), send);
-        if !goes_on {
-            self.wait_for(words, FAREWELL + MERCY);
-            return Some(1);
-        }
-        self.pause(pause, words)
-    }
-
-    /// Waits for so long, and for the last words; the exit code where all is told to stop meanwhile.
-    fn pause(&mut self, pause: Duration, words: Option<Pid>) -> Option<i32> {
-        let pause = if pause.is_zero() { self.pauses.after(pause) } else { pause };
-        let begun = Instant::now();
-        let mut words = words;
-        loop {
-            if let Some(status) = words.and_then(reap) {
-                self.heed(status);
-                words = None;
-            }
-            let left = pause.saturating_sub(begun.elapsed());
-            let waits_for_words = words.is_some() && begun.elapsed() < pause + MERCY;
-            if left.is_zero() && !waits_for_words {
-                return None;
-            }
-            let look = if words.is_some() { Duration::from_millis(200) } else { Duration::from_secs(1) };
-            self.sleep(None, if left.is_zero() { look } else { look.min(left) });
-            self.all_is_well();
-            if let Some(stop) = &self.stop {
-                let now = UnixTime::from(SystemTime::now());
-                let death = Death {
-                    key: monitor::exit_key(now),
-                    run: now,
-                    started: now,
-                    at: now,
-                    reason: format!("was told to stop while it waited to be started again: {}", stop.what),
-                    log: Vec::new(),
-                    next: Next::Never,
-                    is_planned: true,
-                };
-                self.wait_for(words, MERCY);
-                let last = self.last_words(Some(&death), FAREWELL);
-                self.wait_for(last, FAREWELL + MERCY);
-                return Some(0);
-            }
-        }
-    }
-
-    /// Starts the process that tells of a death, or of those that are not told yet, and sends for so long.
-    fn last_words(&self, death: Option<&Death>, send: Duration) -> Option<Pid> {
-        let charge = Charge { role: Role::LastWords, ..self.charge.clone() };
-        let spawned = self.spawn(charge, None, Stdio::piped(), false).and_then(|(pid, input)| {
-            let words = LastWords { death: death.cloned(), send_secs: send.as_secs() };
-            let words = serde_json::to_vec(&words).map_err(io::Error::from)?;
-            // It is less than a pipe takes at once.
-            input.map_or(Ok(()), |mut input| input.write_all(&words))?;
-            Ok(pid)
-        });
-        match spawned {
-            Ok(pid) => Some(pid),
-            Err(error) => {
-                error!("the mail about that cannot be written: {error}");
-                None
-            }
-        }
-    }
-
-    fn wait_for(&mut self, words: Option<Pid>, longest: Duration) {
-        let begun = Instant::now();
-        let Some(pid) = words else { return };
-        loop {
-            if let Some(status) = reap(pid) {
-                return self.heed(status);
-            }
-            if begun.elapsed() >= longest || self.stop.as_ref().is_some_and(|stop| stop.is_urgent) {
-                return;
-            }
-            self.sleep(None, Duration::from_millis(100));
-            self.all_is_well();
-        }
-    }
-
-    /// What came of the last words.
-    fn heed(&mut self, status: WaitStatus) {
-        match status {
-            WaitStatus::Exited(_, 0) => {}
-            WaitStatus::Exited(_, LastWords::LATER) => {
-                self.tell_later.get_or_insert_with(|| Instant::now() + LATER);
-            }
-            status => warn!(
-                "no mail tells of that: the process that was to write it {}",
-                reason::of(status, &Memory::now())
-            ),
-        }
-    }
-
-    /// Tells what was left for later, now that this is later.
-    fn tell_due(&mut self, running: &Running) {
-        if self.tell_later.is_some_and(|later| Instant::now() >= later) {
-            self.tell_later = None;
-            let words = self.last_words(None, Duration::ZERO);
-            self.wait_for(words, MERCY);
-            running.line.order(&ToMonitor::MailsWait);
-        }
-    }
-
-    /// Tells what was left for later, as all ends.
-    fn tell_rest(&mut self) {
-        if self.tell_later.take().is_some() {
-            let words = self.last_words(None, FAREWELL);
-            self.wait_for(words, FAREWELL + MERCY);
-        }
-        info!("all has ended");
-    }
-}
-
-/// What the process that tells of a death is told, by its standard input.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub struct LastWords {
-    /// Who died; `None` to tell those that are not told yet.
-    pub death: Option<Death>,
-    /// How long it may try to send what waits in the outbox; nothing where somebody else will.
-    pub send_secs: u64,
-}
-
-impl LastWords {
-    /// The exit code where the mail is left for later.
-    pub const LATER: i32 = 10;
-
-    /// What this process is told.
-    pub fn hear() -> io::Result<Self> {
-        let mut text = Vec::new();
-        io::stdin().lock().take(1 << 20).read_to_end(&mut text)?;
-        Ok(serde_json::from_slice(&text)?)
-    }
-}
-
-/// The signals that this process gets.
-struct Calls {
-    signals: Signals,
-    /// Has something to read when there was one.
-    bell: UnixStream,
-}
-
-impl Calls {
-    fn watch(hangup: bool) -> io::Result<Self> {
-        let mut watched = vec![SIGINT, SIGQUIT, SIGTERM, SIGCHLD];
-        if hangup {
-            watched.push(SIGHUP);
-        }
-        let signals = Signals::new(&watched)?;
-        let (bell, clapper) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        // Behind those that count them, so that what rings is counted already.
-        for signal in watched {
-            signal_hook::low_level::pipe::register(signal, clapper.try_clone()?)?;
-        }
-        Ok(Self { signals, bell })
-    }
-
-    fn is_rung(&self) -> bool {
-        let mut fds = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-    }
-
-    /// What came since this was last asked.
-    fn take(&mut self) -> Vec<i32> {
-        let mut rings = [0; 64];
-        while matches!((&self.bell).read(&mut rings), Ok(1..)) {}
-        self.signals.pending().collect()
-    }
 }
 
 /// How a child of ours ended, if it has. Others that are left to us (we may be the first process of a container) go on the
@@ -646,9 +453,3 @@ const LOG_LINES: usize = 20;
 const MERCY: Duration = Duration::from_secs(5);
 /// How long a monitor that was told to stop may take; its farewell takes ten seconds of it.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the last words may try to send, where nobody else will.
-const FAREWELL: Duration = Duration::from_secs(10);
-/// In a shorter pause the next monitor sends what waits.
-const PAUSE_WITHOUT_SENDING: Duration = Duration::from_secs(20);
-/// How long ends of a row are gathered after one was mailed.
-const LATER: Duration = Duration::from_secs(3600);

@@ -55,7 +55,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
             "monitor/status.rs",
             "monitor/control.rs",
             "monitor/paths/store.rs",
-            "guardian.rs",
+            "guardian",
         ],
     ),
 ];
@@ -871,7 +871,7 @@ fn a_crate_is_named_in_its_own_room_only() {
             "history.rs",
             "#[derive(serde::Serialize)] struct X;",
             "serde",
-            "config, alert, cli, web, time, round, mail, monitor/ends.rs, monitor/state.rs, monitor/hush.rs, monitor/status.rs, monitor/control.rs, monitor/paths/store.rs, guardian.rs",
+            "config, alert, cli, web, time, round, mail, monitor/ends.rs, monitor/state.rs, monitor/hush.rs, monitor/status.rs, monitor/control.rs, monitor/paths/store.rs, guardian",
         ),
     ] {
         refused(path, text, &format!("{path}:1: only {owners} may name {name}"));
