@@ -11,7 +11,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use support::latmon::{Desk, Running, told};
+use support::latmon::{Desk, Running, kill_and_wait, told};
 use support::net::{Net, answer, ms, silence};
 use support::smtp::{Mode, Port, Received, Smtp};
 
@@ -49,9 +49,14 @@ fn until_shown(monitor: &mut Running<'_>, words: &str, wanted: &str) {
     });
 }
 
+/// The monitor and its guardian at once.
 fn kill(monitor: &mut Running<'_>) {
+    let pid = monitor.pid();
+    // Held, so that it does nothing about the end of its guardian.
+    monitor.signal_monitor(Signal::SIGSTOP);
     monitor.signal(Signal::SIGKILL);
     monitor.ended(LIMIT);
+    kill_and_wait(pid);
 }
 
 #[test]
