@@ -389,6 +389,7 @@ mail from          me@gmail.com                                                 
   tls              implicit                                                        default
   username         me@gmail.com                                                    EMAIL_SENDER
   password         ***                                                             EMAIL_PASSWORD
+  exit             always                                                          default
 
 1 target, 0.33 packets/s
 ";

@@ -278,11 +278,11 @@ fn flapping(
     blocks.extend(picture(event, around));
     blocks.push(Block::Facts(vec![("others", others::sentence(&around.others))]));
     blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
-    blocks.push(mute(&event.target.name, host));
-    let changed = count(changes as usize, "change", "changes");
     if !together.is_empty() {
         blocks.push(list("Together with it", together, 0, None));
     }
+    blocks.push(mute(&event.target.name, host));
+    let changed = count(changes as usize, "change", "changes");
     let comes = if together.is_empty() { "comes and goes" } else { "come and go" };
     let headline = format!("{} {comes}: {changed} in {}", and_others(event, together), Lasted(lasted));
     Page { word: "FLAPPING", headline, blocks }
@@ -313,13 +313,13 @@ fn steady(
     ])];
     blocks.extend(picture(event, around));
     blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
+    if !together.is_empty() {
+        blocks.push(list("Together with it", together, 0, None));
+    }
     if !is_over {
         blocks.push(mute(&event.target.name, host));
     }
     let changed = count(changes as usize, "change", "changes");
-    if !together.is_empty() {
-        blocks.push(list("Together with it", together, 0, None));
-    }
     let with = match together.len() {
         0 => String::new(),
         others => format!(" (with {})", count(others, "other", "others")),

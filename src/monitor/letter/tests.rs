@@ -160,7 +160,7 @@ fn what_flaps_together_is_told_together() {
     let others = vec![Event { target, ..event.clone() }];
     let since = event.at.minus(Duration::from_secs(1200));
     let text = story(Story::Flapping { event, others, changes: 5, since }).text;
-    assert!(text.contains("\nSo do these:\n  fra/core7  "), "{text}");
+    assert!(text.contains("\nTogether with it:\n  fra/core7  "), "{text}");
 }
 
 /// The line that says how long a mail waited is found in its text and in its HTML.
