@@ -311,7 +311,7 @@ fn route(body: &[u8]) -> Option<Way> {
             libc::RTA_OIF => interface = number(value, 0),
             libc::RTA_GATEWAY => gateway = address(family, value),
             // A router of the other family: its family, then its address.
-            libc::RTA_VIA => {
+            RTA_VIA => {
                 let family = value.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
                 gateway = family.and_then(|family| address(family, value.get(2..)?));
             }
@@ -354,6 +354,8 @@ const ATTRIBUTE_KIND: u16 = 0x3fff;
 const LINK_LEN: usize = 16;
 /// struct rtmsg.
 const ROUTE_LEN: usize = 12;
+/// Of linux/rtnetlink.h; libc does not have it for musl.
+const RTA_VIA: u16 = 18;
 /// What the kernel fills at once when it is asked for all links.
 const BUFFER_LEN: usize = 32 << 10;
 const PATIENCE_SECS: i64 = 5;
