@@ -122,9 +122,9 @@ fn an_unresolvable_name_is_unknown_and_stops_nothing() {
     assert!(!desk.outbox().iter().any(|mail| mail.contains("does not answer")), "and no alert");
 }
 
-/// No route is our own trouble: unknown, not loss, and no alert about the target.
+/// No route is our own trouble: unknown, not loss, and told as such.
 #[test]
-fn a_missing_route_is_unknown_and_no_alert() {
+fn a_missing_route_is_our_own_trouble_and_no_alert_of_the_target() {
     let net = Net::new();
     net.host("198.18.0.1", answer().delay(ms(5)));
     let desk = Desk::new();
@@ -149,7 +149,12 @@ fn a_missing_route_is_unknown_and_no_alert() {
 
     // The pings of a row that were sent are all answered; the others are unknown.
     assert!(again.iter().all(|(_, values)| values[1] == 0.0), "{again:?}");
-    assert_eq!(desk.outbox().len(), 1, "the exit mail alone");
+    let told = desk.outbox();
+    let told: Vec<&str> =
+        told.iter().flat_map(|mail| mail.lines().find(|line| line.starts_with("Subject: "))).collect();
+    let [offline, online, exit] = told[..] else { panic!("{told:#?}") };
+    assert!(offline.contains(" OFFLINE: ") && online.contains(" ONLINE: "), "{told:#?}");
+    assert!(exit.contains(" STOPPED: "), "{told:#?}");
 }
 
 /// The archive's last update by rrdtool.
