@@ -139,7 +139,7 @@ fn replies_that_our_receive_buffer_had_no_room_for_are_unknown() {
     for (_, host) in HOSTS {
         net.wait_for(host, net.requests(host).len(), LIMIT);
     }
-    monitor.signal(Signal::SIGCONT);
+    monitor.signal_monitor(Signal::SIGCONT);
     monitor.until(LIMIT, "whole rows after the flood", |desk| whole(desk, 2));
     let status = desk.done("status --json");
     monitor.stop();

@@ -76,12 +76,13 @@ fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a T
     Ok(targets.iter().zip(chosen).filter_map(|(target, chosen)| chosen.then_some(target)).collect())
 }
 
-/// How well the chosen targets are. An alert that is open is certain, whatever is not known beside it. A target of which
+/// How well the chosen targets are. An alert that is open is certain, whatever is not known beside it; but to one that is
+/// muted somebody sees already. A target of which
 /// nothing is known is not well, but nobody was told of it either: there is no telling, as where no monitor runs.
 fn exit_of(is_stale: bool, chosen: &[&TargetStatus]) -> Exit {
     if is_stale {
         Exit::Unknown
-    } else if chosen.iter().any(|target| target.state.is_alerting()) {
+    } else if chosen.iter().any(|target| target.state.is_alerting() && target.muted.is_none()) {
         Exit::Unwell
     } else if chosen.iter().any(|target| target.state == State::Unknown) {
         Exit::Unknown

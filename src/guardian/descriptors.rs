@@ -25,7 +25,7 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(descriptor)
 }
 
-/// Hands a descriptor over to whatever program is started until [`keep`]; returns its number.
+/// Hands a descriptor over to whatever program is started until it is closed on exec again; returns its number.
 pub fn lend(descriptor: &impl AsFd) -> io::Result<RawFd> {
     fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
     Ok(descriptor.as_fd().as_raw_fd())

@@ -302,7 +302,7 @@ pub fn open_spares() -> Vec<OwnedFd> {
     Sockets::open(&wanted).map_or_else(|_| Vec::new(), Sockets::into_descriptors)
 }
 
-/// Keeps what [`open_spares`] gave: [`mod@super::look`] and [`mod@super::trace`] use it where they may open none. One of
+/// Keeps what [`open_spares`] gave: a look and a trace use it where they may open none. One of
 /// them at a time hears its replies.
 pub fn keep_spares(descriptors: Vec<OwnedFd>) {
     *SPARES.lock().unwrap_or_else(PoisonError::into_inner) = descriptors;
