@@ -219,7 +219,9 @@ impl Guardian<'_> {
         let started = UnixTime::from(SystemTime::now());
         let memory = Memory::now();
         let charge = Charge { role: Role::Monitor, started, ..self.charge.clone() };
-        let pid = self.spawn(charge, Some(&theirs), Stdio::null(), true)?.0;
+        // There is nothing to read, and no /dev/null is needed to say so: a bare root folder has none.
+        let (nothing, _) = io::pipe()?;
+        let pid = self.spawn(charge, Some(&theirs), nothing.into(), true)?.0;
         Ok(Running {
             pid,
             line,
