@@ -10,7 +10,7 @@
 //!    guardian     the small parent process that outlives the monitor
 //! 4  monitor      the loop: Round in -> archive -> alert -> picture -> message
 //! 3  archive/     Round -> rrd update; rrd fetch -> History; names, layout of data sources, journal, convert
-//!    probe/       ICMP: schedule, sockets, wire format, names -> Round
+//!    probe/       ICMP: schedule, sockets, wire format, names -> Round; whether our own uplink works
 //!    alert/       Round -> Event -> Notice: what is told
 //!    graph/       History -> PNG or SVG
 //! 2  round        Target, Rtt, Ping, Round: loss, median, percentiles

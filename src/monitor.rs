@@ -1,8 +1,15 @@
 //! The loop of `latmon run`: a round comes in, is recorded, judged, and what it means is told.
 //!
-//! Four threads besides this one, each behind a bounded channel, so that nothing slow (names, pictures, mail servers,
-//! disks) holds up a probe: the prober, its resolver, the composer (it draws, and writes mails to the outbox) and the
-//! mailer. A fifth answers on the control socket, from a board that this one keeps up to date.
+//! Threads besides this one, each behind a bounded channel, so that nothing slow (names, pictures, paths, mail servers,
+//! disks) holds up a probe: the prober with its resolver and its watch over the uplink, the composer (it draws, and writes
+//! mails to the outbox), who notes good paths, the mailer, and a courier for each webhook and command. One more answers on
+//! the control socket, from a board that this one keeps up to date.
+//!
+//! ```text
+//! teller     event -> desk -> notice -> state -> composer    state      state.json      ends   what a death is told as
+//! composer   notice -> letter + posting -> outbox            letter/    the words       hush   mutes, asked for or typed
+//! paths/     the good paths, and the one at an alert         status     the board       life   beats and orders
+//! ```
 
 mod composer;
 pub mod control;
