@@ -111,14 +111,16 @@ impl Patience {
 }
 
 /// The pause after so many failures in a row: it doubles, up to a bound.
-fn pause(failures: u32) -> Duration {
+pub(super) fn pause(failures: u32) -> Duration {
     SHORTEST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST)
 }
 
-const SHORTEST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(300);
-/// What is refused may be taken once somebody has mended a setting there.
-const REFUSED: Duration = Duration::from_secs(3600);
+/// The shortest.
+pub(super) const SHORTEST: Duration = Duration::from_secs(5);
+/// The longest pause after failures.
+pub(super) const LONGEST: Duration = Duration::from_secs(300);
+/// How long what was refused waits: it may be taken once somebody has mended a setting.
+pub(super) const REFUSED: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Address;
 use super::outbox::Waiting;
+use super::patience::{LONGEST, REFUSED, SHORTEST, pause};
 
 /// The pauses between attempts. Trouble with the server holds up everything. What it does not want, for one recipient or
 /// for all of one mail, steps aside and lets the others pass, and so does a mail at which the session breaks again and
@@ -197,18 +198,10 @@ impl Retry {
     }
 }
 
-/// The pause after so many failures in a row: it doubles, up to a bound.
-fn pause(failures: u32) -> Duration {
-    SHORTEST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST)
-}
-
-const SHORTEST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(300);
-/// How long a mail that was refused for good waits until it is tried again.
-const REFUSED: Duration = Duration::from_secs(3600);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::outbox::Kind;
     use super::*;
 
