@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use latmon::mail::{Attachment, Html, Login, Message, Outbox, Secret, Tls, compose, content_id};
 use latmon::time::UnixTime;
 use support::post::{LONG, Place, message, settings, settings_for, trouble};
-use support::smtp::{Mode, Options, Port, Smtp, USER, make_certificates};
+use support::smtp::{Mode, Options, Port, Smtp, USER, trusting, trusting_one};
 
 #[test]
 fn arrives_over_tls_from_the_first_byte() {
@@ -557,31 +557,6 @@ fn distrusted(smtp: &Smtp, tls: Tls) -> String {
     assert_eq!(mailer.stop(LONG), 1);
     assert!(!smtp.verbs().iter().any(|verb| verb == "AUTH" || verb == "MAIL"), "{:?}", smtp.verbs());
     trouble
-}
-
-/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for localhost.
-fn trusting(test: &str, scenario: impl FnOnce(&Path)) {
-    trusting_one("DNS:localhost,IP:127.0.0.1", 2, test, scenario);
-}
-
-/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for `names` and so many days.
-fn trusting_one(names: &str, days: u32, test: &str, scenario: impl FnOnce(&Path)) {
-    if let Some(certificates) = env::var_os("LATMON_TEST_CERTIFICATES") {
-        return scenario(Path::new(&certificates));
-    }
-    let certificates = tempfile::tempdir().unwrap();
-    make_certificates(certificates.path(), names, days);
-    let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("LATMON_TEST_CERTIFICATES", certificates.path())
-        .env("SSL_CERT_FILE", certificates.path().join("ca.pem"))
-        .env_remove("SSL_CERT_DIR")
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{stdout}\n{stderr}");
-    assert!(stdout.contains("1 passed"), "'{test}' is the name of no test: {stdout}");
 }
 
 /// All that is logged in this process from now on.

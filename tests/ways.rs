@@ -11,11 +11,10 @@ mod support {
     pub mod smtp;
 }
 
-use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +25,7 @@ use latmon::mail::{
 use latmon::time::UnixTime;
 use serde_json::{Value, json};
 use support::hook::Hook;
-use support::smtp::{Port, make_certificates};
+use support::smtp::{Port, make_certificates, trusting};
 
 /// Long enough for a pause of the courier, on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -464,24 +463,4 @@ impl Drop for Alertmanager {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for localhost.
-fn trusting(test: &str, scenario: impl FnOnce(&Path)) {
-    if let Some(certificates) = env::var_os("LATMON_TEST_CERTIFICATES") {
-        return scenario(Path::new(&certificates));
-    }
-    let certificates = tempfile::tempdir().unwrap();
-    make_certificates(certificates.path(), "DNS:localhost,IP:127.0.0.1", 2);
-    let output = std::process::Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("LATMON_TEST_CERTIFICATES", certificates.path())
-        .env("SSL_CERT_FILE", certificates.path().join("ca.pem"))
-        .env_remove("SSL_CERT_DIR")
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{stdout}\n{stderr}");
-    assert!(stdout.contains("1 passed"), "'{test}' is the name of no test: {stdout}");
 }

@@ -9,6 +9,7 @@
 //! file: `mod support { pub mod smtp; }`.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -334,4 +335,29 @@ fn python() -> &'static str {
         .into_iter()
         .find(has_aiosmtpd)
         .expect("no python3 has aiosmtpd: apt-get install python3-aiosmtpd")
+}
+
+/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for localhost.
+pub fn trusting(test: &str, scenario: impl FnOnce(&Path)) {
+    trusting_one("DNS:localhost,IP:127.0.0.1", 2, test, scenario);
+}
+
+/// Runs `scenario` in a process that trusts the CA of the certificates it is given, for `names` and so many days.
+pub fn trusting_one(names: &str, days: u32, test: &str, scenario: impl FnOnce(&Path)) {
+    if let Some(certificates) = env::var_os("LATMON_TEST_CERTIFICATES") {
+        return scenario(Path::new(&certificates));
+    }
+    let certificates = tempfile::tempdir().unwrap();
+    make_certificates(certificates.path(), names, days);
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("LATMON_TEST_CERTIFICATES", certificates.path())
+        .env("SSL_CERT_FILE", certificates.path().join("ca.pem"))
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(stdout.contains("1 passed"), "'{test}' is the name of no test: {stdout}");
 }
