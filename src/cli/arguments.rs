@@ -10,7 +10,16 @@ pub(super) fn lent() -> Option<Vec<&'static [u8]>> {
     // instruction to its last, nothing gives it back, and nothing in here writes to it.
     let bytes = unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(start), end - start) };
     // Each ends with a NUL, the last one too.
-    Some(bytes.strip_suffix(b"\0")?.split(|byte| *byte == 0).collect())
+    let bytes = bytes.strip_suffix(b"\0")?;
+    let ends = || memchr::memchr_iter(0, bytes).chain([bytes.len()]);
+    let mut words = Vec::with_capacity(ends().count());
+    let mut start = 0;
+    words.extend(ends().map(|end| {
+        let word = &bytes[start..end];
+        start = end + 1;
+        word
+    }));
+    Some(words)
 }
 
 /// The kernel does not tell.

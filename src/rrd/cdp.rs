@@ -66,7 +66,30 @@ impl Cdp {
     /// the value of each row that they fill. The same comes of them one by one.
     #[must_use]
     pub(super) fn consolidate_run(
+        self,
+        rra: &ArchiveDef,
+        missing: u64,
+        pdps: impl Iterator<Item = f64>,
+        mut filled: impl FnMut(f64),
+    ) -> Self {
+        // A loop for each function, which is then not asked for with each data point.
+        match rra.cf {
+            _ if rra.pdp_per_row == 1 => {
+                let last = pdps.inspect(|pdp| filled(*pdp)).last();
+                Self { primary: last.unwrap_or(self.primary), ..self }
+            }
+            Cf::Average => self.collect_run(Cf::Average, rra, missing, pdps, filled),
+            Cf::Min => self.collect_run(Cf::Min, rra, missing, pdps, filled),
+            Cf::Max => self.collect_run(Cf::Max, rra, missing, pdps, filled),
+            cf => self.collect_run(cf, rra, missing, pdps, filled),
+        }
+    }
+
+    /// As [`Cdp::consolidate_run`], for rows of several steps.
+    #[inline(always)]
+    fn collect_run(
         mut self,
+        cf: Cf,
         rra: &ArchiveDef,
         mut missing: u64,
         pdps: impl Iterator<Item = f64>,
@@ -75,9 +98,9 @@ impl Cdp {
         for pdp in pdps {
             missing -= 1;
             if missing > 0 {
-                self = self.collect(rra.cf, pdp, 1);
+                self = self.collect(cf, pdp, 1);
             } else {
-                self = self.consolidate(rra, Due::LAST, pdp, 1);
+                self = self.finish(rra, Due::LAST, pdp, 1);
                 filled(self.primary);
                 missing = rra.pdp_per_row;
             }

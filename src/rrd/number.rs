@@ -3,6 +3,7 @@
 //! The reader is not correctly rounded: it collects the digits in an `f64` and scales by repeated multiplication or
 //! division. Archives hold the bits that this arithmetic gives, so it is kept as it is, and [`str::parse`] will not do.
 
+mod digits;
 mod text;
 
 use std::fmt;
@@ -47,6 +48,10 @@ fn plain_decimal(text: &[u8]) -> Option<f64> {
 /// `f64` holds exactly. Collected in an integer they make the same number, sooner. Returns it and what follows.
 pub(super) fn plain_decimal_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
     const EXACT_DIGITS: usize = 15;
+    if let Some(short) = digits::short_decimal(text) {
+        let rest = &text[short.len..];
+        return Some((divided(short.number as f64, short.decimals), rest));
+    }
     let (whole, rest) = plain_digits(0, text);
     let digits = text.len() - rest.len();
     let (number, rest, decimals) = match rest {
@@ -57,13 +62,17 @@ pub(super) fn plain_decimal_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
         _ => (whole, rest, 0),
     };
     let is_exact = (1..=EXACT_DIGITS).contains(&(digits + decimals));
-    is_exact.then(|| (scaled(number as f64, -(decimals as i64)), rest))
+    is_exact.then(|| (divided(number as f64, decimals as u32), rest))
 }
 
 /// Goes on with a number by the digits that a text begins with; returns it and what follows. What is too long to be
 /// held comes out as anything.
 pub(super) fn plain_digits(mut number: i64, text: &[u8]) -> (i64, &[u8]) {
     let mut rest = text;
+    while let Some((eight, behind)) = digits::eight(rest) {
+        number = number.wrapping_mul(100_000_000).wrapping_add(i64::from(eight));
+        rest = behind;
+    }
     while let [digit @ b'0'..=b'9', behind @ ..] = rest {
         number = number.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
         rest = behind;
@@ -132,6 +141,16 @@ fn scaled(mut number: f64, exponent: i64) -> f64 {
         }
         power *= power;
         bits >>= 1;
+    }
+    number
+}
+
+/// As [`scaled`] by so many decimals, of which a plain decimal has no more than fifteen.
+fn divided(mut number: f64, decimals: u32) -> f64 {
+    for (bit, power) in [10.0, 1e2, 1e4, 1e8].into_iter().enumerate() {
+        if decimals >> bit & 1 == 1 {
+            number /= power;
+        }
     }
     number
 }

@@ -26,10 +26,7 @@ impl Reading<'_> {
             return Ok(UNKNOWN);
         }
         let (growth, rate) = match def.ds_type {
-            DsType::Gauge => {
-                let value = self.number(&def.ds_type)?;
-                (value * interval, value)
-            }
+            DsType::Gauge => return Ok(gauge_growth(self.number(&def.ds_type)?, def, interval)),
             DsType::Absolute => {
                 let value = self.number(&def.ds_type)?;
                 (value, value / interval)
@@ -54,7 +51,7 @@ impl Reading<'_> {
             }
             DsType::Compute(_) => return Ok(UNKNOWN),
         };
-        Ok(if rate < def.min || rate > def.max { UNKNOWN } else { growth })
+        Ok(within_limits(growth, rate, def))
     }
 
     fn number(&self, ds_type: &DsType) -> Result<f64, UpdateError> {
@@ -78,6 +75,15 @@ impl Reading<'_> {
         let last = last_ds_at(self.prep);
         if last.starts_with(b"U") { UNKNOWN } else { decimal_difference(self.text, last) }
     }
+}
+
+/// What a gauge with this value grew by in `interval` seconds.
+pub(super) fn gauge_growth(value: f64, def: &DsDef, interval: f64) -> f64 {
+    if (def.heartbeat as f64) < interval { UNKNOWN } else { within_limits(value * interval, value, def) }
+}
+
+fn within_limits(growth: f64, rate: f64, def: &DsDef) -> f64 {
+    if rate < def.min || rate > def.max { UNKNOWN } else { growth }
 }
 
 fn parse_reading(text: &[u8], ds_type: &DsType) -> Result<f64, UpdateError> {

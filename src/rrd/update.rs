@@ -17,9 +17,9 @@ use crate::rrd::def::{ArchiveDef, Cf, DsType, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_update_at};
 use crate::rrd::layout::{LAST_DS_LEN, Layout, live_head, pdp_prep, put, stat_head, u64_at};
-use crate::rrd::number::{plain_decimal_prefix, plain_digits};
+use crate::rrd::number::{UNKNOWN, plain_decimal_prefix, plain_digits};
 use crate::rrd::pdp::{Pdp, Timing};
-use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
+use crate::rrd::reading::{Reading, at_time, gauge_growth, lossy, plain_time, write_short};
 use crate::rrd::rpn::Stack;
 use crate::rrd::update::closed::Closed;
 use crate::rrd::update::waiting::Waiting;
@@ -80,6 +80,7 @@ pub(super) struct Updater {
     data_sources: Vec<DsDef>,
     archives: Vec<ArchiveDef>,
     dues: Vec<Due>,
+    only_gauges: bool,
     has_forecasts: bool,
     smoothing_due: bool,
     /// The live part before an argument that can still fail while it is computed.
@@ -153,6 +154,8 @@ impl Updater {
         self.has_forecasts = self.archives.iter().any(|archive| archive.forecast.is_some());
         self.data_sources.clear();
         self.data_sources.extend((0..layout.ds_count).map(|ds| DsDef::read(header, layout, ds)));
+        self.only_gauges = self.data_sources.iter().all(|def| matches!(def.ds_type, DsType::Gauge));
+        self.forget_parts(layout);
         self.inputs.clear();
         let takes_readings = |ds: &usize| !matches!(self.data_sources[*ds].ds_type, DsType::Compute(_));
         self.inputs.extend((0..layout.ds_count).filter(takes_readings));
@@ -179,7 +182,6 @@ impl Updater {
         if let Some(extra) = values.get(wanted) {
             return Err(UpdateError::ExtraReadings(extra.to_string()));
         }
-        self.forget_parts(layout);
         let mut texts = std::mem::take(&mut self.texts);
         texts.clear();
         for (ds, value) in self.inputs.iter().zip(values) {
@@ -188,7 +190,7 @@ impl Updater {
             self.parts[*ds] = Part { text: Some(start..texts.len()), value: Some(*value) };
         }
         let stamp = self.judge_time(layout, stamp.secs(), stamp.subsec_micros())?;
-        let taken = self.take(header, layout, stamp, &texts, stamp);
+        let taken = self.take(header, layout, stamp, &texts, true, stamp);
         self.texts = texts;
         taken
     }
@@ -201,7 +203,8 @@ impl Updater {
         argument: &[u8],
         options: &Options<'_>,
     ) -> Result<(), UpdateError> {
-        let (secs, micros) = match self.split_plain(layout, argument, options.template) {
+        let plain = self.split_plain(layout, argument, options.template);
+        let (secs, micros) = match plain {
             Some(secs) => (secs, 0),
             None => self.split(layout, argument, options)?,
         };
@@ -209,7 +212,7 @@ impl Updater {
             Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(()),
             judged => judged?,
         };
-        self.take(header, layout, stamp, argument, options.now)
+        self.take(header, layout, stamp, argument, plain.is_some(), options.now)
     }
 
     /// Notes the rows that are written from now on.
@@ -267,7 +270,9 @@ impl Updater {
         if !(1..=MOST_DIGITS).contains(&(argument.len() - rest.len())) {
             return None;
         }
-        self.forget_parts(layout);
+        if template.is_some() {
+            self.forget_parts(layout);
+        }
         for ds in template.map_or(&self.inputs, |Template(indexes)| indexes) {
             let reading = rest.strip_prefix(b":")?;
             let (value, behind) = plain_decimal_prefix(reading)?;
@@ -331,17 +336,25 @@ impl Updater {
         Ok(stamp)
     }
 
-    /// Takes the readings that were sorted; nothing changes before all of them were read.
+    /// Takes the readings that were sorted; nothing changes before all of them were read, as they are where
+    /// `are_values`.
     fn take(
         &mut self,
         header: &[u8],
         layout: Layout,
         stamp: UnixTime,
         texts: &[u8],
+        are_values: bool,
         now: UnixTime,
     ) -> Result<(), UpdateError> {
         let step = step_of(header);
         let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
+        if are_values && self.only_gauges && timing.elapsed == 1 {
+            self.close_step(layout, &timing, step, texts);
+            self.close_rows(header, layout, step);
+            self.put_last_update(layout, stamp);
+            return Ok(());
+        }
         self.read_growths(layout, &timing, texts)?;
         let can_fail = self.inputs.len() < layout.ds_count;
         if can_fail {
@@ -361,12 +374,31 @@ impl Updater {
             }
             self.close_rows(header, layout, step);
         }
+        self.put_last_update(layout, stamp);
+        Ok(())
+    }
+
+    /// Closes one step of gauges whose values are known, which most updates are and which cannot fail: each data source is
+    /// done with before the next.
+    fn close_step(&mut self, layout: Layout, timing: &Timing, step: Step, texts: &[u8]) {
+        let Self { live, data_sources, parts, closed, .. } = self;
+        let preps = layout.pdp_preps_mut(live).iter_mut();
+        for ((prep, def), part) in preps.zip(data_sources).zip(parts) {
+            put_last_ds(prep, part.text(texts));
+            let growth = part.value.map_or(UNKNOWN, |value| gauge_growth(value, def, timing.interval));
+            let (pdp, open) = Pdp::read(prep).close(growth, timing, step, def.heartbeat);
+            open.write(prep);
+            closed.push(pdp);
+        }
+        closed.end(timing, (timing.first_pdp + 1) * u64::from(step.secs()));
+    }
+
+    fn put_last_update(&mut self, layout: Layout, stamp: UnixTime) {
         put(&mut self.live, live_head::SECS, stamp.secs().to_le_bytes());
         if layout.has_micros() {
             put(&mut self.live, live_head::MICROS, i64::from(stamp.subsec_micros()).to_le_bytes());
         }
         self.changed = true;
-        Ok(())
     }
 
     fn read_growths(&mut self, layout: Layout, timing: &Timing, texts: &[u8]) -> Result<(), UpdateError> {

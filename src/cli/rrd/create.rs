@@ -1,5 +1,6 @@
 //! `create FILE ..`
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> 
     Ok(rrd::create_from(path(file), &definition, inheritance, options.overwrite, |_, _| {})?)
 }
 
-fn parse<'a>(args: &[&'a [u8]], now: UnixTime) -> Result<(Options<'a>, Vec<&'a [u8]>), Error> {
+fn parse<'a>(args: &'a [&'a [u8]], now: UnixTime) -> Result<(Options<'a>, Cow<'a, [&'a [u8]]>), Error> {
     let known = [
         value('b', "start"),
         value('s', "step"),

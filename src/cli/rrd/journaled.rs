@@ -127,17 +127,17 @@ impl Session {
     /// written, and that is all that can fail the whole.
     fn update(&mut self, args: &[&[u8]], out: &mut impl Write) -> Result<Answer, Error> {
         let refused = |place, error| Ok(Answer { place, outcome: Err(error) });
-        let TypedUpdate { file, options, arguments } = match verbs::typed_update(args) {
+        let typed = match verbs::typed_update(args) {
             Ok(typed) => typed,
             Err(error) => return refused(None, error),
         };
-        let mut rest = &arguments[..];
+        let mut rest = typed.arguments();
         loop {
-            let mut found = self.place(file);
+            let mut found = self.place(typed.file);
             if matches!(found, Err(Error::Archive(rrd::Error::Locked { .. }))) && !self.group.is_empty() {
                 // Its owner may wait for one of ours.
                 self.answer(out)?;
-                found = self.place(file);
+                found = self.place(typed.file);
             }
             let place = match found {
                 Ok(place) => place,
@@ -145,7 +145,7 @@ impl Session {
             };
             let archive = &mut self.group[place];
             let waited = archive.waiting_bytes();
-            let taken = archive.update_text(&options, rest);
+            let taken = archive.update_text(&typed.options, rest);
             self.bytes += archive.waiting_bytes().saturating_sub(waited);
             match taken {
                 Ok(count) => rest = &rest[count..],
@@ -165,7 +165,7 @@ impl Session {
     fn updatev(&mut self, args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
         let typed = verbs::typed_updatev(args)?;
         let mut written = Written::default();
-        let mut rest = &typed.arguments[..];
+        let mut rest = typed.arguments();
         let outcome = loop {
             let taken = self.watched(&typed, rest, &mut written);
             let stored = self.store().into_iter().find_map(Result::err);

@@ -1,6 +1,8 @@
 //! Options as rrdtool reads them: they may stand between words, `--` ends them, long ones take `=value` or the next
 //! word, short ones can be joined.
 
+use std::borrow::Cow;
+
 use super::lossy;
 
 /// An option that a verb knows.
@@ -34,7 +36,7 @@ pub(super) struct Parsed<'a> {
     /// The options in their order; the last one may be an error, and then nothing behind it was looked at.
     pub(super) options: Vec<Result<Typed<'a>, Error>>,
     /// Everything else, in its order.
-    pub(super) words: Vec<&'a [u8]>,
+    pub(super) words: Cow<'a, [&'a [u8]]>,
 }
 
 /// Why an option was refused.
@@ -64,28 +66,31 @@ fn cut(problem: &str, option: &str) -> String {
 }
 
 /// Sorts the arguments of a verb into options and words.
-pub(super) fn parse<'a>(args: &[&'a [u8]], known: &[Known]) -> Parsed<'a> {
-    let mut parsed = Parsed { options: Vec::new(), words: Vec::with_capacity(args.len()) };
+pub(super) fn parse<'a>(args: &'a [&'a [u8]], known: &[Known]) -> Parsed<'a> {
+    if !args.iter().any(|arg| arg.len() > 1 && arg[0] == b'-') {
+        return Parsed { options: Vec::new(), words: Cow::Borrowed(args) };
+    }
+    let (mut options, mut words) = (Vec::new(), Vec::with_capacity(args.len()));
     let mut rest = args.iter().copied();
     while let Some(arg) = rest.next() {
         if arg == b"--" {
-            parsed.words.extend(rest);
+            words.extend(rest);
             break;
         }
         let failed = if let Some(long) = arg.strip_prefix(b"--") {
-            long_option(long, &mut rest, known, &mut parsed.options)
+            long_option(long, &mut rest, known, &mut options)
         } else if arg.len() > 1 && arg[0] == b'-' {
-            short_options(&arg[1..], &mut rest, known, &mut parsed.options)
+            short_options(&arg[1..], &mut rest, known, &mut options)
         } else {
-            parsed.words.push(arg);
+            words.push(arg);
             Ok(())
         };
         if let Err(error) = failed {
-            parsed.options.push(Err(error));
+            options.push(Err(error));
             break;
         }
     }
-    parsed
+    Parsed { options, words: Cow::Owned(words) }
 }
 
 fn long_option<'a>(

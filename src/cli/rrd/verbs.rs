@@ -1,5 +1,6 @@
 //! The verbs, one function each; those with more of their own have a file beside this one.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -22,19 +23,19 @@ const UPDATE: &[Known] = &[value('t', "template"), flag('s', "skip-past-updates"
 /// `update FILE ..`
 pub(super) fn update(args: &[&[u8]]) -> Result<(), Error> {
     let typed = typed_update(args)?;
-    Ok(rrd::update(path(typed.file), &typed.options, &typed.arguments)?)
+    Ok(rrd::update(path(typed.file), &typed.options, typed.arguments())?)
 }
 
 /// `update FILE ..` of a file that stays open, and locked.
 pub(super) fn update_in(files: &mut rrd::Set, args: &[&[u8]]) -> Result<(), Error> {
     let typed = typed_update(args)?;
-    Ok(files.update(path(typed.file), &typed.options, &typed.arguments)?)
+    Ok(files.update(path(typed.file), &typed.options, typed.arguments())?)
 }
 
 /// `updatev FILE ..`
 pub(super) fn updatev(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> {
     let typed = typed_updatev(args)?;
-    let (written, outcome) = rrd::update_verbosely(path(typed.file), &typed.options, &typed.arguments);
+    let (written, outcome) = rrd::update_verbosely(path(typed.file), &typed.options, typed.arguments());
     tell_written(&written, outcome.is_ok(), out).map_err(Error::Output)?;
     Ok(outcome?)
 }
@@ -55,16 +56,23 @@ pub(super) fn tell_written(written: &Written, succeeded: bool, out: &mut impl Wr
 pub(super) struct TypedUpdate<'a> {
     pub(super) file: &'a [u8],
     pub(super) options: UpdateOptions<'a>,
-    pub(super) arguments: Vec<&'a [u8]>,
+    words: Cow<'a, [&'a [u8]]>,
+}
+
+impl<'a> TypedUpdate<'a> {
+    /// The readings: all words behind the file's name.
+    pub(super) fn arguments(&self) -> &[&'a [u8]] {
+        &self.words[1..]
+    }
 }
 
 /// Reads what was typed behind `update`.
-pub(super) fn typed_update<'a>(args: &[&'a [u8]]) -> Result<TypedUpdate<'a>, Error> {
+pub(super) fn typed_update<'a>(args: &'a [&'a [u8]]) -> Result<TypedUpdate<'a>, Error> {
     update_arguments(options::parse(args, UPDATE))
 }
 
 /// Reads what was typed behind `updatev`.
-pub(super) fn typed_updatev<'a>(args: &[&'a [u8]]) -> Result<TypedUpdate<'a>, Error> {
+pub(super) fn typed_updatev<'a>(args: &'a [&'a [u8]]) -> Result<TypedUpdate<'a>, Error> {
     update_arguments(options::parse(args, &[value('t', "template"), flag('s', "skip-past-updates")]))
 }
 
@@ -78,12 +86,11 @@ fn update_arguments<'a>(parsed: Parsed<'a>) -> Result<TypedUpdate<'a>, Error> {
             _ => update.skip_past = true,
         }
     }
-    let mut words = parsed.words;
-    if words.len() < 2 {
+    let words = parsed.words;
+    let [file, _, ..] = words[..] else {
         return Err(Error::Usage("Not enough arguments"));
-    }
-    let file = words.remove(0);
-    Ok(TypedUpdate { file, options: update, arguments: words })
+    };
+    Ok(TypedUpdate { file, options: update, words })
 }
 
 /// `fetch FILE CF ..`

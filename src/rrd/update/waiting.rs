@@ -12,7 +12,7 @@ pub(super) struct Waiting {
 }
 
 /// No more should wait than this.
-const FULL: usize = 1 << 20;
+const FULL: usize = 1 << 18;
 
 /// What is kept of the buffer. The rows of a long gap can be a whole archive, and a monitor has hundreds of files open.
 const KEPT: usize = 1 << 16;
