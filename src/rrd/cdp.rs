@@ -69,14 +69,14 @@ impl Cdp {
         self,
         rra: &ArchiveDef,
         missing: u64,
-        pdps: impl Iterator<Item = f64>,
-        mut filled: impl FnMut(f64),
+        pdps: &[f64],
+        filled: impl FnMut(f64),
     ) -> Self {
         // A loop for each function, which is then not asked for with each data point.
         match rra.cf {
             _ if rra.pdp_per_row == 1 => {
-                let last = pdps.inspect(|pdp| filled(*pdp)).last();
-                Self { primary: last.unwrap_or(self.primary), ..self }
+                pdps.iter().copied().for_each(filled);
+                Self { primary: pdps.last().copied().unwrap_or(self.primary), ..self }
             }
             Cf::Average => self.collect_run(Cf::Average, rra, missing, pdps, filled),
             Cf::Min => self.collect_run(Cf::Min, rra, missing, pdps, filled),
@@ -92,20 +92,19 @@ impl Cdp {
         cf: Cf,
         rra: &ArchiveDef,
         mut missing: u64,
-        pdps: impl Iterator<Item = f64>,
+        mut pdps: &[f64],
         mut filled: impl FnMut(f64),
     ) -> Self {
-        for pdp in pdps {
-            missing -= 1;
-            if missing > 0 {
-                self = self.collect(cf, pdp, 1);
-            } else {
-                self = self.finish(rra, Due::LAST, pdp, 1);
-                filled(self.primary);
-                missing = rra.pdp_per_row;
-            }
+        let collect = |cdp: Self, pdp: &f64| cdp.collect(cf, *pdp, 1);
+        while missing <= pdps.len() as u64
+            && let (row, behind) = pdps.split_at(missing as usize)
+            && let Some((last, before)) = row.split_last()
+        {
+            self = before.iter().fold(self, collect).finish(rra, Due::LAST, *last, 1);
+            filled(self.primary);
+            (pdps, missing) = (behind, rra.pdp_per_row);
         }
-        self
+        pdps.iter().fold(self, collect)
     }
 
     /// After `elapsed` steps of a row that is not full then.
@@ -229,8 +228,7 @@ mod tests {
                 rows.extend((due.rows > 0).then_some(one_by_one.primary.to_bits()));
             }
             let (missing, mut filled) = (pdp_per_row - first_pdp % pdp_per_row, Vec::new());
-            let run = Cdp::new(0)
-                .consolidate_run(&rra, missing, pdps.into_iter(), |value| filled.push(value.to_bits()));
+            let run = Cdp::new(0).consolidate_run(&rra, missing, &pdps, |value| filled.push(value.to_bits()));
             assert_eq!(filled, rows, "{cf:?} {pdp_per_row} {first_pdp}");
             assert_eq!(format!("{run:?}"), format!("{one_by_one:?}"), "{cf:?} {pdp_per_row} {first_pdp}");
         }

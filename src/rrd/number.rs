@@ -46,12 +46,18 @@ fn plain_decimal(text: &[u8]) -> Option<f64> {
 
 /// Reads the plain decimal that a text begins with: digits that may have a point among them, and no more of them than an
 /// `f64` holds exactly. Collected in an integer they make the same number, sooner. Returns it and what follows.
+#[inline]
 pub(super) fn plain_decimal_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
-    const EXACT_DIGITS: usize = 15;
-    if let Some(short) = digits::short_decimal(text) {
-        let rest = &text[short.len..];
-        return Some((divided(short.number as f64, short.decimals), rest));
+    match digits::short_decimal(text) {
+        Some(short) => Some((divided(short.number.into(), short.decimals), &text[short.len..])),
+        None => long_decimal_prefix(text),
     }
+}
+
+/// As [`plain_decimal_prefix`], for decimals of any length.
+#[inline(never)]
+fn long_decimal_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
+    const EXACT_DIGITS: usize = 15;
     let (whole, rest) = plain_digits(0, text);
     let digits = text.len() - rest.len();
     let (number, rest, decimals) = match rest {

@@ -70,6 +70,42 @@ impl Timing {
     }
 }
 
+/// The step that is open since an update at a whole second: what most updates end, and then their times are known without a
+/// division.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OpenStep {
+    last_secs: i64,
+    number: i64,
+    ends_at: i64,
+    step: Step,
+}
+
+impl OpenStep {
+    /// The one that is open after an update at `last`; `None` where that is no whole second.
+    pub(super) fn new(last: UnixTime, step: Step) -> Option<Self> {
+        let secs = i64::from(step.secs());
+        let number = last.secs() / secs;
+        let open = Self { last_secs: last.secs(), number, ends_at: (number + 1) * secs, step };
+        (last.subsec_micros() == 0).then_some(open)
+    }
+
+    /// The time until `now`, and the step that is open then, where this step and no other ends in it.
+    pub(super) fn end(self, now: i64) -> Option<(Timing, Self)> {
+        let next_ends_at = self.ends_at + i64::from(self.step.secs());
+        if !(self.ends_at..next_ends_at).contains(&now) {
+            return None;
+        }
+        let timing = Timing {
+            interval: (now - self.last_secs) as f64,
+            pre: (self.ends_at - self.last_secs) as f64,
+            post: (now - self.ends_at) as f64,
+            elapsed: 1,
+            first_pdp: self.number as u64,
+        };
+        Some((timing, Self { last_secs: now, number: self.number + 1, ends_at: next_ends_at, ..self }))
+    }
+}
+
 impl Pdp {
     /// That of a new file: nothing is known of the seconds before its start.
     pub(super) fn new(start: UnixTime, step: Step) -> Self {
@@ -143,6 +179,18 @@ mod tests {
         let pdp = Pdp { unknown_secs: 0, value: UNKNOWN }.accumulate(UNKNOWN, &timing(300, 460));
         let (value, _) = pdp.close(700.0, &timing(460, 600), STEP, 1000);
         assert!(value.is_nan());
+    }
+
+    #[test]
+    fn a_step_that_ends_is_timed_as_between_two_updates() {
+        for (last, now) in (0..610).flat_map(|last| (last + 1..last + 650).map(move |now| (last, now))) {
+            let timing = timing(last, now);
+            let (last, now) = (UnixTime::from_secs(last), UnixTime::from_secs(now));
+            let ended = OpenStep::new(last, STEP).unwrap().end(now.secs());
+            let expected = (timing.elapsed == 1).then(|| (timing, OpenStep::new(now, STEP).unwrap()));
+            assert_eq!(ended, expected, "{last:?} {now:?}");
+        }
+        assert_eq!(OpenStep::new(UnixTime::from_micros(1), STEP), None);
     }
 
     #[test]

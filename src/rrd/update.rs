@@ -18,7 +18,7 @@ use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_update_at};
 use crate::rrd::layout::{LAST_DS_LEN, Layout, live_head, pdp_prep, put, stat_head, u64_at};
 use crate::rrd::number::{UNKNOWN, plain_decimal_prefix, plain_digits};
-use crate::rrd::pdp::{Pdp, Timing};
+use crate::rrd::pdp::{OpenStep, Pdp, Timing};
 use crate::rrd::reading::{Reading, at_time, gauge_growth, lossy, plain_time, write_short};
 use crate::rrd::rpn::Stack;
 use crate::rrd::update::closed::Closed;
@@ -73,6 +73,8 @@ pub(super) struct Updater {
     growths: Vec<f64>,
     /// The steps that ended, and that the archives have not taken yet.
     closed: Closed,
+    /// Their data points, those of each data source together.
+    columns: Vec<f64>,
     /// The data sources that take readings.
     inputs: Vec<usize>,
     stack: Stack,
@@ -81,6 +83,7 @@ pub(super) struct Updater {
     archives: Vec<ArchiveDef>,
     dues: Vec<Due>,
     only_gauges: bool,
+    open_step: Option<OpenStep>,
     has_forecasts: bool,
     smoothing_due: bool,
     /// The live part before an argument that can still fail while it is computed.
@@ -154,6 +157,7 @@ impl Updater {
         self.has_forecasts = self.archives.iter().any(|archive| archive.forecast.is_some());
         self.data_sources.clear();
         self.data_sources.extend((0..layout.ds_count).map(|ds| DsDef::read(header, layout, ds)));
+        self.open_step = OpenStep::new(last_update_at(&self.live, layout), step_of(header));
         self.only_gauges = self.data_sources.iter().all(|def| matches!(def.ds_type, DsType::Gauge));
         self.forget_parts(layout);
         self.inputs.clear();
@@ -190,7 +194,7 @@ impl Updater {
             self.parts[*ds] = Part { text: Some(start..texts.len()), value: Some(*value) };
         }
         let stamp = self.judge_time(layout, stamp.secs(), stamp.subsec_micros())?;
-        let taken = self.take(header, layout, stamp, &texts, true, stamp);
+        let taken = self.take(header, layout, stamp, &texts, stamp);
         self.texts = texts;
         taken
     }
@@ -203,16 +207,20 @@ impl Updater {
         argument: &[u8],
         options: &Options<'_>,
     ) -> Result<(), UpdateError> {
-        let plain = self.split_plain(layout, argument, options.template);
-        let (secs, micros) = match plain {
-            Some(secs) => (secs, 0),
+        let (secs, micros) = match self.split_plain(layout, argument, options.template) {
+            Some(secs) => {
+                if self.close_step(header, layout, secs, argument) {
+                    return Ok(());
+                }
+                (secs, 0)
+            }
             None => self.split(layout, argument, options)?,
         };
         let stamp = match self.judge_time(layout, secs, micros) {
             Err(UpdateError::Illegal { .. }) if options.skip_past => return Ok(()),
             judged => judged?,
         };
-        self.take(header, layout, stamp, argument, plain.is_some(), options.now)
+        self.take(header, layout, stamp, argument, options.now)
     }
 
     /// Notes the rows that are written from now on.
@@ -336,25 +344,17 @@ impl Updater {
         Ok(stamp)
     }
 
-    /// Takes the readings that were sorted; nothing changes before all of them were read, as they are where
-    /// `are_values`.
+    /// Takes the readings that were sorted; nothing changes before all of them were read.
     fn take(
         &mut self,
         header: &[u8],
         layout: Layout,
         stamp: UnixTime,
         texts: &[u8],
-        are_values: bool,
         now: UnixTime,
     ) -> Result<(), UpdateError> {
         let step = step_of(header);
         let timing = Timing::between(last_update_at(&self.live, layout), stamp, step);
-        if are_values && self.only_gauges && timing.elapsed == 1 {
-            self.close_step(layout, &timing, step, texts);
-            self.close_rows(header, layout, step);
-            self.put_last_update(layout, stamp);
-            return Ok(());
-        }
         self.read_growths(layout, &timing, texts)?;
         let can_fail = self.inputs.len() < layout.ds_count;
         if can_fail {
@@ -374,29 +374,40 @@ impl Updater {
             }
             self.close_rows(header, layout, step);
         }
-        self.put_last_update(layout, stamp);
+        self.put_last_update(layout, stamp.secs(), stamp.subsec_micros());
+        self.open_step = OpenStep::new(stamp, step);
         Ok(())
     }
 
-    /// Closes one step of gauges whose values are known, which most updates are and which cannot fail: each data source is
-    /// done with before the next.
-    fn close_step(&mut self, layout: Layout, timing: &Timing, step: Step, texts: &[u8]) {
+    /// Takes the readings that were sorted, plain ones at a whole second, where all data sources are gauges and this ends one
+    /// step. Most updates do, and cannot fail: they are spared much of what [`Updater::take`] does for others. `false`
+    /// where this is another, and then nothing has changed.
+    fn close_step(&mut self, header: &[u8], layout: Layout, secs: i64, texts: &[u8]) -> bool {
+        let ended = self.open_step.and_then(|open| open.end(secs));
+        let Some((timing, open_step)) = ended.filter(|_| self.only_gauges && secs <= LATEST_SECS) else {
+            return false;
+        };
+        let step = step_of(header);
         let Self { live, data_sources, parts, closed, .. } = self;
         let preps = layout.pdp_preps_mut(live).iter_mut();
         for ((prep, def), part) in preps.zip(data_sources).zip(parts) {
             put_last_ds(prep, part.text(texts));
             let growth = part.value.map_or(UNKNOWN, |value| gauge_growth(value, def, timing.interval));
-            let (pdp, open) = Pdp::read(prep).close(growth, timing, step, def.heartbeat);
+            let (pdp, open) = Pdp::read(prep).close(growth, &timing, step, def.heartbeat);
             open.write(prep);
             closed.push(pdp);
         }
-        closed.end(timing, (timing.first_pdp + 1) * u64::from(step.secs()));
+        closed.end(&timing, (timing.first_pdp + 1) * u64::from(step.secs()));
+        self.close_rows(header, layout, step);
+        self.put_last_update(layout, secs, 0);
+        self.open_step = Some(open_step);
+        true
     }
 
-    fn put_last_update(&mut self, layout: Layout, stamp: UnixTime) {
-        put(&mut self.live, live_head::SECS, stamp.secs().to_le_bytes());
+    fn put_last_update(&mut self, layout: Layout, secs: i64, micros: u32) {
+        put(&mut self.live, live_head::SECS, secs.to_le_bytes());
         if layout.has_micros() {
-            put(&mut self.live, live_head::MICROS, i64::from(stamp.subsec_micros()).to_le_bytes());
+            put(&mut self.live, live_head::MICROS, i64::from(micros).to_le_bytes());
         }
         self.changed = true;
     }

@@ -86,7 +86,8 @@ mod tests {
         if text.get(whole) == Some(&b'.') {
             len += 1 + text[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         }
-        let digits: String = text[..len].iter().filter(|byte| **byte != b'.').map(|b| char::from(*b)).collect();
+        let digits: String =
+            text[..len].iter().filter(|byte| **byte != b'.').map(|b| char::from(*b)).collect();
         let goes_on = len == EIGHT && text.get(len).is_some_and(is_part);
         if text.len() < EIGHT || len > EIGHT || goes_on {
             return None;

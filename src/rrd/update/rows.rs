@@ -23,9 +23,13 @@ impl Updater {
 
     /// Adds the steps that wait, single ones that follow each other, to one archive after the other.
     pub(in crate::rrd) fn consolidate(&mut self, layout: Layout) {
-        let Self { live, archives, closed, waiting, .. } = self;
+        let Self { live, archives, closed, columns, waiting, .. } = self;
         let Some(first) = closed.ended().first() else { return };
         let steps = closed.ended().len() as u64;
+        columns.clear();
+        for ds in 0..layout.ds_count {
+            columns.extend(closed.pdps()[ds..].iter().step_by(layout.ds_count));
+        }
         let mut rows_start = layout.header_len() as u64;
         let (mut preps, pointers) = layout.archives_mut(live);
         for (def, pointer) in archives.iter().zip(pointers) {
@@ -36,8 +40,9 @@ impl Updater {
             let added = waiting.add(rows.next(pointer, due), rows.row_len);
             let of_archive;
             (of_archive, preps) = preps.split_at_mut(layout.ds_count);
-            for (ds, prep) in of_archive.iter_mut().enumerate() {
-                let pdps = closed.pdps().chunks_exact(layout.ds_count).map(|pdps| pdps[ds]);
+            for ((ds, prep), pdps) in
+                of_archive.iter_mut().enumerate().zip(columns.chunks_exact(steps as usize))
+            {
                 let mut places = added.chunks_exact_mut(rows.row_len);
                 let before = Cdp::read(prep);
                 let after = before.consolidate_run(def, missing, pdps, |value| {
