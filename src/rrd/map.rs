@@ -227,27 +227,30 @@ impl File {
     ) -> Result<(), Error> {
         let Self { place, map, updater, written, .. } = self;
         *written = true;
-        let mut taken = Ok(());
+        let mut failed = None;
         for index in 0..count {
             // Forecasts read rows too.
             let bytes = if updater.has_forecasts() { map.bytes() } else { map.saved() };
-            taken = take(index, updater, bytes, layout);
-            if updater.is_full() || taken.is_err() || index + 1 == count {
+            // Not the whole result: to move it takes longer than to ask it.
+            if let Err(error) = take(index, updater, bytes, layout) {
+                failed = Some(error);
+            }
+            if updater.is_full() || failed.is_some() || index + 1 == count {
                 // A header must not tell of a row that the disk had no room for.
                 updater.apply(layout, |offset, bytes| {
                     map.store(offset, bytes);
                     place.whole(map)
                 })?;
             }
-            if taken.is_err() {
+            if failed.is_some() {
                 break;
             }
         }
-        if taken.is_err() || updater.smooth(map.bytes_mut(), layout) {
+        if failed.is_some() || updater.smooth(map.bytes_mut(), layout) {
             updater.begin(map.save(layout.header_len()), layout);
         }
         place.whole(map)?;
-        taken.map_err(|error| Error::Update { path: place.path.clone(), error })
+        failed.map_or(Ok(()), |error| Err(Error::Update { path: place.path.clone(), error }))
     }
 
     /// Takes the lock for updates, and keeps it until [`File::let_go`]: one look at the file then serves them all.

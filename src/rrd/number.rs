@@ -46,7 +46,7 @@ fn plain_decimal(text: &[u8]) -> Option<f64> {
 
 /// Reads the plain decimal that a text begins with: digits that may have a point among them, and no more of them than an
 /// `f64` holds exactly. Collected in an integer they make the same number, sooner. Returns it and what follows.
-#[inline]
+#[inline(always)]
 pub(super) fn plain_decimal_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
     match digits::short_decimal(text) {
         Some(short) => Some((divided(short.number.into(), short.decimals), &text[short.len..])),
@@ -154,7 +154,7 @@ fn scaled(mut number: f64, exponent: i64) -> f64 {
 /// As [`scaled`] by so many decimals, of which a plain decimal has no more than fifteen.
 fn divided(mut number: f64, decimals: u32) -> f64 {
     for (bit, power) in [10.0, 1e2, 1e4, 1e8].into_iter().enumerate() {
-        if decimals >> bit & 1 == 1 {
+        if (decimals >> bit) & 1 == 1 {
             number /= power;
         }
     }

@@ -183,7 +183,9 @@ mod tests {
 
     #[test]
     fn a_step_that_ends_is_timed_as_between_two_updates() {
-        for (last, now) in (0..610).flat_map(|last| (last + 1..last + 650).map(move |now| (last, now))) {
+        for (last, now) in
+            (0..610).step_by(5).flat_map(|last| (last + 1..last + 650).step_by(3).map(move |now| (last, now)))
+        {
             let timing = timing(last, now);
             let (last, now) = (UnixTime::from_secs(last), UnixTime::from_secs(now));
             let ended = OpenStep::new(last, STEP).unwrap().end(now.secs());

@@ -161,6 +161,6 @@ mod tests {
             options,
             [typed("no-overwrite", b""), typed("start", b"5"), typed("start", b"6"), typed("start", b"-7")]
         );
-        assert_eq!(parsed.words, [&b"f"[..], b"w", b"-b"]);
+        assert_eq!(*parsed.words, [&b"f"[..], b"w", b"-b"]);
     }
 }

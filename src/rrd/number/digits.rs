@@ -22,7 +22,7 @@ pub(super) fn short_decimal(text: &[u8]) -> Option<Short> {
     if whole < EIGHT && text[whole] == b'.' {
         // Those behind the point move up to those before it.
         let before = (1 << (whole * BYTE)) - 1;
-        digits = word & before | word >> BYTE & !before;
+        digits = (word & before) | ((word >> BYTE) & !before);
         len = count_before(others & (others - 1));
         count = len - 1;
         decimals = (count - whole) as u32;
@@ -48,7 +48,7 @@ pub(super) fn eight(text: &[u8]) -> Option<(u32, &[u8])> {
 fn others(word: u64) -> u64 {
     let values = word ^ ZEROS;
     // From 10 on the sum reaches that bit, and none reaches the next byte.
-    ((values & LOW_BITS) + EACH * (0x80 - 10) | values) & !LOW_BITS
+    (((values & LOW_BITS) + EACH * (0x80 - 10)) | values) & !LOW_BITS
 }
 
 /// How many bytes there are before the first of these.
@@ -58,8 +58,8 @@ fn count_before(others: u64) -> usize {
 
 /// The number of eight digits, a byte each, the first one in the lowest byte: pairs of neighbours, again and again.
 fn sum(digits: u64) -> u32 {
-    let pairs = digits * 10 + (digits >> BYTE) & 0x00ff_00ff_00ff_00ff;
-    let fours = pairs * 100 + (pairs >> (2 * BYTE)) & 0x0000_ffff_0000_ffff;
+    let pairs = (digits * 10 + (digits >> BYTE)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> (2 * BYTE))) & 0x0000_ffff_0000_ffff;
     (fours * 10_000 + (fours >> (4 * BYTE))) as u32
 }
 
