@@ -1,6 +1,5 @@
 //! `create FILE ..`
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use latmon::rrd::{
 };
 use latmon::time::{Step, UnixTime};
 
-use super::options::{self, Typed, flag, value};
+use super::options::{self, Typed, Words, flag, value};
 use super::verbs::{DAEMON, now, parse_time, path, refuse_daemon};
 use super::{Error, lossy};
 
@@ -58,7 +57,7 @@ pub(super) fn create(args: &[&[u8]], out: &mut impl Write) -> Result<(), Error> 
     Ok(rrd::create_from(path(file), &definition, inheritance, options.overwrite, |_, _| {})?)
 }
 
-fn parse<'a>(args: &'a [&'a [u8]], now: UnixTime) -> Result<(Options<'a>, Cow<'a, [&'a [u8]]>), Error> {
+fn parse<'a>(args: &'a [&'a [u8]], now: UnixTime) -> Result<(Options<'a>, Words<'a>), Error> {
     let known = [
         value('b', "start"),
         value('s', "step"),

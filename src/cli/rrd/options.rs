@@ -30,13 +30,16 @@ pub(super) struct Typed<'a> {
     pub(super) value: &'a [u8],
 }
 
+/// Words in their order: a call can have a hundred thousand, which are not copied where there is nothing else among them.
+pub(super) type Words<'a> = Cow<'a, [&'a [u8]]>;
+
 /// What was typed behind a verb.
 #[derive(Debug)]
 pub(super) struct Parsed<'a> {
     /// The options in their order; the last one may be an error, and then nothing behind it was looked at.
     pub(super) options: Vec<Result<Typed<'a>, Error>>,
     /// Everything else, in its order.
-    pub(super) words: Cow<'a, [&'a [u8]]>,
+    pub(super) words: Words<'a>,
 }
 
 /// Why an option was refused.

@@ -1,6 +1,5 @@
 //! The verbs, one function each; those with more of their own have a file beside this one.
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +12,7 @@ use latmon::rrd::{
 };
 use latmon::time::UnixTime;
 
-use super::options::{self, Known, Parsed, Typed, flag, value};
+use super::options::{self, Known, Parsed, Typed, Words, flag, value};
 use super::{Error, lossy};
 
 pub(super) const DAEMON: Known = value('d', "daemon");
@@ -56,7 +55,7 @@ pub(super) fn tell_written(written: &Written, succeeded: bool, out: &mut impl Wr
 pub(super) struct TypedUpdate<'a> {
     pub(super) file: &'a [u8],
     pub(super) options: UpdateOptions<'a>,
-    words: Cow<'a, [&'a [u8]]>,
+    words: Words<'a>,
 }
 
 impl<'a> TypedUpdate<'a> {
