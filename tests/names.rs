@@ -73,7 +73,7 @@ fn dead_slow_and_missing_names_hold_up_no_other() {
             ("slow", "slow.example", None),
         ];
         let dead: Vec<(String, String)> =
-            (0..40).map(|n| (format!("dead{n}"), format!("d{n}.dead.example"))).collect();
+            (0..200).map(|n| (format!("dead{n}"), format!("d{n}.dead.example"))).collect();
         for (name, host) in &dead {
             server.name(host, Manner::Silent);
             names.push((name, host, None));

@@ -99,24 +99,14 @@ impl Odd {
 impl Asker {
     /// Opens sockets for such echoes, of which so many may be under way at once. A reply may take `timeout`.
     pub(super) fn open<'a>(
-        echoes: impl Iterator<Item = &'a EchoSettings>,
+        echoes: impl Iterator<Item = &'a EchoSettings> + Clone,
         in_flight: u32,
         timeout: Duration,
     ) -> Result<Self, Error> {
-        let (mut payload, mut dont_fragment, mut v6_source) = (EchoSettings::LEAST_PAYLOAD, false, false);
-        for echo in echoes {
-            payload = payload.max(echo.payload);
-            dont_fragment |= echo.dont_fragment;
-            v6_source |= echo.source.is_some_and(|source| source.is_ipv6());
-        }
+        let payload = echoes.clone().map(|echo| echo.payload).max().unwrap_or(EchoSettings::LEAST_PAYLOAD);
         let secret = Secret::new(random()?);
-        let wanted = Wanted {
-            identity: Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() },
-            kind: None,
-            dont_fragment,
-            v6_source,
-            backlog: Backlog { echoes: in_flight, payload },
-        };
+        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
+        let wanted = Wanted::of(echoes, identity, Backlog { echoes: in_flight, payload });
         let sockets = match Sockets::open(&wanted) {
             Ok(sockets) => sockets,
             Err(refused) => adopt_spares(&wanted).ok_or_else(|| Error::no_socket(refused))?,
@@ -133,7 +123,7 @@ impl Asker {
 
     /// Works out how such echoes to `to` are to leave.
     pub(super) fn addressee(&mut self, to: SocketAddr, echo: &EchoSettings) -> Result<Addressee, Error> {
-        let socket = self.sockets.of(Family::of(to.ip()), echo.dont_fragment);
+        let socket = self.sockets.of(Family::of(to.ip()), echo.dont_fragment, echo.source);
         let route = socket.map(|socket| Route::new(echo, socket.origin())).transpose();
         let route = route.map_err(|error| Error::Unroutable { to: to.ip(), why: error.to_string() })?;
         let asked = Asked { to: to.ip(), any_source: echo.any_source, payload: echo.payload };
@@ -146,7 +136,8 @@ impl Asker {
         let tag = self.flights.tag(number, asked.to);
         let sockets = &mut self.sockets;
         let route = route.as_ref();
-        let socket = route.and_then(|route| sockets.of(Family::of(asked.to), route.dont_fragment()));
+        let socket =
+            route.and_then(|route| sockets.of(Family::of(asked.to), route.dont_fragment(), route.source()));
         let (Some(socket), Some(route)) = (socket, route) else {
             return heard.push(Heard::Unknown { number, fault: Fault::NoSocket });
         };
@@ -293,7 +284,7 @@ pub fn open_spares() -> Vec<OwnedFd> {
         identity: Identity { identifier: 0, mark: u32::from_ne_bytes(random) },
         kind: Some(SocketKind::Raw),
         dont_fragment: false,
-        v6_source: false,
+        v6_sources: Vec::new(),
         backlog: Backlog { echoes: SPARE_ECHOES, payload: EchoSettings::MOST_PAYLOAD },
     };
     // What they would hear bears that mark, and nobody sends such.

@@ -291,8 +291,13 @@ mod tests {
     const ROUTER: [u8; 4] = [198, 18, 0, 254];
     const UNREACHABLE: Reason = Reason { family: Family::V4, kind: 3, code: 1 };
     const IDENTITY: Identity = Identity { identifier: 0x4c4d, mark: 0x6d61_726b };
-    const RAW: Origin =
-        Origin { family: Family::V4, kind: SocketKind::Raw, dont_fragment: false, identity: IDENTITY };
+    const RAW: Origin = Origin {
+        family: Family::V4,
+        kind: SocketKind::Raw,
+        dont_fragment: false,
+        source: None,
+        identity: IDENTITY,
+    };
 
     /// A judge, and the schedule of one ping that was just sent to THEM.
     struct Court {

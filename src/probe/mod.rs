@@ -399,13 +399,7 @@ impl Drop for Prober {
 
 impl Settings {
     fn wanted(&self, identity: Identity) -> Wanted {
-        Wanted {
-            identity,
-            kind: None,
-            dont_fragment: self.targets.iter().any(|it| it.echo.dont_fragment),
-            v6_source: self.targets.iter().any(|it| it.echo.source.is_some_and(|source| source.is_ipv6())),
-            backlog: self.backlog(),
-        }
+        Wanted::of(self.targets.iter().map(|it| &it.echo), identity, self.backlog())
     }
 
     /// What may wait for its timeout, and for a while in which this program is held up.

@@ -11,7 +11,9 @@ use super::course::{Number, Request};
 use super::icmp::Family;
 use super::judge::{Judge, Trouble};
 use super::schedule::{Jump, Schedule};
-use super::socket::{BATCH, EchoSocket, Handed, Inbox, NoRoute, Origin, Report, Reports, Route, Sockets};
+use super::socket::{
+    BATCH, EchoSocket, Handed, Inbox, MOST_SOCKETS, NoRoute, Origin, Report, Reports, Route, Sockets,
+};
 use super::tally::Throttle;
 use super::{EchoSettings, TargetSettings};
 use crate::round::Fault;
@@ -93,7 +95,8 @@ impl Post {
         let Request { number, to } = request;
         let family = Family::of(to.ip());
         let way = way_of(&mut self.ways, &self.places, &mut self.anchors, number);
-        let Some(socket) = self.sockets.of(family, way.settings.dont_fragment) else {
+        let EchoSettings { dont_fragment, source, .. } = way.settings;
+        let Some(socket) = self.sockets.of(family, dont_fragment, source) else {
             return schedule.failed(number, Fault::NoSocket, clock::now().monotonic);
         };
         let route = match way.route(socket.origin()) {
@@ -289,9 +292,6 @@ fn new_drops(socket: &EchoSocket, seen: &mut u32) -> u32 {
     let Ok(count) = socket.drops() else { return 0 };
     count.wrapping_sub(std::mem::replace(seen, count))
 }
-
-/// Of both families, with and without fragments.
-pub(super) const MOST_SOCKETS: usize = 4;
 
 /// A bound on how long a flood of ICMP errors can keep the thread from all else; a million stamps are within it.
 const MOST_BATCHES: usize = (1 << 20) / BATCH;

@@ -1,7 +1,9 @@
 //! Names to addresses, in the background: however slow the resolver is, it delays no ping. The last good address is kept
 //! while the resolver fails, and as long as it is among the answers: a name with many addresses is one series.
 //!
-//! What is due when is decided here, without a clock; `dns` asks.
+//! What is due when is decided here, without a clock; `dns` asks. A lookup begins with a quick try, which a name server that
+//! works answers. What that does not answer gets a patient one, which waits for its turn among its like: however many names
+//! are dead, those that are not are found by the quick one.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -30,7 +32,7 @@ pub(super) struct Names {
     names: Vec<Name>,
     /// For each target the place of its name, where it has one.
     places: Vec<Option<usize>>,
-    lanes: [Lane; 2],
+    lanes: [Lane; 4],
     /// Addresses that were found and not yet taken.
     found: VecDeque<(u32, SocketAddr)>,
     /// Nobody, where there is no name.
@@ -53,6 +55,8 @@ struct Question {
     host: Arc<str>,
     v4: bool,
     v6: bool,
+    /// How long each family may take.
+    patience: Duration,
 }
 
 /// What was found; nothing of a family that was not asked for.
@@ -63,6 +67,8 @@ struct Answer {
     v6: Option<Found>,
     /// The family that the system prefers where both have an address.
     preferred: Family,
+    /// Whether more patience might have found more.
+    cut_short: bool,
 }
 
 /// The addresses of one family, there may be none; or why that is not known.
@@ -75,8 +81,10 @@ struct Name {
     next: Monotonic,
     looked_up: Monotonic,
     failures: u32,
-    /// The lane it was last ordered in.
-    lane: usize,
+    /// Whether its next try is a patient one, since the quick one was cut short.
+    patient: bool,
+    /// The lane that its last question took a place in.
+    asked_in: usize,
 }
 
 /// A target that has the name.
@@ -90,13 +98,15 @@ struct User {
     complaint: Option<String>,
 }
 
-/// Names that wait for their time, and how many of them are looked up at once. Those that failed have a lane of their own:
-/// however many wait for a dead server, the others get their turn.
+/// Names that wait for their time, and how many of them are looked up at once. Those that had an address before wait for no
+/// others: most of them have it still. Nor does any wait for those on a patient try: see [`Name::lane`].
 struct Lane {
     /// By the time of their next lookup. An entry that is not its name's [`Name::next`] was overtaken by an earlier one.
     agenda: BinaryHeap<Reverse<(Monotonic, usize)>>,
     under_way: usize,
     most: usize,
+    /// How long a try may take.
+    patience: Duration,
 }
 
 impl Names {
@@ -112,8 +122,9 @@ impl Names {
         let mut names = Self::without_resolver(targets, every, kinds, now);
         if !names.names.is_empty() {
             // There is room for every answer that can be under way.
-            let (sender, answers) = bounded(MOST_UNDER_WAY.iter().sum());
-            let questions = dns::start(MOST_UNDER_WAY.iter().sum(), sender, wake)?;
+            let most = LANES.iter().map(|(most, _)| most).sum();
+            let (sender, answers) = bounded(most);
+            let questions = dns::start(most, sender, wake)?;
             names.resolver =
                 Some(Resolver { ask: Box::new(move |question| questions.put(question)), answers });
         }
@@ -147,9 +158,8 @@ impl Names {
             names[place].users.push(User::new(index, settings));
             places.push(Some(place));
         }
-        let mut lanes = MOST_UNDER_WAY.map(Lane::new);
-        lanes[FRESH].agenda =
-            names.iter().zip(0..).map(|(name, place)| Reverse((name.next, place))).collect();
+        let mut lanes = LANES.map(|(most, patience)| Lane::new(most, patience));
+        lanes[NEW].agenda = names.iter().zip(0..).map(|(name, place)| Reverse((name.next, place))).collect();
         Self { names, places, lanes, found, resolver: None, kinds, every, log: Log::default() }
     }
 
@@ -170,9 +180,9 @@ impl Names {
                         break;
                     }
                     lane.under_way += 1;
-                    name.lane = number;
+                    name.asked_in = number;
                     name.next = Monotonic::NEVER;
-                    (resolver.ask)(name.question(place));
+                    (resolver.ask)(name.question(place, lane.patience));
                 }
                 lane.agenda.pop();
             }
@@ -192,7 +202,13 @@ impl Names {
     fn learn(&mut self, answer: &Answer, now: Monotonic) {
         let Self { names, lanes, found, kinds, every, log, .. } = self;
         let name = &mut names[answer.place];
-        lanes[name.lane].under_way -= 1;
+        lanes[name.asked_in].under_way -= 1;
+        if answer.cut_short && !name.patient {
+            name.patient = true;
+            name.next = now;
+            lanes[name.lane()].agenda.push(Reverse((now, answer.place)));
+            return;
+        }
         let mut failed = false;
         for user in &mut name.users {
             let chosen = choose(answer, user.family, user.address, *kinds);
@@ -200,10 +216,10 @@ impl Names {
             found.extend(user.learn(&name.host, chosen, log, now).map(|address| (user.index, address)));
         }
         name.failures = if failed { name.failures.saturating_add(1) } else { 0 };
+        name.patient = false;
         name.looked_up = now;
         name.next = now.plus(name.pause(*every, answer.place));
-        let lane = if failed { FAILING } else { FRESH };
-        lanes[lane].agenda.push(Reverse((name.next, answer.place)));
+        lanes[name.lane()].agenda.push(Reverse((name.next, answer.place)));
     }
 
     /// Nothing answers at the target's address any more: looks sooner whether its name has another.
@@ -213,26 +229,38 @@ impl Names {
         let sooner = name.looked_up.plus(DOUBTED).max(now);
         if name.next != Monotonic::NEVER && sooner < name.next {
             name.next = sooner;
-            let lane = if name.failures > 0 { FAILING } else { FRESH };
-            self.lanes[lane].agenda.push(Reverse((sooner, place)));
+            self.lanes[name.lane()].agenda.push(Reverse((sooner, place)));
         }
     }
 }
 
 impl Lane {
-    fn new(most: usize) -> Self {
-        Self { agenda: BinaryHeap::new(), under_way: 0, most }
+    fn new(most: usize, patience: Duration) -> Self {
+        Self { agenda: BinaryHeap::new(), under_way: 0, most, patience }
     }
 }
 
 impl Name {
     fn new(host: &str, next: Monotonic) -> Self {
-        Self { host: host.into(), users: Vec::new(), next, looked_up: next, failures: 0, lane: FRESH }
+        let (host, users) = (host.into(), Vec::new());
+        Self { host, users, next, looked_up: next, failures: 0, patient: false, asked_in: NEW }
     }
 
-    fn question(&self, place: usize) -> Question {
+    /// The place in [`LANES`] of the lane in which it waits for its next try.
+    fn lane(&self) -> usize {
+        let is_known = self.users.iter().any(|user| user.address.is_some());
+        match (self.patient, is_known) {
+            (false, true) => KNOWN,
+            (false, false) => NEW,
+            (true, true) => KNOWN_PATIENT,
+            (true, false) => NEW_PATIENT,
+        }
+    }
+
+    fn question(&self, place: usize, patience: Duration) -> Question {
         let wanted = |family| self.users.iter().any(|user| user.family.is_none_or(|it| it == family));
-        Question { place, host: Arc::clone(&self.host), v4: wanted(Family::V4), v6: wanted(Family::V6) }
+        let (v4, v6) = (wanted(Family::V4), wanted(Family::V6));
+        Question { place, host: Arc::clone(&self.host), v4, v6, patience }
     }
 
     /// How long to wait until the next lookup. What was asked for in a row drifts apart, by up to an eighth.
@@ -379,11 +407,16 @@ const DOUBTED: Duration = Duration::from_secs(60);
 /// The first pause after a failure; each further one doubles it.
 const RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// The lane of names that resolve, or were not yet asked for, and that of the others.
-const FRESH: usize = 0;
-const FAILING: usize = 1;
-/// How many names of each lane are looked up at once. A name takes up to four sockets: both families, of two servers.
-const MOST_UNDER_WAY: [usize; 2] = [64, 32];
+/// The places of the lanes.
+const KNOWN: usize = 0;
+const NEW: usize = 1;
+const KNOWN_PATIENT: usize = 2;
+const NEW_PATIENT: usize = 3;
+/// How many names of each lane are looked up at once, and how long that may take. A name takes up to four sockets: both
+/// families, of two servers.
+const LANES: [(usize, Duration); 4] = [(64, QUICK), (64, QUICK), (16, dns::DEADLINE), (32, dns::DEADLINE)];
+/// Most answers come sooner, and of those that do not a name server has begun to find out.
+const QUICK: Duration = Duration::from_millis(500);
 /// So many names begin together, the next ones a little later: a thousand in a second.
 const TOGETHER: usize = 20;
 const TOGETHER_EVERY: Duration = Duration::from_millis(20);

@@ -27,6 +27,7 @@ mod send;
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::Socket;
@@ -39,10 +40,11 @@ pub(super) use self::reports::{Report, Reports};
 pub(super) use self::route::{NoRoute, Route};
 pub(super) use self::send::Handed;
 use self::send::Outbox;
+use super::EchoSettings;
 use super::icmp::Family;
 
 /// What sockets are to be opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Wanted {
     /// By what their echoes are known; datagram sockets have identifiers of their own.
     pub(super) identity: Identity,
@@ -51,11 +53,43 @@ pub(super) struct Wanted {
     /// Whether there are targets whose echoes must not be fragmented. That is a setting of the socket, and takes a second
     /// one for each family.
     pub(super) dont_fragment: bool,
-    /// Whether an IPv6 target has a source of its own: a datagram socket of IPv6 leaves that to the kernel, so there a RAW
-    /// one is preferred.
-    pub(super) v6_source: bool,
+    /// The sources that IPv6 targets have of their own, and whether those echoes must not be fragmented. A datagram socket
+    /// of IPv6 sends from the address that it is bound to, whatever it is told with an echo: each takes a socket.
+    pub(super) v6_sources: Vec<(Ipv6Addr, bool)>,
     /// What their receive buffers are to have room for.
     pub(super) backlog: Backlog,
+}
+
+impl Wanted {
+    /// What such echoes need.
+    pub(super) fn of<'a>(
+        echoes: impl Iterator<Item = &'a EchoSettings>,
+        identity: Identity,
+        backlog: Backlog,
+    ) -> Self {
+        let mut wanted = Self { identity, kind: None, dont_fragment: false, v6_sources: Vec::new(), backlog };
+        for EchoSettings { dont_fragment, source, .. } in echoes {
+            wanted.dont_fragment |= dont_fragment;
+            if let Some(IpAddr::V6(source)) = *source
+                && !wanted.v6_sources.contains(&(source, *dont_fragment))
+                // One more than has a socket shows that there are too many.
+                && wanted.v6_sources.len() <= MOST_BOUND
+            {
+                wanted.v6_sources.push((source, *dont_fragment));
+            }
+        }
+        wanted
+    }
+
+    /// Whether datagram sockets could send from all of the sources.
+    fn datagrams_do(&self) -> bool {
+        self.v6_sources.len() <= MOST_BOUND && self.v6_sources.iter().all(|(source, _)| is_bindable(*source))
+    }
+}
+
+/// A link-local address is one on each interface, and a socket that is bound to it leaves by one of them only.
+fn is_bindable(source: Ipv6Addr) -> bool {
+    !source.is_unicast_link_local()
 }
 
 /// How many echoes may be under way, or answered and not looked at because this program is held up.
@@ -152,14 +186,16 @@ impl Sockets {
         for (family, why) in refused {
             info!("there will be no {family}: {why}");
         }
-        if wanted.dont_fragment {
-            let whole = sockets.iter().map(|EchoSocket { origin, .. }| {
-                EchoSocket::open_kind(origin.family, origin.kind, true, wanted)
-                    .inspect_err(|why| info!("no {} echo can forbid fragments: {why}", origin.family))
-            });
-            let whole: Vec<EchoSocket> = whole.filter_map(Result::ok).collect();
-            sockets.extend(whole);
-        }
+        let more: Vec<EchoSocket> = sockets
+            .iter()
+            .flat_map(|EchoSocket { origin, .. }| origin.others(wanted))
+            .filter_map(|origin| {
+                EchoSocket::open_as(origin, wanted.backlog)
+                    .inspect_err(|why| info!("no {} echo can leave {origin}: {why}", origin.family))
+                    .ok()
+            })
+            .collect();
+        sockets.extend(more);
         Ok(Self { sockets })
     }
 
@@ -183,12 +219,20 @@ impl Sockets {
         self.sockets.iter_mut().try_for_each(|socket| socket.make_room(backlog))
     }
 
-    /// The socket for echoes of a family that may be fragmented, or may not.
-    pub(super) fn of(&mut self, family: Family, dont_fragment: bool) -> Option<&mut EchoSocket> {
-        let wanted = |socket: &&mut EchoSocket| {
-            (socket.origin.family, socket.origin.dont_fragment) == (family, dont_fragment)
+    /// The socket for echoes of a family that may be fragmented, or may not: the one that is bound to their source, or one
+    /// that is bound to none.
+    pub(super) fn of(
+        &mut self,
+        family: Family,
+        dont_fragment: bool,
+        source: Option<IpAddr>,
+    ) -> Option<&mut EchoSocket> {
+        let place = |bound: Option<IpAddr>| {
+            let wanted = (family, dont_fragment, bound);
+            self.sockets.iter().map(EchoSocket::origin).position(|it| it.serves() == wanted)
         };
-        self.sockets.iter_mut().find(wanted)
+        let place = source.and_then(|source| place(Some(source))).or_else(|| place(None))?;
+        self.sockets.get_mut(place)
     }
 
     /// All there are, in an order that stays.
@@ -241,8 +285,38 @@ pub(super) struct Origin {
     pub(super) kind: SocketKind,
     /// Whether its echoes may not be fragmented. Such a RAW socket hears nothing: replies come to the other one.
     pub(super) dont_fragment: bool,
+    /// The source that it is bound to, where it sends from that one only.
+    pub(super) source: Option<Ipv6Addr>,
     /// By what its echoes are known.
     pub(super) identity: Identity,
+}
+
+impl Origin {
+    /// The sockets that are wanted beside this one, for echoes that it cannot send.
+    fn others(self, wanted: &Wanted) -> impl Iterator<Item = Self> {
+        let whole = wanted.dont_fragment.then_some(Self { dont_fragment: true, ..self });
+        let is_deaf_to_sources = (self.family, self.kind) == (Family::V6, SocketKind::Datagram);
+        let sources = if is_deaf_to_sources { wanted.v6_sources.as_slice() } else { &[] };
+        let bindable = sources.iter().filter(|(source, _)| is_bindable(*source)).take(MOST_BOUND);
+        whole.into_iter().chain(bindable.map(move |(source, dont_fragment)| Self {
+            dont_fragment: *dont_fragment,
+            source: Some(*source),
+            ..self
+        }))
+    }
+
+    /// Which echoes it is for.
+    fn serves(&self) -> (Family, bool, Option<IpAddr>) {
+        (self.family, self.dont_fragment, self.source.map(IpAddr::V6))
+    }
+}
+
+/// For people, behind "leave".
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.dont_fragment { "unfragmented" } else { "fragmented" })?;
+        self.source.map_or(Ok(()), |source| write!(f, " from {source}"))
+    }
 }
 
 impl EchoSocket {
@@ -308,6 +382,11 @@ impl fmt::Display for Refused {
         }
     }
 }
+
+/// More sources of IPv6 than this are left to a RAW socket.
+const MOST_BOUND: usize = 16;
+/// Of both families, with and without fragments, and those that are bound.
+pub(super) const MOST_SOCKETS: usize = 4 + MOST_BOUND;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,8 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Answer, Found, Question};
@@ -68,28 +70,31 @@ pub(super) fn zoned(host: &str) -> Option<SocketAddr> {
 }
 
 pub(super) async fn answer(sources: &Sources, question: Question) -> Answer {
-    let Question { place, host, v4, v6 } = question;
+    let Question { place, host, v4, v6, patience } = question;
     // The interface may come and go, and then comes with another number.
     if host.contains('%') {
         let found = zoned(&host).map(|address| vec![address]).ok_or("there is no such interface".to_owned());
-        return Answer { place, v4: None, v6: Some(found), preferred: Family::V6 };
+        return Answer { place, v4: None, v6: Some(found), preferred: Family::V6, cut_short: false };
     }
     let name = Name::from_str_relaxed(&*host).map_err(|error| error.to_string());
     let tabled = |kind| name.as_ref().map_or(Vec::new(), |name| sources.tabled(name, kind));
     let (tabled_v4, tabled_v6) = (tabled(RecordType::A), tabled(RecordType::AAAA));
     let (v4, v6) = if tabled_v4.is_empty() && tabled_v6.is_empty() {
         let ask = async |wanted: bool, kind| match &name {
-            Ok(name) if wanted => Some(sources.ask(name, kind).await),
-            Err(error) if wanted => Some(Err(error.clone())),
+            Ok(name) if wanted => Some(timeout(patience, sources.ask(name, kind)).await),
+            Err(error) if wanted => Some(Ok(Err(error.clone()))),
             Ok(_) | Err(_) => None,
         };
         tokio::join!(ask(v4, RecordType::A), ask(v6, RecordType::AAAA))
     } else {
         // As in the C library: of a name that is in the table no server is asked, not even for the other family.
-        (v4.then_some(Ok(tabled_v4)), v6.then_some(Ok(tabled_v6)))
+        (v4.then_some(Ok(Ok(tabled_v4))), v6.then_some(Ok(Ok(tabled_v6))))
     };
+    let cut_short = [&v4, &v6].into_iter().flatten().any(Result::is_err);
+    let in_time = |found: Result<Found, Elapsed>| found.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()));
+    let (v4, v6) = (v4.map(in_time), v6.map(in_time));
     let preferred = preferred(first(&v4), first(&v6), source_towards);
-    Answer { place, v4, v6, preferred }
+    Answer { place, v4, v6, preferred, cut_short }
 }
 
 fn first(found: &Option<Found>) -> Option<SocketAddr> {
@@ -181,8 +186,7 @@ impl Sources {
     /// What the servers say.
     async fn ask(&self, name: &Name, kind: RecordType) -> Found {
         let servers = self.servers.as_ref().map_err(String::clone)?;
-        let ended = tokio::time::timeout(DEADLINE, servers.lookup(name.clone(), kind)).await;
-        found(ended.unwrap_or(Err(NetError::Timeout)).map(|lookup| addresses(&lookup)))
+        found(servers.lookup(name.clone(), kind).await.map(|lookup| addresses(&lookup)))
     }
 }
 
@@ -205,7 +209,7 @@ pub(super) fn all_within<T: Send + 'static>(
             }
         };
         // Those that have not ended are dropped with the set.
-        let _ = tokio::time::timeout(patience, all).await;
+        let _ = timeout(patience, all).await;
     });
     done
 }
@@ -308,8 +312,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
-/// How long one name may take, with all of the system's servers and search domains.
-const DEADLINE: Duration = Duration::from_secs(8);
+/// How long one name may take at most, with all of the system's servers and search domains.
+pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 const LONGEST_TRY: Duration = Duration::from_secs(2);
 const MOST_RETRIES: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -37,7 +37,8 @@ pub fn addresses(
         let sources = Sources::read();
         let [v4, v6] = [Family::V4, Family::V6].map(|it| family.is_none_or(|family| family == it));
         let asked = names.iter().map(|place| {
-            let question = Question { place: *place, host: hosts[*place].as_str().into(), v4, v6 };
+            let host = hosts[*place].as_str().into();
+            let question = Question { place: *place, host, v4, v6, patience: dns::DEADLINE };
             let sources = sources.clone();
             async move { dns::answer(&sources, question).await }
         });

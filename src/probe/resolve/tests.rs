@@ -2,6 +2,8 @@
 
 use super::*;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crossbeam_channel::{Sender, unbounded};
 
 use crate::probe::EchoSettings;
@@ -77,7 +79,7 @@ fn answer(place: usize, v4: Result<&[&str], &str>, v6: Result<&[&str], &str>) ->
     let found = |found: Result<&[&str], &str>| {
         Some(found.map(|texts| texts.iter().map(|text| address(text)).collect()).map_err(str::to_owned))
     };
-    Answer { place, v4: found(v4), v6: found(v6), preferred: Family::V6 }
+    Answer { place, v4: found(v4), v6: found(v6), preferred: Family::V6, cut_short: false }
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -86,6 +88,10 @@ fn address(text: &str) -> SocketAddr {
 
 fn at(secs: u64) -> Monotonic {
     Monotonic(0).plus(Duration::from_secs(secs))
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
 }
 
 #[test]
@@ -233,11 +239,7 @@ fn many_names_are_spread_and_bounded() {
     let hosts: Vec<(&str, Option<Family>)> = hosts.iter().map(|host| (host.as_str(), None)).collect();
     let mut desk = Desk::new(&hosts);
     assert_eq!(desk.asked(at(0)).len(), TOGETHER, "some at once");
-    assert_eq!(
-        desk.asked(at(1000)).len(),
-        MOST_UNDER_WAY[FRESH] - TOGETHER,
-        "and no more than are under way"
-    );
+    assert_eq!(desk.asked(at(1000)).len(), LANES[NEW].0 - TOGETHER, "and no more than are under way");
     // A fifth of them in a fifth of the time, and a resolver that answers each within its millisecond.
     let mut desk = Desk::asking_every(60, &hosts[..20_000]);
     let mut now = at(0);
@@ -258,29 +260,91 @@ fn many_names_are_spread_and_bounded() {
     assert!(asked.iter().all(|count| *count <= 1200), "{asked:?}");
 }
 
+/// A name server that never answers for 200 names, needs a second and a half for one, and answers at once for five.
 #[test]
-fn names_that_fail_do_not_take_the_turn_of_those_that_do_not() {
-    let hosts: Vec<String> = (0..500).map(|n| format!("h{n}.example")).collect();
-    let hosts: Vec<(&str, Option<Family>)> = hosts.iter().map(|host| (host.as_str(), None)).collect();
-    let mut desk = Desk::new(&hosts);
-    // All but the last name fail at their first lookup.
-    let mut now = at(0);
-    let mut done = 0;
-    while done < 500 {
-        for question in desk.asked(now) {
-            done += 1;
-            let found = if question.place == 499 {
-                answer(499, Ok(&["192.0.2.1"]), Ok(&[]))
-            } else {
-                answer(question.place, Err("dead"), Err("dead"))
-            };
-            desk.answer(found, now);
-        }
-        now = now.plus(Duration::from_millis(20));
-        assert!(now < at(5), "{done} of 500 were asked for");
+fn dead_names_delay_no_good_one() {
+    let mut world = World::new();
+    world.run_until(secs(2));
+    // The quick tries of all that stand before them: 200 of half a second, 64 at a time.
+    assert!(GOOD.into_iter().all(|place| world.found.contains_key(&place)), "{:?}", world.found);
+    assert!(!world.found.contains_key(&SLOW));
+    // Each of the dead is tried with patience, 32 at a time.
+    world.run_until(secs(2 + 200 * 8 / 32 + 2));
+    assert!(world.found.contains_key(&SLOW), "{:?}", world.found);
+    world.run_until(secs(1800));
+    for place in GOOD {
+        let gaps = world.asked[&place].windows(2).map(|pair| pair[1].since(pair[0]));
+        let longest = gaps.max().unwrap();
+        assert!(longest <= secs(301), "{place} is believed for 300 s and was not asked for in {longest:?}");
     }
-    // Later they hang: as many as may be are under way, and none of them ever ends.
-    let hanging = desk.asked(at(200));
-    assert_eq!(hanging.len(), MOST_UNDER_WAY[FAILING]);
-    assert_eq!(desk.asked(at(310)).iter().map(|question| question.place).collect::<Vec<_>>(), [499]);
+    let of_dead: usize = (0..200).map(|place| world.asked[&place].len()).sum();
+    assert!(of_dead <= 200 * 2 * (5 + 1800 / 60), "two tries, with ever longer pauses: {of_dead}");
+}
+
+/// As at boot: the server answers for nobody at first, and then for the good ones.
+#[test]
+fn dead_names_delay_no_good_one_when_the_server_comes_back() {
+    let mut world = World::new();
+    world.dead.extend(GOOD);
+    world.run_until(secs(500));
+    assert_eq!(world.found.len(), 1, "{:?}", world.found);
+    world.dead.retain(|place| !GOOD.contains(place));
+    // The longest pause, a patient try that is under way and those before it, and the quick tries of all.
+    world.run_until(secs(500 + 60 + 8 + 200 * 8 / 32 + 2));
+    assert!(GOOD.into_iter().all(|place| world.found.contains_key(&place)), "{:?}", world.found);
+}
+
+/// Where a name is among those of the world.
+const SLOW: usize = 200;
+const GOOD: [usize; 5] = [201, 202, 203, 204, 205];
+
+/// A resolver whose time goes as fast as it is asked.
+struct World {
+    desk: Desk,
+    dead: BTreeSet<usize>,
+    now: Monotonic,
+    answers: BinaryHeap<Reverse<(Monotonic, usize, bool)>>,
+    /// When each name was asked for, and when its address was first known.
+    asked: BTreeMap<usize, Vec<Monotonic>>,
+    found: BTreeMap<usize, Monotonic>,
+}
+
+impl World {
+    fn new() -> Self {
+        let hosts: Vec<String> = (0..=GOOD[4]).map(|n| format!("h{n}.example")).collect();
+        let hosts: Vec<(&str, Option<Family>)> = hosts.iter().map(|host| (host.as_str(), None)).collect();
+        let (answers, asked, found) = Default::default();
+        Self { desk: Desk::new(&hosts), dead: (0..SLOW).collect(), now: at(0), answers, asked, found }
+    }
+
+    fn run_until(&mut self, end: Duration) {
+        let end = at(0).plus(end);
+        while self.now <= end {
+            for Question { place, patience, .. } in self.desk.asked(self.now) {
+                self.asked.entry(place).or_default().push(self.now);
+                let needed = match place {
+                    _ if self.dead.contains(&place) => secs(3600),
+                    SLOW => Duration::from_millis(1500),
+                    _ => Duration::from_millis(20),
+                };
+                let at = self.now.plus(needed.min(patience));
+                self.answers.push(Reverse((at, place, needed > patience)));
+            }
+            let next_answer = self.answers.peek().map_or(Monotonic::NEVER, |Reverse((at, ..))| *at);
+            self.now = self.desk.names.poll(self.now).min(next_answer);
+            while let Some(Reverse((at, place, cut_short))) = self.answers.peek().copied()
+                && at <= self.now
+            {
+                self.answers.pop();
+                let said = if cut_short { Err("dead") } else { Ok(&["192.0.2.1"][..]) };
+                let told = self.desk.answer(
+                    Answer { cut_short, ..answer(place, said, if cut_short { said } else { Ok(&[]) }) },
+                    self.now,
+                );
+                if let [(index, _)] = told[..] {
+                    self.found.insert(index as usize, self.now);
+                }
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ use crate::probe::icmp::{Family, LEAST_PAYLOAD};
 impl EchoSocket {
     /// Opens the kind that is wanted, or the first that is allowed.
     pub(super) fn open(family: Family, wanted: &Wanted) -> Result<Self, Refused> {
-        let raw_first = family == Family::V6 && (wanted.v6_source || !datagrams_take_control());
+        let raw_first = family == Family::V6 && !(wanted.datagrams_do() && datagrams_take_control());
         let kinds: &[SocketKind] = match wanted.kind {
             Some(SocketKind::Datagram) => &[SocketKind::Datagram],
             Some(SocketKind::Raw) => &[SocketKind::Raw],
@@ -30,7 +30,9 @@ impl EchoSocket {
         };
         let mut refused = Refused { datagram: None, raw: None };
         for kind in kinds {
-            match (Self::open_kind(family, *kind, false, wanted), kind) {
+            let Wanted { identity, backlog, .. } = *wanted;
+            let origin = Origin { family, kind: *kind, dont_fragment: false, source: None, identity };
+            match (Self::open_as(origin, backlog), kind) {
                 (Ok(socket), _) => return Ok(socket),
                 (Err(why), SocketKind::Datagram) => refused.datagram = Some(why),
                 (Err(why), SocketKind::Raw) => refused.raw = Some(why),
@@ -39,25 +41,21 @@ impl EchoSocket {
         Err(refused)
     }
 
-    pub(super) fn open_kind(
-        family: Family,
-        kind: SocketKind,
-        dont_fragment: bool,
-        wanted: &Wanted,
-    ) -> io::Result<Self> {
+    /// Opens that one; the identifier of a datagram socket is the kernel's choice.
+    pub(super) fn open_as(origin: Origin, backlog: Backlog) -> io::Result<Self> {
+        let Origin { family, kind, dont_fragment, source, identity } = origin;
         let (socket, identifier) = match kind {
-            SocketKind::Datagram => datagram(family)?,
-            SocketKind::Raw => (raw(family, dont_fragment, wanted.identity)?, wanted.identity.identifier),
+            SocketKind::Datagram => datagram(family, source)?,
+            SocketKind::Raw => (raw(family, dont_fragment, identity)?, identity.identifier),
         };
-        let identity = Identity { identifier, ..wanted.identity };
         set_options(&socket, family, dont_fragment)?;
         let takes_control = takes_control_messages(&socket, family, kind);
         let stamping = Stamping::choose(&socket, family, takes_control)?;
-        let origin = Origin { family, kind, dont_fragment, identity };
+        let origin = Origin { identity: Identity { identifier, ..identity }, ..origin };
         let buffer = ReceiveBuffer { wanted: 0, held: 0 };
         let mut opened =
             Self { socket, origin, stamping, buffer, is_forced: false, outbox: Outbox::new(None) };
-        opened.make_room(wanted.backlog)?;
+        opened.make_room(backlog)?;
         Ok(opened)
     }
 
@@ -81,12 +79,12 @@ impl EchoSocket {
                     == libc::IPV6_PMTUDISC_PROBE
             }
         };
-        let (kind, identity) = match socket.r#type()? {
+        let (kind, source, identity) = match socket.r#type()? {
             Type::DGRAM => {
-                let identifier = port_of(&socket)?;
-                (SocketKind::Datagram, Identity { identifier, ..wanted.identity })
+                let (source, identifier) = bound_to(&socket)?;
+                (SocketKind::Datagram, source, Identity { identifier, ..wanted.identity })
             }
-            Type::RAW => (SocketKind::Raw, wanted.identity),
+            Type::RAW => (SocketKind::Raw, None, wanted.identity),
             _ => return Err(strange()),
         };
         if kind == SocketKind::Raw && !dont_fragment {
@@ -95,7 +93,7 @@ impl EchoSocket {
         let takes_control = takes_control_messages(&socket, family, kind);
         let stamping = Stamping::choose(&socket, family, takes_control)?;
         let buffer = ReceiveBuffer { wanted: 0, held: socket.recv_buffer_size()? };
-        let origin = Origin { family, kind, dont_fragment, identity };
+        let origin = Origin { family, kind, dont_fragment, source, identity };
         let outbox = Outbox::new((stamping == Stamping::Keyed).then_some(wanted.backlog.echoes));
         let mut adopted = Self { socket, origin, stamping, buffer, is_forced: true, outbox };
         adopted.make_room(wanted.backlog)?;
@@ -185,19 +183,34 @@ fn takes_control_messages(socket: &Socket, family: Family, kind: SocketKind) -> 
 }
 
 /// The kernel takes the port of a ping socket for its identifier, and chooses a free one for port 0.
-fn datagram(family: Family) -> io::Result<(Socket, u16)> {
+///
+/// One of IPv6 sends from the `source` that it is bound to. That may become ours later, as in the boot of a machine:
+/// whether it is, the kernel looks at each echo, since that names it too (see [`push_origin`]), unless the socket
+/// may still be bound to anything.
+fn datagram(family: Family, source: Option<Ipv6Addr>) -> io::Result<(Socket, u16)> {
     let (domain, protocol, any) = match family {
         Family::V4 => (Domain::IPV4, Protocol::ICMPV4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         Family::V6 => (Domain::IPV6, Protocol::ICMPV6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
     };
     let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
-    socket.bind(&SocketAddr::new(any, 0).into())?;
-    let identifier = port_of(&socket)?;
+    let bind = |address| socket.bind(&SocketAddr::new(address, 0).into());
+    match source {
+        Some(source) if datagrams_take_control() => {
+            set(socket.as_fd(), libc::SOL_IPV6, libc::IPV6_FREEBIND, 1)?;
+            bind(source.into())?;
+            set(socket.as_fd(), libc::SOL_IPV6, libc::IPV6_FREEBIND, 0)?;
+        }
+        source => bind(source.map_or(any, IpAddr::V6))?,
+    }
+    let (_, identifier) = bound_to(&socket)?;
     Ok((socket, identifier))
 }
 
-fn port_of(socket: &Socket) -> io::Result<u16> {
-    Ok(socket.local_addr()?.as_socket().map_or(0, |address| address.port()))
+/// The source of a datagram socket, where it has one, and its identifier.
+fn bound_to(socket: &Socket) -> io::Result<(Option<Ipv6Addr>, u16)> {
+    let address = socket.local_addr()?;
+    let source = address.as_socket_ipv6().map(|address| *address.ip()).filter(|ip| !ip.is_unspecified());
+    Ok((source, address.as_socket().map_or(0, |address| address.port())))
 }
 
 /// Each RAW socket is offered every packet. The one that forbids fragments only sends: the other hears for both.
@@ -299,7 +312,7 @@ fn takes_control(socket: &Socket) -> bool {
 
 /// The same of a socket for this question; true where there is none to be had.
 fn datagrams_take_control() -> bool {
-    datagram(Family::V6).map_or(true, |(socket, _)| takes_control(&socket))
+    datagram(Family::V6, None).map_or(true, |(socket, _)| takes_control(&socket))
 }
 
 /// What the kernel says to an echo with these control messages that is to leave by this interface.

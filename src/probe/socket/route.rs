@@ -17,6 +17,7 @@ pub(in crate::probe) struct Route {
     pub(super) padding: Padding,
     pub(super) control: Messages<ROUTE_LEN>,
     dont_fragment: bool,
+    source: Option<IpAddr>,
 }
 
 /// Why echoes cannot leave as the settings want it.
@@ -38,8 +39,8 @@ pub(in crate::probe) enum NoRoute {
         /// The target's family.
         family: Family,
     },
-    /// The kernel would choose another source, and not say so.
-    #[error("a datagram socket of IPv6 cannot choose its source {source_address}: that needs cap_net_raw")]
+    /// The kernel would choose another source, and not say so: that of the address which the socket is bound to, if any.
+    #[error("no datagram socket of IPv6 is bound to the source {source_address}: that needs cap_net_raw")]
     DatagramSource {
         /// The source that is wanted.
         source_address: IpAddr,
@@ -47,13 +48,15 @@ pub(in crate::probe) enum NoRoute {
 }
 
 impl Route {
-    /// For a socket of the target's family, and of its [`EchoSettings::dont_fragment`]. Looks up the interface, by its name: one that is taken away and comes back has another index, so a send that fails
-    /// with ENODEV asks for a new route.
+    /// For the socket that [`super::Sockets::of`] has for such echoes. Looks up the interface, by its name: one that is
+    /// taken away and comes back has another index, so a send that fails with ENODEV asks for a new route.
     pub(in crate::probe) fn new(settings: &EchoSettings, socket: Origin) -> Result<Self, NoRoute> {
         let Origin { family, kind, .. } = socket;
         let EchoSettings { payload, ttl, dscp, dont_fragment, source, interface, any_source: _ } = settings;
-        if let (Family::V6, SocketKind::Datagram, Some(source_address)) = (family, kind, *source) {
-            return Err(NoRoute::DatagramSource { source_address });
+        if let (Family::V6, SocketKind::Datagram, Some(IpAddr::V6(address))) = (family, kind, *source)
+            && socket.source != Some(address)
+        {
+            return Err(NoRoute::DatagramSource { source_address: address.into() });
         }
         let mut control = Messages::EMPTY;
         let mut number = |[v4, v6]: [libc::c_int; 2], value: u8| match family {
@@ -80,12 +83,18 @@ impl Route {
             padding: Padding::new(*payload),
             control,
             dont_fragment: *dont_fragment,
+            source: *source,
         })
     }
 
     /// Whether its echoes want the socket that forbids fragments.
     pub(in crate::probe) fn dont_fragment(&self) -> bool {
         self.dont_fragment
+    }
+
+    /// The address that its echoes want to leave from.
+    pub(in crate::probe) fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 }
 

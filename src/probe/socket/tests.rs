@@ -3,7 +3,7 @@
 #[path = "../../../tests/support/net/mod.rs"]
 mod net;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Once;
@@ -31,6 +31,7 @@ struct Bench {
     sockets: Sockets,
     family: Family,
     dont_fragment: bool,
+    source: Option<IpAddr>,
     inbox: Inbox,
     reports: Reports,
     handed: BTreeMap<u64, Result<Handed, i32>>,
@@ -55,13 +56,15 @@ impl Bench {
     }
 
     fn with(family: Family, kind: SocketKind, settings: &EchoSettings) -> Self {
-        let wanted = Wanted {
-            identity: IDENTITY,
-            kind: Some(kind),
-            dont_fragment: settings.dont_fragment,
-            v6_source: false,
-            backlog: Backlog { echoes: 1000, payload: settings.payload },
-        };
+        Self::for_each(family, kind, std::slice::from_ref(settings))
+    }
+
+    /// For echoes of several settings; the first are those of [`Bench::socket`] until others are sent.
+    fn for_each(family: Family, kind: SocketKind, settings: &[EchoSettings]) -> Self {
+        let payload = settings.iter().map(|it| it.payload).max().unwrap();
+        let wanted = Wanted::of(settings.iter(), IDENTITY, Backlog { echoes: 1000, payload });
+        let settings = &settings[0];
+        let wanted = Wanted { kind: Some(kind), ..wanted };
         let sockets = Sockets::open(&wanted).expect("this test needs root");
         assert_eq!(sockets.kinds(), SocketKinds { v4: Some(kind), v6: Some(kind) });
         assert_eq!(sockets.stamps(), Stamps::Kernel);
@@ -69,7 +72,8 @@ impl Bench {
             sockets,
             family,
             dont_fragment: settings.dont_fragment,
-            inbox: Inbox::new(settings.payload),
+            source: settings.source,
+            inbox: Inbox::new(payload),
             reports: Reports::new(),
             handed: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -79,11 +83,12 @@ impl Bench {
     }
 
     fn socket(&mut self) -> &mut EchoSocket {
-        self.sockets.of(self.family, self.dont_fragment).unwrap()
+        self.sockets.of(self.family, self.dont_fragment, self.source).unwrap()
     }
 
     /// Sends the echoes of these numbers, each to its address, without looking at what is there before.
     fn send<'a>(&mut self, echoes: impl IntoIterator<Item = (u64, &'a str)>, settings: &EchoSettings) {
+        (self.dont_fragment, self.source) = (settings.dont_fragment, settings.source);
         let route = Route::new(settings, self.socket().origin).unwrap();
         for (number, to) in echoes {
             let to = SocketAddr::new(to.parse().unwrap(), 0);
@@ -405,7 +410,7 @@ fn icmp_errors_are_told_once_with_what_they_quote_and_blamed_on_nobody_else() {
                 bench.hear(|bench| bench.replies.len() >= replies);
             } else {
                 let Bench { sockets, inbox, .. } = &mut bench;
-                sockets.of(family, false).unwrap().receive(inbox).expect("no error of the socket");
+                sockets.of(family, false, None).unwrap().receive(inbox).expect("no error of the socket");
                 assert_eq!(inbox.packets().count(), 0, "all replies were heard before");
             }
         }
@@ -440,9 +445,6 @@ fn hops_class_source_and_fragments_are_as_wanted() {
             Family::V4 => (host(family, 1), "198.19.7.7"),
             Family::V6 => (host(family, 1), "fd00:ffff::7:7"),
         };
-        // A datagram socket of IPv6 cannot choose.
-        let source =
-            Some(own.parse().unwrap()).filter(|_| (family, kind) != (Family::V6, SocketKind::Datagram));
         net.host(&to, answer());
         net.add_address(own);
         let plain = EchoSettings::default();
@@ -450,19 +452,18 @@ fn hops_class_source_and_fragments_are_as_wanted() {
             ttl: Some(7),
             dscp: 46,
             dont_fragment: true,
-            source,
+            source: Some(own.parse().unwrap()),
             interface: Some("far0".to_owned()),
             payload: 100,
             any_source: false,
         };
         let mut bench = Bench::with(family, kind, &all);
         bench.send([(1, to.as_str())], &all);
-        bench.dont_fragment = false;
         bench.send([(2, to.as_str())], &plain);
         bench.hear(|bench| bench.stamps_and_replies(2));
         let [first, second] = &net.requests(&to)[..] else { panic!("not two requests") };
         assert_eq!((first.ttl, first.traffic_class, first.payload.len()), (7, 46 << 2, 100));
-        assert_eq!(first.source.to_string() == own, source.is_some());
+        assert_eq!(first.source.to_string(), own);
         assert_eq!((second.ttl, second.traffic_class, second.payload.len()), (64, 0, 56));
         assert_ne!(second.source.to_string(), own);
         assert_eq!((first.dont_fragment, second.dont_fragment), (family == Family::V4, false));
@@ -476,16 +477,61 @@ fn hops_class_source_and_fragments_are_as_wanted() {
         let origin = bench.socket().origin;
         let none = EchoSettings { interface: Some("none0".to_owned()), ..plain.clone() };
         assert!(matches!(Route::new(&none, origin), Err(NoRoute::Interface { .. })));
-        if source.is_some() {
-            let foreign = EchoSettings { source: Some(to.parse().unwrap()), ..plain.clone() };
+        let foreign = EchoSettings { source: Some(to.parse().unwrap()), ..plain.clone() };
+        if (family, kind) == (Family::V6, SocketKind::Datagram) {
+            assert!(matches!(Route::new(&foreign, origin), Err(NoRoute::DatagramSource { .. })));
+        } else {
             bench.send([(5, to.as_str())], &foreign);
             assert!(bench.handed[&5].is_err(), "nobody's source but ours");
-            let other = EchoSettings { source: Some(localhost(other(family)).parse().unwrap()), ..plain };
-            assert!(matches!(Route::new(&other, origin), Err(NoRoute::Source { .. })));
-        } else {
-            let foreign = EchoSettings { source: Some(to.parse().unwrap()), ..plain };
-            assert!(matches!(Route::new(&foreign, origin), Err(NoRoute::DatagramSource { .. })));
         }
+        let other = EchoSettings { source: Some(localhost(other(family)).parse().unwrap()), ..plain };
+        assert!(matches!(Route::new(&other, origin), Err(NoRoute::Source { .. })));
+    });
+}
+
+/// The network sees the source that is wanted of each echo, in another process that the sockets are handed to as well, and
+/// as soon as it is ours, which at boot it may not be yet.
+#[test]
+fn each_echo_leaves_from_its_source_while_that_is_ours() {
+    in_each(|net, family, kind| {
+        let (to, own, [first, second]) = match family {
+            Family::V4 => (host(family, 1), net::OWN_IPV4, ["198.19.7.7", "198.19.7.8"]),
+            Family::V6 => (host(family, 1), net::OWN_IPV6, ["fd00:ffff::7:7", "fd00:ffff::7:8"]),
+        };
+        net.host(&to, answer());
+        net.add_address(first);
+        let plain = EchoSettings::default();
+        let from = |source: &str| EchoSettings { source: Some(source.parse().unwrap()), ..plain.clone() };
+        let whole = EchoSettings { dont_fragment: true, ..from(second) };
+        let all = [plain.clone(), from(first), from(second), whole.clone()];
+        let mut bench = Bench::for_each(family, kind, &all);
+        let bound = if (family, kind) == (Family::V6, SocketKind::Datagram) { 3 } else { 0 };
+        let descriptors: Vec<OwnedFd> =
+            bench.sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned().unwrap()).collect();
+        assert_eq!(descriptors.len(), 4 + bound);
+        bench.send([(1, to.as_str())], &from(first));
+        bench.send([(2, to.as_str())], &plain);
+        bench.send([(3, to.as_str())], &from(second));
+        bench.send([(4, to.as_str())], &whole);
+        assert_eq!([3, 4].map(|number| bench.handed[&number].is_err()), [true; 2], "it is not ours yet");
+        net.add_address(second);
+        bench.send([(5, to.as_str())], &from(second));
+        bench.send([(6, to.as_str())], &whole);
+        bench.hear(|bench| bench.stamps_and_replies(4));
+
+        let wanted = Wanted::of(all.iter(), IDENTITY, Backlog { echoes: 1000, payload: 56 });
+        bench.sockets = Sockets::adopt(descriptors, &wanted).unwrap();
+        bench.send([(7, to.as_str())], &from(first));
+        bench.send([(8, to.as_str())], &whole);
+        bench.hear(|bench| bench.stamps_and_replies(6));
+        net.ip(&format!("addr del {first}/{} dev far0", if family == Family::V4 { 32 } else { 128 }));
+        bench.send([(9, to.as_str())], &from(first));
+        assert!(bench.handed[&9].is_err(), "it is ours no more");
+
+        let seen: Vec<String> = net.requests(&to).iter().map(|it| it.source.to_string()).collect();
+        assert_eq!(seen, [first, own, second, second, first, second]);
+        let numbers: Vec<u64> = bench.replies.iter().map(Reply::number).collect();
+        assert_eq!(BTreeSet::from_iter(numbers), BTreeSet::from([1, 2, 5, 6, 7, 8]));
     });
 }
 
@@ -595,7 +641,7 @@ fn the_filter_lets_nothing_foreign_through() {
             identity,
             kind: Some(SocketKind::Raw),
             dont_fragment: true,
-            v6_source: false,
+            v6_sources: Vec::new(),
             backlog: Backlog { echoes: 100, payload: 56 },
         };
         let stranger = Sockets::open(&wanted).unwrap();
@@ -646,7 +692,7 @@ fn the_receive_buffer_has_room_for_the_backlog() {
                 identity: IDENTITY,
                 kind: Some(kind),
                 dont_fragment: false,
-                v6_source: false,
+                v6_sources: Vec::new(),
                 backlog: Backlog { echoes, payload },
             };
             let settings = EchoSettings { payload, ..EchoSettings::default() };
@@ -807,19 +853,34 @@ proptest::proptest! {
 #[test]
 fn datagram_sockets_are_preferred_but_where_they_cannot_do_what_is_wanted() {
     let net = Net::new();
-    let kinds = |kind, v6_source| {
-        let backlog = Backlog { echoes: 1, payload: 56 };
-        let wanted = Wanted { identity: IDENTITY, kind, dont_fragment: true, v6_source, backlog };
+    let whole = EchoSettings { dont_fragment: true, ..EchoSettings::default() };
+    let from = |source: Ipv6Addr| EchoSettings { source: Some(source.into()), ..EchoSettings::default() };
+    let many: Vec<EchoSettings> = (1..=MOST_BOUND as u128 + 1)
+        .flat_map(|n| {
+            [from(Ipv6Addr::from_bits(0xfd << 120 | n)), from(Ipv6Addr::from_bits(0xfd << 120 | n))]
+        })
+        .collect();
+    let sockets = |kind, more: &[EchoSettings]| {
+        let echoes = [&whole].into_iter().chain(more);
+        let wanted = Wanted::of(echoes, IDENTITY, Backlog { echoes: 1, payload: 56 });
+        let wanted = Wanted { kind, ..wanted };
         Sockets::open(&wanted).map(|sockets| (sockets.iter().count(), sockets.kinds()))
     };
+    let kinds = |kind| sockets(kind, &[]);
     let (datagram, raw) = (Some(SocketKind::Datagram), Some(SocketKind::Raw));
     net.allow_ping_sockets();
-    assert_eq!(kinds(None, false).unwrap(), (4, SocketKinds { v4: datagram, v6: datagram }));
-    assert_eq!(kinds(None, true).unwrap(), (4, SocketKinds { v4: datagram, v6: raw }));
-    assert_eq!(kinds(raw, false).unwrap(), (4, SocketKinds { v4: raw, v6: raw }));
+    assert_eq!(kinds(None).unwrap(), (4, SocketKinds { v4: datagram, v6: datagram }));
+    let link_local = from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+    let bound = 4 + MOST_BOUND;
+    let most = &many[..2 * MOST_BOUND];
+    assert_eq!(sockets(None, most).unwrap(), (bound, SocketKinds { v4: datagram, v6: datagram }));
+    assert_eq!(sockets(None, &many).unwrap(), (4, SocketKinds { v4: datagram, v6: raw }));
+    assert_eq!(sockets(None, &[link_local]).unwrap(), (4, SocketKinds { v4: datagram, v6: raw }));
+    assert_eq!(sockets(datagram, &many).unwrap().0, bound, "the last one must do without");
+    assert_eq!(kinds(raw).unwrap(), (4, SocketKinds { v4: raw, v6: raw }));
     net.forbid_ping_sockets();
-    assert_eq!(kinds(None, false).unwrap(), (4, SocketKinds { v4: raw, v6: raw }));
-    let refused = kinds(datagram, false).unwrap_err();
+    assert_eq!(kinds(None).unwrap(), (4, SocketKinds { v4: raw, v6: raw }));
+    let refused = kinds(datagram).unwrap_err();
     assert!(refused.iter().all(Refused::is_forbidden), "{refused:?}");
     assert_eq!(refused[0].to_string(), "datagram socket: Permission denied (os error 13)");
 }
