@@ -44,6 +44,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT};
 use tracing::error;
@@ -72,9 +73,14 @@ impl Program {
     /// The same program as another process of the run. It is the file that runs now, also where another one has taken its
     /// place on the disk.
     pub fn again_as(&self, charge: &Charge) -> Command {
-        // Where there is no /proc, the file of its name has to do.
-        let file = Path::new("/proc/self/exe");
-        let mut command = Command::new(if file.exists() { file.as_os_str() } else { &self.name });
+        // Where there is no /proc, the file that it was started from has to do, or that of its name.
+        let link = Path::new("/proc/self/exe");
+        let file = if cfg!(target_os = "linux") && link.exists() {
+            link.into()
+        } else {
+            std::env::current_exe().map_or_else(|_| self.name.clone(), Into::into)
+        };
+        let mut command = Command::new(file);
         command.arg0(&self.name).arg("run").arg(charge.to_string()).args(&self.words);
         command
     }
@@ -444,9 +450,11 @@ fn reap(pid: Pid) -> Option<WaitStatus> {
 
 /// A clock that stands still while the machine sleeps.
 fn clock() -> Duration {
-    let now =
-        nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
-    Duration::from(now)
+    #[cfg(not(target_vendor = "apple"))]
+    const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+    #[cfg(target_vendor = "apple")]
+    const CLOCK: ClockId = ClockId::from_raw(libc::CLOCK_UPTIME_RAW);
+    Duration::from(clock_gettime(CLOCK).expect("every system that this compiles for has this clock"))
 }
 
 /// How many lines of the monitor's log are kept.

@@ -81,9 +81,11 @@ const CLOCKS: &[&str] = &[
 /// Which files may allow `unsafe`, and what for.
 const UNSAFE: &[(&str, &str)] = &[
     ("time.rs", "localtime_r, which knows the abbreviation of a zone"),
+    ("archive/journal/volume.rs", "fsync_volume_np, which is Apple's syncfs"),
     ("rrd/map/region.rs", "the memory map of an archive"),
     ("rrd/map/sigbus.rs", "the handler of SIGBUS, and the page that it lays over a hole"),
     ("mail/command/inherited.rs", "close_range, which marks files to be closed when a program is started"),
+    ("mail/command/ended.rs", "waitid, which nix does not have on macOS"),
     (
         "cli/arguments.rs",
         "the arguments where the kernel put them, of which the standard library makes copies",

@@ -27,6 +27,7 @@ mod record;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;

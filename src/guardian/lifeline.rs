@@ -2,17 +2,25 @@
 //! it. What the monitor says is never waited for: a guardian that is stopped must not hold up a round.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, getsockopt, recv, send, socketpair, sockopt,
-};
+use nix::sys::socket::MsgFlags;
+
+#[cfg(not(target_vendor = "apple"))]
+use self::packets::Line;
+#[cfg(target_vendor = "apple")]
+use self::stream::Line;
+
+#[cfg(not(target_vendor = "apple"))]
+mod packets;
+#[cfg(any(target_vendor = "apple", test))]
+mod stream;
 
 /// One end.
 #[derive(Debug)]
-pub struct Lifeline(OwnedFd);
+pub struct Lifeline(Line);
 
 /// What a monitor tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +58,14 @@ pub enum ToMonitor {
 impl Lifeline {
     /// The guardian's end, and the monitor's.
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (ours, theirs) = Line::pair()?;
         Ok((Self(ours), theirs))
     }
 
     /// The end that was handed over.
     pub fn take(descriptor: OwnedFd) -> io::Result<Self> {
-        match getsockopt(&descriptor, sockopt::SockType)? {
-            SockType::SeqPacket => Ok(Self(descriptor)),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor is no line to a guardian")),
-        }
+        let no_line = || io::Error::new(io::ErrorKind::InvalidInput, "a descriptor is no line to a guardian");
+        Line::take(descriptor)?.map(Self).ok_or_else(no_line)
     }
 
     /// Tells the guardian; what it has no room for is lost.
@@ -73,7 +78,7 @@ impl Lifeline {
     pub fn hear(&self) -> Option<ToMonitor> {
         let mut buffer = [0; LONGEST];
         loop {
-            match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            match self.0.receive(&mut buffer, MsgFlags::empty()) {
                 Ok(length @ 1..) => {
                     if let Some(message) = ToMonitor::new(&buffer[..length]) {
                         return Some(message);
@@ -95,7 +100,7 @@ impl Lifeline {
         let mut buffer = [0; LONGEST];
         let mut resets = 0;
         loop {
-            match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            match self.0.receive(&mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(length @ 1..) => {
                     if let Some(message) = FromMonitor::new(&buffer[..length]) {
                         return Some(message);
@@ -109,9 +114,8 @@ impl Lifeline {
         }
     }
 
-    fn send(&self, bytes: &[u8]) -> nix::Result<usize> {
-        let bytes = &bytes[..bytes.len().min(LONGEST)];
-        send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
+    fn send(&self, bytes: &[u8]) -> nix::Result<()> {
+        self.0.send(&bytes[..bytes.len().min(LONGEST)])
     }
 }
 

@@ -2,7 +2,6 @@
 //! NOTIFY_SOCKET names.
 
 use std::ffi::OsStr;
-use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -80,7 +79,10 @@ impl Manager {
 /// A path, or a name in the kernel's own list behind an @.
 fn address(path: &OsStr) -> Option<SocketAddr> {
     match path.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name).ok(),
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => {
+            <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name).ok()
+        }
         [b'/', ..] => SocketAddr::from_pathname(path).ok(),
         _ => None,
     }

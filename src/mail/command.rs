@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{F_SETFL, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::stream::printable;
 use super::template::{Field, Telling, Template, TemplateError};
 use crate::time::Spelled;
 
+mod ended;
 mod inherited;
 
 /// A command that was checked.
@@ -112,7 +112,7 @@ impl Command {
                 break;
             }
             output.read(left.min(LOOK));
-            is_over = is_over || has_ended(group);
+            is_over = is_over || ended::has_ended(group);
         }
         // Also what it left behind. Until the child is waited for its number is nobody else's.
         let _ = killpg(group, Signal::SIGKILL);
@@ -213,12 +213,6 @@ impl Output {
         let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         if words.is_empty() { words } else { format!(": {words}") }
     }
-}
-
-/// Whether the process has ended; it is not waited for by this.
-fn has_ended(process: Pid) -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-    !matches!(waitid(Id::Pid(process), flags), Ok(WaitStatus::StillAlive))
 }
 
 /// How the killed child ended; `None` where the kernel cannot end it, as while a disk does not answer.

@@ -8,8 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
+use nix::poll::{PollFd, PollFlags};
 
 use super::clock::{self, Clocks, Monotonic, Now};
 use super::flights::{Asked, Flights, Verdict};
@@ -17,7 +16,7 @@ use super::icmp::{self, Family, Kind, Malformed, Message, Reason, Secret};
 use super::socket::{
     Backlog, EchoSocket, Identity, Inbox, Origin, Packet, Report, Reports, Route, SocketKind, Sockets, Wanted,
 };
-use super::{Bell, EchoSettings, Error, random};
+use super::{Bell, EchoSettings, Error, random, wake};
 use crate::round::{Fault, Rtt};
 
 /// See the module.
@@ -208,8 +207,7 @@ impl Asker {
             .chain(stop.map(|bell| bell.event.as_fd()))
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let timeout = TimeSpec::from_duration(until.since(clock::now().monotonic));
-        match ppoll(&mut fds, Some(timeout), None) {
+        match wake::poll(&mut fds, until.since(clock::now().monotonic)) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Error::System { operation: "wait for packets", error: errno.into() }),
         }

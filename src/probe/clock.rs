@@ -113,22 +113,23 @@ pub(super) fn now() -> Now {
 
 /// The two clocks that an echo is stamped with, right before it is sent.
 pub(super) fn stamp() -> (Monotonic, Wall) {
-    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    let monotonic = read(MONOTONIC);
     (Monotonic(monotonic), Wall(read(ClockId::CLOCK_REALTIME)))
 }
 
 /// One reading, and how many nanoseconds it took.
 fn reading() -> (i64, Now) {
-    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    let monotonic = read(MONOTONIC);
     let wall = read(ClockId::CLOCK_REALTIME);
-    let boot = read(ClockId::CLOCK_BOOTTIME);
-    let took = read(ClockId::CLOCK_MONOTONIC) - monotonic;
+    let boot = read(SINCE_BOOT);
+    let took = read(MONOTONIC) - monotonic;
     let asleep = Duration::from_nanos(u64::try_from(boot - monotonic).unwrap_or(0));
     (took, Now { monotonic: Monotonic(monotonic), wall: Wall(wall), asleep })
 }
 
 fn read(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock).expect("Linux has had these clocks since 2.6.39");
+    let time = clock_gettime(clock)
+        .expect("every system that this compiles for has these clocks; Linux since 2.6.39");
     time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec())
 }
 
@@ -136,6 +137,19 @@ fn read(clock: ClockId) -> i64 {
 pub(super) fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
+
+/// The clock that stands still while the machine sleeps.
+#[cfg(not(target_vendor = "apple"))]
+const MONOTONIC: ClockId = ClockId::CLOCK_MONOTONIC;
+/// The same, but it goes on meanwhile. FreeBSD's does not: there a machine that slept looks like a clock that was set.
+#[cfg(not(target_vendor = "apple"))]
+const SINCE_BOOT: ClockId = ClockId::CLOCK_BOOTTIME;
+
+/// What Apple calls monotonic goes on while the machine sleeps.
+#[cfg(target_vendor = "apple")]
+const MONOTONIC: ClockId = ClockId::from_raw(libc::CLOCK_UPTIME_RAW);
+#[cfg(target_vendor = "apple")]
+const SINCE_BOOT: ClockId = ClockId::from_raw(libc::CLOCK_MONOTONIC_RAW);
 
 const READINGS: u32 = 5;
 /// Four clock readings take about 0.2 µs when nothing interrupts them.

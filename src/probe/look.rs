@@ -142,7 +142,7 @@ pub struct Stop(pub(super) Arc<Bell>);
 impl Stop {
     /// Not yet given.
     pub fn new() -> Result<Self, Error> {
-        let bell = Bell::new().map_err(|error| Error::System { operation: "make an eventfd", error })?;
+        let bell = Bell::new().map_err(|error| Error::System { operation: "make an event", error })?;
         Ok(Self(Arc::new(bell)))
     }
 

@@ -11,6 +11,7 @@
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
 //! uplink    whether it is us: gateways, routes, carriers
+//! wake      how the thread sleeps, and is woken
 //!
 //! look      one look at some targets; trace: the path to one
 //! asker     what these two have in common; flights: which echoes are under way (pure)
@@ -32,6 +33,7 @@ mod socket;
 mod tally;
 mod trace;
 mod uplink;
+mod wake;
 mod worker;
 
 use std::fmt;
@@ -44,7 +46,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 pub use self::asker::{Odd, keep_spares, open_spares};
 use self::icmp::{Family, Secret};
@@ -54,7 +55,8 @@ use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
 pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
-pub use self::uplink::{Anchors, Cut, Gateway, Uplink, VERDICT, WaysOut, ways_out};
+pub use self::uplink::{Anchors, Cut, Gateway, TELLS_GATEWAYS, Uplink, VERDICT, WaysOut, ways_out};
+use self::wake::Event;
 use self::worker::Worker;
 use crate::round::{Fault, Round, Target};
 use crate::time::Step;
@@ -334,7 +336,7 @@ impl Prober {
         let (kinds, stamps) = (sockets.kinds(), sockets.stamps());
         let system = |operation| move |error| Error::System { operation, error };
         sockets.make_room(settings.backlog()).map_err(system("size the receive buffers"))?;
-        let bell = Arc::new(Bell::new().map_err(system("make an eventfd"))?);
+        let bell = Arc::new(Bell::new().map_err(system("make an event"))?);
         // Who does not take one change hears of the next one that still matters.
         let (changes, uplink) = bounded(1);
         let worker = Worker::new(&settings, sockets, secret, (rounds, changes), Arc::clone(&bell))
@@ -453,7 +455,7 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
 /// Wakes the thread, and tells it to stop.
 #[derive(Debug)]
 struct Bell {
-    event: EventFd,
+    event: Event,
     stopped: AtomicBool,
     /// How often the thread has gone round.
     turns: AtomicU64,
@@ -461,14 +463,12 @@ struct Bell {
 
 impl Bell {
     fn new() -> io::Result<Self> {
-        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { event, stopped: AtomicBool::new(false), turns: AtomicU64::new(0) })
+        Ok(Self { event: Event::new()?, stopped: AtomicBool::new(false), turns: AtomicU64::new(0) })
     }
 
     /// Wakes the thread.
     fn ring(&self) {
-        // Can fail only when the counter is full, and then it is being rung already.
-        let _ = self.event.write(1);
+        self.event.set();
     }
 
     fn stop(&self) {
@@ -477,8 +477,7 @@ impl Bell {
     }
 
     fn hush(&self) {
-        // Fails when it was not rung, which is as good.
-        let _ = self.event.read();
+        self.event.clear();
     }
 
     /// The thread has looked at its clock once more.

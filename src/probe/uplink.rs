@@ -4,7 +4,7 @@
 //! line     who answered, and what follows from that (pure)
 //! ways     which way each target is reached, and what follows from that (pure)
 //! watch    the thread that asks the kernel, when something has changed
-//! kernel   its messages about routes and links
+//! kernel   its messages about routes and links; elsewhere: what there is where that is not Linux
 //! ```
 //!
 //! The kernel is asked which way each target is reached. Those behind a gateway are *far*, those on our own networks
@@ -24,6 +24,10 @@
 //! that was sent after their time was answered, or the verdict is there; this has a bound. Rounds without losses never
 //! wait.
 
+#[cfg(not(target_os = "linux"))]
+#[path = "uplink/elsewhere.rs"]
+mod kernel;
+#[cfg(target_os = "linux")]
 mod kernel;
 pub(super) mod line;
 pub(super) mod watch;
@@ -129,6 +133,10 @@ pub struct WaysOut {
     /// How many have no route.
     pub unreachable: usize,
 }
+
+/// Whether this system tells which gateways targets are reached through. Where it does not, whoever has a route counts as
+/// near, and anchors are those that the settings name.
+pub const TELLS_GATEWAYS: bool = cfg!(target_os = "linux");
 
 /// Asks the kernel which ways lead to these addresses; those of this machine itself are left out.
 pub fn ways_out(addresses: &[SocketAddr]) -> io::Result<WaysOut> {

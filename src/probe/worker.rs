@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
+use nix::poll::{PollFd, PollFlags};
 use tracing::warn;
 
 use super::clock::{self, Monotonic, Now};
@@ -26,7 +25,7 @@ use super::socket::{MOST_SOCKETS, Sockets, Stamps};
 use super::tally::{Counts, Throttle};
 use super::uplink::Uplink;
 use super::uplink::watch::Watch;
-use super::{Bell, Pace, Settings};
+use super::{Bell, Pace, Settings, wake};
 use crate::round::Round;
 
 /// What the thread owns.
@@ -257,10 +256,10 @@ impl Worker {
 
 /// True when any of our own descriptors has something.
 fn poll(fds: &mut [PollFd<'_>], timeout: Duration) -> bool {
-    match ppoll(fds, Some(TimeSpec::from_duration(timeout)), None) {
+    match wake::poll(fds, timeout) {
         Ok(ready) => ready > 0,
         Err(Errno::EINTR) => false,
-        Err(errno) => panic!("ppoll on our own descriptors failed: {errno}"),
+        Err(errno) => panic!("poll on our own descriptors failed: {errno}"),
     }
 }
 

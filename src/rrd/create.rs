@@ -11,7 +11,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::statvfs::fstatvfs;
 
 use crate::rrd::cdp::Cdp;
@@ -315,20 +314,32 @@ pub(super) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 
+#[allow(clippy::unnecessary_cast)] // The types of statvfs depend on the system.
 fn allocate(file: &File, len: u64) -> io::Result<()> {
     // Asked for more than there is, a file system can take all that is left before it says so, and for that moment
     // nobody else has any.
     if let Ok(free) = fstatvfs(file)
-        && len > free.blocks_free().saturating_mul(free.fragment_size())
+        && len > (free.blocks_free() as u64).saturating_mul(free.fragment_size() as u64)
     {
         return Err(Errno::ENOSPC.into());
     }
-    let len = i64::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    match fallocate(file, FallocateFlags::empty(), 0, len) {
-        // Where the file system cannot allocate ahead, writing every byte, which comes next, does it.
+    match allocate_ahead(file, len) {
+        // Where the file system cannot, writing every byte, which comes next, does it.
         Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn allocate_ahead(file: &File, len: u64) -> nix::Result<()> {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    let len = i64::try_from(len).map_err(|_| Errno::EFBIG)?;
+    fallocate(file, FallocateFlags::empty(), 0, len)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate_ahead(_: &File, _: u64) -> nix::Result<()> {
+    Err(Errno::ENOSYS)
 }
 
 fn write_unknown(mut len: u64, out: &mut impl Write) -> io::Result<()> {

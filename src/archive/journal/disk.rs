@@ -12,6 +12,7 @@ use nix::sys::time::TimeSpec;
 
 use super::Error;
 use super::record::{BootId, HEADER_LEN};
+use super::volume;
 use crate::archive::lock::{Held, NotHeld, hold};
 
 /// A journal's folder, locked, and the journal in it.
@@ -175,8 +176,7 @@ impl FileSystems {
 
 impl FileSystem {
     fn sync(&mut self, now: Stamp) -> Result<(), Error> {
-        nix::unistd::syncfs(&self.file)
-            .map_err(|errno| failed("syncing the file system of", &self.path)(errno.into()))?;
+        volume::sync(&self.file).map_err(failed("syncing the file system of", &self.path))?;
         #[cfg(test)]
         trace::push(trace::Event::SyncFileSystem);
         self.synced = Some(now);

@@ -131,6 +131,11 @@ pub(super) fn gateway(patient: &Patient) -> Finding {
             return Finding::ok(about, text);
         }
         Anchors::These(these) => these.iter().map(|it| (*it, format!("{it} ({origin})"))).collect(),
+        Anchors::Gateways if !probe::TELLS_GATEWAYS => {
+            let text = "this system is not asked for its gateways: name who answers while there is a way out, [uplink] \
+                        anchor = [\"192.0.2.1\"]";
+            return Finding::warn(about, text);
+        }
         Anchors::Gateways if out.gateways.is_empty() => {
             return Finding::ok(about, "none to ask, no target is behind one");
         }

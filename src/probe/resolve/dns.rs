@@ -269,7 +269,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 fn servers() -> Result<TokioResolver, String> {
     let (config, mut options) = match read(Path::new(RESOLV_CONF)) {
-        Ok(bytes) => system_conf::parse_resolv_conf(bytes).unwrap_or_else(|error| {
+        Ok(bytes) => of_system(bytes).unwrap_or_else(|error| {
             warn!("{RESOLV_CONF}: {error}: asking the name server of this machine");
             of_this_machine()
         }),
@@ -286,6 +286,17 @@ fn servers() -> Result<TokioResolver, String> {
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options;
     builder.build().map_err(|error| error.to_string())
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn of_system(resolv_conf: Vec<u8>) -> Result<(ResolverConfig, ResolverOpts), impl std::fmt::Display> {
+    system_conf::parse_resolv_conf(resolv_conf)
+}
+
+/// Apple writes the file for programs like this one, and has the truth elsewhere.
+#[cfg(target_vendor = "apple")]
+fn of_system(_: Vec<u8>) -> Result<(ResolverConfig, ResolverOpts), impl std::fmt::Display> {
+    system_conf::read_system_conf()
 }
 
 fn of_this_machine() -> (ResolverConfig, ResolverOpts) {

@@ -231,6 +231,7 @@ impl Set {
     }
 }
 
+#[allow(clippy::unnecessary_cast)] // The type of limits depends on the system.
 fn system_bound() -> NonZeroUsize {
     /// What the kernel allows unless somebody set something else.
     const MAPS: u64 = 65_530;
@@ -243,7 +244,7 @@ fn system_bound() -> NonZeroUsize {
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(MAPS);
-    let half = usize::try_from(descriptors.min(maps) / 2).unwrap_or(usize::MAX);
+    let half = usize::try_from((descriptors as u64).min(maps) / 2).unwrap_or(usize::MAX);
     NonZeroUsize::new(half).unwrap_or(NonZeroUsize::MIN)
 }
 
