@@ -19,6 +19,7 @@
 //! lifeline      what the two say to each other       descriptors   what is inherited; charge: as one word
 //! judge         hangs and pauses (pure)              reason        how a process ended, in words
 //! manager       what systemd is told                 words         what the last words are to say
+//! memory        whether the kernel killed it for want of memory
 //! ```
 
 mod burial;
@@ -28,6 +29,7 @@ pub mod descriptors;
 mod judge;
 mod lifeline;
 mod manager;
+mod memory;
 mod reason;
 mod words;
 
@@ -53,7 +55,7 @@ use self::burial::LATER;
 use self::calls::Calls;
 use self::judge::{Pauses, Silence};
 use self::manager::Manager;
-use self::reason::Memory;
+use self::memory::Memory;
 use crate::time::{Lasted, UnixTime};
 
 pub use self::charge::{Charge, NoCharge, Role};
@@ -223,11 +225,12 @@ impl Guardian<'_> {
     fn start(&mut self) -> io::Result<Running> {
         let (line, theirs) = Lifeline::pair()?;
         let started = UnixTime::from(SystemTime::now());
-        let memory = Memory::now();
         let charge = Charge { role: Role::Monitor, started, ..self.charge.clone() };
         // There is nothing to read, and no /dev/null is needed to say so: a bare root folder has none.
         let (nothing, _) = io::pipe()?;
         let pid = self.spawn(charge, Some(&theirs), nothing.into(), true)?.0;
+        let mut memory = Memory::default();
+        memory.look(pid);
         Ok(Running {
             pid,
             line,
@@ -284,6 +287,7 @@ impl Guardian<'_> {
                 self.listen(running);
                 return status;
             }
+            running.memory.look(running.pid);
             self.look_at(running);
             self.tell_due(running);
         }

@@ -2,6 +2,7 @@
 //! python3-aiosmtpd and openssl, for the mail server.
 
 mod support {
+    pub(crate) mod hook;
     pub(crate) mod latmon;
     pub(crate) mod net;
     pub(crate) mod smtp;
@@ -13,9 +14,10 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use support::hook::Hook;
 use support::latmon::{Desk, told};
 use support::net::{Net, ROUTER_IPV4, answer, silence};
-use support::smtp::{Mode, PASSWORD, Smtp, USER};
+use support::smtp::{Mode, PASSWORD, Port, Smtp, USER, make_certificates};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const TARGET: &str = "[targets]\noffice = '198.18.0.1'\n";
@@ -205,11 +207,101 @@ fn a_mail_server_that_refuses_is_told_and_the_password_is_not() {
     assert!(!report.lines.iter().any(|line| line.2.contains("no such word")), "{:?}", report.lines);
     look(&wrong, false).says("FAIL", "mail", &["not trusted", "SSL_CERT_FILE"]);
 
-    let closed = support::smtp::Port::closed();
+    let closed = Port::closed();
     let port = closed.number.to_string();
     wrong.write("latmon.toml", &wrong.read("latmon.toml").replace(&smtp.port.to_string(), &port));
     look(&wrong, true).says("FAIL", "mail", &["connection refused", "check host and port"]);
     assert!(smtp.received().is_empty());
+}
+
+#[test]
+fn webhooks_and_commands_are_tried_and_told_nothing_unasked() {
+    let _net = Net::new();
+    let desk = Desk::new();
+    make_certificates(&desk.path(""), "DNS:localhost", 2);
+    let hook = Hook::start(Some(&desk.path("")), "200,404");
+    let folder = desk.path("").display().to_string();
+    desk.write(
+        "pager",
+        "#!/bin/sh\nprintf '%s\\n' \"$LATMON_STATE: $LATMON_SUBJECT\" >> \"${0%/*}/paged\"\n",
+    );
+    let mode =
+        |name: &str, mode| fs::set_permissions(desk.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    mode("pager", 0o755);
+    desk.write(
+        "latmon.toml",
+        &format!(
+            "[webhook.duty]\nurl = 'https://localhost:{}/hush-hush'\ntemplate = 'plain'\n[command.pager]\nrun = \
+             ['{folder}/pager']\n{TARGET}",
+            hook.port
+        ),
+    );
+    mode("latmon.toml", 0o600);
+    let look = |words: &str, trusted: bool| {
+        let mut command = desk.latmon(&format!("doctor {words}"));
+        if trusted {
+            command.env("SSL_CERT_FILE", desk.path("ca.pem"));
+        }
+        let report = Report::of(&command.output().expect("the binary starts"));
+        assert!(!report.lines.iter().any(|line| line.2.contains("hush")), "{:?}", report.lines);
+        report
+    };
+    let shown = format!("duty: https://localhost:{}/***", hook.port);
+    let report = look("", true);
+    report.says("OK", "webhook", &[&shown, "reached, nothing was posted"]);
+    report.says("OK", "command", &[&format!("pager: {folder}/pager, may be run")]);
+    report.says("WARN", "mail", &["only webhook:duty and command:pager are told"]);
+    assert!(hook.posted().is_empty() && !desk.path("paged").exists(), "nobody asked for it");
+
+    let report = look("--send-mail", true);
+    report.says("OK", "webhook", &[&shown, "a test was posted"]);
+    report.says("OK", "command", &["was told a test as root"]);
+    let [posted] = &hook.posted()[..] else { panic!("one posting") };
+    assert_eq!((&posted.body["state"], &posted.body["severity"]), (&"test".into(), &"info".into()));
+    let subject = posted.body["subject"].as_str().expect("a subject");
+    assert!(subject.starts_with("[latmon] TEST: "), "{subject}");
+    assert_eq!(desk.read("paged"), format!("test: {subject}\n"));
+    assert!(!desk.path("outbox").exists(), "the doctor leaves nothing behind");
+
+    look("--send-mail", true).says("FAIL", "webhook", &[&shown, "404 Not Found", "check the URL"]);
+    look("", false).says("FAIL", "webhook", &[&shown, "not trusted", "SSL_CERT_FILE"]);
+    let closed = Port::closed();
+    let settings = desk.read("latmon.toml");
+    let elsewhere = settings.replace(&hook.port.to_string(), &closed.number.to_string());
+    desk.write("latmon.toml", &elsewhere);
+    look("", true).says("FAIL", "webhook", &["connection refused", "check host and port of the URL"]);
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_told_with_its_cure() {
+    let _net = Net::new();
+    let settings = |program: &str| format!("user = 'nobody'\n[command.pager]\nrun = ['{program}']\n{TARGET}");
+    let desk = desk("");
+    let mode =
+        |name: &str, mode| fs::set_permissions(desk.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    mode("", 0o755);
+    desk.write("pager", "#!/bin/sh\n");
+    let pager = desk.path("pager").display().to_string();
+    let look = |program: &str| {
+        desk.write("latmon.toml", &settings(program));
+        doctor(&desk, "")
+    };
+    look("/no/such/pager").says(
+        "FAIL",
+        "command",
+        &["/no/such/pager is not there", "'run' in latmon.toml:2"],
+    );
+    look("/usr").says("FAIL", "command", &["/usr is no program"]);
+    mode("pager", 0o700);
+    look(&pager).says("FAIL", "command", &["nobody may not run", &format!("chmod a+x {pager},")]);
+    mode("pager", 0o755);
+    look(&pager).says("OK", "command", &["may be run"]);
+    mode("", 0o700);
+    let folder = pager.trim_end_matches("/pager").to_owned();
+    look(&pager).says("FAIL", "command", &["nobody may not run", &format!("chmod a+x {folder},")]);
+    mode("", 0o755);
+    desk.write("pager", "#!/no/such/shell -e\n");
+    look(&pager).says("FAIL", "command", &["wants /no/such/shell, which is not there"]);
 }
 
 #[test]

@@ -292,6 +292,9 @@ pub enum ComparisonError {
         "'{0}' is no condition: it begins with none of median, average, p95, max, jitter, loss, aberrant"
     )]
     Measure(String),
+    /// The forecast is compared with something.
+    #[error("'{0}' compares aberrant, which stands alone: write aberrant and nothing else")]
+    Alone(String),
     /// No operator follows the measure.
     #[error("'{0}' is no condition: write one of > >= < <= behind the measure")]
     Op(String),
@@ -305,6 +308,16 @@ pub enum ComparisonError {
         text: String,
         /// What is wrong with the time.
         error: DurationError,
+    },
+    /// A latency is compared with a word that means nothing.
+    #[error(
+        "'{text}' compares with '{word}': write a time, as 100ms, or how many times the usual, as 3 x usual"
+    )]
+    Word {
+        /// The whole text.
+        text: String,
+        /// The word.
+        word: String,
     },
     /// Loss is compared with a bare number.
     #[error("'{0}' has no percent sign: loss is compared with a share, as loss >= 20%")]
@@ -331,14 +344,28 @@ pub enum ComparisonError {
     },
 }
 
+impl ComparisonError {
+    /// The word that means nothing where it stands, and those that would: somebody may have meant one of them.
+    pub fn unknown_word(&self) -> Option<(&str, Vec<&'static str>)> {
+        match self {
+            Self::Measure(text) => {
+                let words = Measure::ALL.into_iter().map(Measure::name).chain([LOSS, ABERRANT]);
+                Some((split_name(text).0, words.collect()))
+            }
+            Self::Word { word, .. } => Some((word, vec![USUAL])),
+            Self::NoTime { error: DurationError::UnknownUnit { unit, .. }, .. } => Some((unit, vec![USUAL])),
+            _ => None,
+        }
+    }
+}
+
 impl FromStr for Comparison {
     type Err = ComparisonError;
 
     fn from_str(text: &str) -> Result<Self, ComparisonError> {
-        let trimmed = text.trim();
-        let name_ends = trimmed.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(trimmed.len());
-        let (name, rest) = trimmed.split_at(name_ends);
+        let (name, rest) = split_name(text);
         let measure = match Measure::ALL.into_iter().find(|measure| measure.name() == name) {
+            None if name == ABERRANT => return Err(ComparisonError::Alone(text.to_owned())),
             None if name != LOSS => return Err(ComparisonError::Measure(text.to_owned())),
             measure => measure,
         };
@@ -355,13 +382,33 @@ impl FromStr for Comparison {
             Some(measure) => {
                 let limit = parse_duration(limit, None).map_err(|error| match error {
                     DurationError::NoUnit(_) => ComparisonError::NoUnit(text.to_owned()),
-                    error => ComparisonError::NoTime { text: text.to_owned(), error },
+                    error => match word_of_the_past(limit) {
+                        Some(word) => ComparisonError::Word { text: text.to_owned(), word: word.to_owned() },
+                        None => ComparisonError::NoTime { text: text.to_owned(), error },
+                    },
                 })?;
                 Ok(Self::Latency { measure, op, limit: Rtt::new(limit) })
             }
             None => Ok(Self::Loss { op, percent: parse_share(text, op, limit)? }),
         }
     }
+}
+
+/// The word that a condition begins with, and what is behind it.
+fn split_name(text: &str) -> (&str, &str) {
+    let trimmed = text.trim();
+    trimmed.split_at(trimmed.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(trimmed.len()))
+}
+
+/// The word that stands where the word for the usual may: alone, or behind a number and a sign for times.
+fn word_of_the_past(limit: &str) -> Option<&str> {
+    let behind = limit.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let word = if behind.len() == limit.len() {
+        limit
+    } else {
+        behind.trim_start().strip_prefix(TIMES)?.trim_start()
+    };
+    (!word.is_empty() && word.chars().all(char::is_alphabetic)).then_some(word)
 }
 
 /// Reads what stands before the word for the usual: `3 x `.
@@ -378,7 +425,7 @@ fn against_the_usual(
         Some(measure) => measure,
     };
     let wrong = || ComparisonError::Times { text: text.to_owned() };
-    let number = times.trim_end().strip_suffix(['x', '×', '*']).ok_or_else(wrong)?.trim();
+    let number = times.trim_end().strip_suffix(TIMES).ok_or_else(wrong)?.trim();
     let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     match number.parse::<f64>() {
         Ok(times) if is_plain && times > 0.0 && times <= Comparison::MOST_TIMES => {
@@ -481,4 +528,6 @@ impl FromStr for Window {
 
 const LOSS: &str = "loss";
 const USUAL: &str = "usual";
+/// The signs for how many times the usual.
+const TIMES: [char; 3] = ['x', '×', '*'];
 const ABERRANT: &str = "aberrant";

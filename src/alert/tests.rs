@@ -440,6 +440,7 @@ fn a_wrong_comparison_says_what_to_write() {
         ("", ComparisonError::Measure("".into())),
         ("mean > 1s", ComparisonError::Measure("mean > 1s".into())),
         ("Median > 1s", ComparisonError::Measure("Median > 1s".into())),
+        ("aberrant > 3", ComparisonError::Alone("aberrant > 3".into())),
         ("median", ComparisonError::Op("median".into())),
         ("median 100ms", ComparisonError::Op("median 100ms".into())),
         ("median == 100ms", ComparisonError::Op("median == 100ms".into())),
@@ -473,6 +474,14 @@ fn a_wrong_comparison_says_what_to_write() {
     }
     for text in ["median > 20%", "median > ", "median > -5ms", "median > 5 parsecs", "median > 5ms or so"] {
         assert!(matches!(error(text), ComparisonError::NoTime { .. }), "{text}: {:?}", error(text));
+    }
+    for (text, word) in [
+        ("median > 3 x usal", "usal"),
+        ("median > 3*usuall", "usuall"),
+        ("median > usaul", "usaul"),
+        ("median > 2.5 × Usual", "Usual"),
+    ] {
+        assert_eq!(error(text), ComparisonError::Word { text: text.into(), word: word.into() });
     }
     assert_eq!(
         error("median > 100").to_string(),

@@ -6,6 +6,7 @@ mod folder;
 mod machine;
 mod network;
 mod post;
+mod ways;
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ use super::{Exit, Failure, output};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Also send a mail to the recipients of the settings
+    /// Also send a test by every way of the settings: mail, webhooks and commands
     #[arg(long)]
     send_mail: bool,
     #[command(flatten)]
@@ -91,6 +92,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         }
         report.tell(&post::mail(&patient.config, args.send_mail));
         post::fallback(&patient.config).iter().for_each(|finding| report.tell(finding));
+        for way in &patient.config.ways {
+            report.tell(&ways::way(way, &patient, args.send_mail));
+        }
     }
     Ok(match report.ended {
         Some(exit) => exit,

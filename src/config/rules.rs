@@ -1,7 +1,7 @@
 //! The rules that `[alert.NAME]` tables describe, and who is told by them.
 
 use crate::alert::pattern::{Pattern, PatternKind, Semantics};
-use crate::alert::rule::{Judge, Rule, Window};
+use crate::alert::rule::{ComparisonError, Judge, Rule, Window};
 
 use super::document::{Entry, Section};
 use super::error::{Error, nearest, one_line, sentence};
@@ -70,10 +70,22 @@ fn compared(section: &Section<'_>, when: &Entry<'_>) -> Result<(Judge, Window, W
         Some(entry) => read_by(&entry, key, str::parse),
         None => Ok(default),
     };
-    let judge = read_by(when, "when", Judge::when)?;
+    let judge = read_by(when, "when", |text| Judge::when(text).map_err(|error| hinted(&error)))?;
     // A forecast has looked at several rounds already.
     let default_raise = if judge == Judge::Aberrant { Rule::AT_ONCE } else { Rule::DEFAULT_RAISE };
     Ok((judge, window("for", default_raise)?, window("clear", Rule::DEFAULT_CLEAR)?))
+}
+
+/// What is wrong with a condition, and what may have been meant.
+fn hinted(error: &ComparisonError) -> String {
+    let meant = error.unknown_word().and_then(|(word, known)| {
+        let same = OTHER_WORDS.into_iter().find(|(other, _)| *other == word).map(|(_, ours)| ours);
+        same.or_else(|| nearest(word, known))
+    });
+    match meant {
+        Some(meant) => format!("{error}: did you mean '{meant}'?"),
+        None => error.to_string(),
+    }
 }
 
 fn pattern(section: &Section<'_>, kind: &Entry<'_>, text: &Entry<'_>) -> Result<Pattern, Error> {
@@ -184,6 +196,8 @@ const KEYS: [&str; 11] = [
     "hours",
 ];
 const LONGEST_NAME: usize = 60;
+/// What others call our measures, where it looks more like another one of ours.
+const OTHER_WORDS: [(&str, &str); 3] = [("mean", "average"), ("avg", "average"), ("p50", "median")];
 
 #[cfg(test)]
 mod tests {

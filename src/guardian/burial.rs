@@ -10,7 +10,8 @@ use tracing::{error, info, warn};
 
 use super::charge::{Charge, Role};
 use super::lifeline::ToMonitor;
-use super::reason::{self, Memory};
+use super::memory::Memory;
+use super::reason;
 use super::words::LastWords;
 use super::{Guardian, MERCY, Running, reap};
 use crate::monitor::{
@@ -133,7 +134,7 @@ impl Guardian<'_> {
             }
             status => warn!(
                 "no mail tells of that: the process that was to write it {}",
-                reason::of(status, &Memory::now())
+                reason::of(status, &Memory::default())
             ),
         }
     }

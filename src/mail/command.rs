@@ -7,7 +7,7 @@ use std::env;
 use std::io::{self, ErrorKind, PipeReader, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,6 +79,11 @@ impl Command {
     pub fn words(&self) -> Vec<String> {
         let program = self.program.display().to_string();
         std::iter::once(program).chain(self.arguments.iter().map(|(word, _)| word.clone())).collect()
+    }
+
+    /// The program, by its whole path.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// How long it may take.

@@ -128,6 +128,9 @@ pub enum Error {
     /// The server did not take it, or us.
     #[error("{0}")]
     Server(String),
+    /// A webhook or a command did not take it.
+    #[error("{0}")]
+    Way(String),
     /// The mailer's thread could not be started.
     #[error("cannot start the mailer's thread: {0}")]
     Thread(io::Error),

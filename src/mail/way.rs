@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Error;
 use super::command::{Command, CommandFault};
 use super::outbox::Kind;
 use super::posting::Posting;
@@ -56,6 +57,19 @@ impl Way {
             How::Webhook(_) => Kind::Post,
             How::Command(_) => Kind::Command,
         }
+    }
+
+    /// Whether it can be reached: opens the line of a webhook, which is asked nothing. A command is not run by this. For
+    /// people who want to know whether the settings are right.
+    pub fn reach(&self) -> Result<(), Error> {
+        let How::Webhook(webhook) = &self.how else { return Ok(()) };
+        let told = |fault| WayFault::Post { shown: webhook.shown(), fault };
+        webhook.reach(Limits::USUAL).map_err(|fault| Error::Way(told(fault).to_string()))
+    }
+
+    /// Lets `posting` out once, as the courier does. Nothing is kept: one that does not arrive is gone.
+    pub fn try_out(&self, posting: &Posting) -> Result<(), Error> {
+        self.let_out(posting, None, &|| None).map_err(|fault| Error::Way(fault.to_string()))
     }
 
     /// Lets `posting` out, and returns once it has arrived. `until` says by when that must have ended, and is asked again

@@ -18,6 +18,7 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::Secret;
@@ -154,10 +155,8 @@ impl Webhook {
             Body::Known(service) => service.body(&telling),
             Body::Own(template) => template.fill(&telling),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime = runtime.map_err(|error| PostFault::Line(Fault::of_line(&Step::Connect, &error)))?;
         let tcp = stream::connect(&self.host, self.port, limits.connect).map_err(PostFault::Line)?;
-        let reply = runtime.block_on(async {
+        let reply = runtime()?.block_on(async {
             if self.in_clear {
                 let line = stream::in_clear(&tcp).map_err(PostFault::Line)?;
                 self.exchange(line, body, limits).await
@@ -167,6 +166,16 @@ impl Webhook {
             }
         })?;
         self.judge(&reply)
+    }
+
+    /// Opens the line that a post takes, has the server prove who it is, and asks it nothing.
+    pub(super) fn reach(&self, limits: Limits) -> Result<(), PostFault> {
+        let tcp = stream::connect(&self.host, self.port, limits.connect).map_err(PostFault::Line)?;
+        if self.in_clear {
+            return Ok(());
+        }
+        let line = runtime()?.block_on(stream::under_tls(&tcp, &self.host, limits.connect));
+        line.map(drop).map_err(PostFault::Line)
     }
 
     /// Sends the request and reads the reply.
@@ -293,7 +302,7 @@ pub(super) enum PostFault {
     TimedOut,
     #[error("{0}: it wants us to go elsewhere, which is not done: write the address that it moved to")]
     Redirect(u16),
-    #[error("{} {}{text}", code, reason(*code))]
+    #[error("{} {}{text}{}", code, reason(*code), remedy(*code))]
     Status { code: u16, text: String, after: Option<Duration> },
 }
 
@@ -365,6 +374,21 @@ fn reason(code: u16) -> &'static str {
         .ok()
         .and_then(|status| status.canonical_reason())
         .unwrap_or("(no known status)")
+}
+
+/// What to do about a status that says something of the address or of us.
+fn remedy(code: u16) -> &'static str {
+    match code {
+        401 | 403 | 407 => ": check the URL and its token",
+        404 | 405 | 410 => ": check the URL",
+        _ => "",
+    }
+}
+
+/// For one line, and for as long as it is open.
+fn runtime() -> Result<Runtime, PostFault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    runtime.map_err(|error| PostFault::Line(Fault::of_line(&Step::Connect, &error)))
 }
 
 fn checked_url(settings: &WebhookSettings) -> Result<Uri, WebhookError> {

@@ -12,7 +12,10 @@ use super::Finding;
 pub(super) fn mail(config: &Config, send: bool) -> Finding {
     let about = "mail";
     let Some(settings) = &config.mail else {
-        return Finding::warn(about, "nobody is told: set EMAIL_SENDER, or write [mail] in latmon.toml");
+        let ways: Vec<&str> = config.ways.iter().map(|way| way.way.name.as_str()).collect();
+        let who =
+            if ways.is_empty() { "nobody is told".to_owned() } else { format!("only {} told", is(&ways)) };
+        return Finding::warn(about, format!("{who}: set EMAIL_SENDER, or write [mail] in latmon.toml"));
     };
     try_out(about, settings, send)
 }
@@ -47,7 +50,13 @@ fn try_out(about: &'static str, settings: &mail::Settings, send: bool) -> Findin
     Finding::ok(about, text)
 }
 
-fn test_mail(host: &str) -> Message {
+/// `webhook:duty is`, `webhook:duty and command:pager are`.
+fn is(ways: &[&str]) -> String {
+    format!("{} {}", ways.join(" and "), if ways.len() == 1 { "is" } else { "are" })
+}
+
+/// What somebody is told who shall see that a way leads to them.
+pub(super) fn test_mail(host: &str) -> Message {
     let date = UnixTime::from(SystemTime::now());
     Message {
         key: format!("doctor-{}-{}", std::process::id(), date.micros()),

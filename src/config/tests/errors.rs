@@ -239,6 +239,34 @@ fn targets() {
 }
 
 #[test]
+fn a_slip_in_a_condition_is_told_with_what_was_meant() {
+    let cases = [
+        ("medain > 100ms", Some("median")),
+        ("Median > 100ms", Some("median")),
+        ("los >= 20%", Some("loss")),
+        ("jiter > 3ms", Some("jitter")),
+        ("avarage > 100ms", Some("average")),
+        ("p9 > 100ms", Some("p95")),
+        ("abberant", Some("aberrant")),
+        ("aberant", Some("aberrant")),
+        ("mean > 100ms", Some("average")),
+        ("avg > 100ms", Some("average")),
+        ("p50 > 100ms", Some("median")),
+        ("latency > 100ms", None),
+        ("100ms", None),
+    ];
+    for (when, meant) in cases {
+        let hint = meant.map(|meant| format!(": did you mean '{meant}'?")).unwrap_or_default();
+        let text = format!("[alert.x]\nwhen = \"{when}\"");
+        let told = format!(
+            "latmon.toml:2: when: '{when}' is no condition: it begins with none of median, average, p95, max, jitter, loss, \
+             aberrant{hint}"
+        );
+        refused(&[(&text, &told)], World::toml);
+    }
+}
+
+#[test]
 fn alerts() {
     refused(
         &[
@@ -263,6 +291,21 @@ fn alerts() {
                 "latmon.toml:1: [alert.a\\nb] needs a name of 1 to 60 bytes without control characters",
             ),
             ("alert.x = 5", "latmon.toml:1: x: expected a table, found a whole number"),
+            (
+                "[alert.x]\nwhen = \"median > 3 x usal\"",
+                "latmon.toml:2: when: 'median > 3 x usal' compares with 'usal': write a time, as 100ms, or how many times \
+             the usual, as 3 x usual: did you mean 'usual'?",
+            ),
+            (
+                "[alert.x]\nwhen = \"median > 3 usuall\"",
+                "latmon.toml:2: when: 'median > 3 usuall' compares a time with something else: '3 usuall' is no duration: \
+             'usuall' is none of ms, s, m, h, d, w, y: did you mean 'usual'?",
+            ),
+            (
+                "[alert.x]\nwhen = \"median > yesterday\"",
+                "latmon.toml:2: when: 'median > yesterday' compares with 'yesterday': write a time, as 100ms, or how many \
+             times the usual, as 3 x usual",
+            ),
             ("[alert.x]", "latmon.toml:1: [alert.x] has neither 'when' nor 'type' and 'pattern'"),
             (
                 "[alert.x]\nwhen = \"loss > 1%\"\ntype = \"loss\"",
