@@ -14,6 +14,7 @@ use std::time::Duration;
 use support::chain::Chain;
 use support::latmon::Desk;
 use support::net::namespace::write_sysctl;
+use support::net::{Net, answer, ms, silence};
 use support::smtp::{Mode, Received, Smtp};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -75,4 +76,41 @@ fn the_mail_names_the_hop_that_changed() {
     assert_eq!(mails[1].header("In-Reply-To"), mail.header("Message-ID"));
     assert!(!mails[1].text().contains("The path at"), "{}", mails[1].text());
     monitor.stop();
+}
+
+/// Both are decided on at the same time, and the path that does not answer takes its second: the other mail does not wait
+/// for it.
+#[test]
+fn a_path_that_is_looked_for_holds_up_no_other_mail() {
+    let net = Net::new();
+    let smtp = Smtp::start(Mode::Plain);
+    let desk = Desk::new();
+    desk.write(
+        "latmon.toml",
+        &format!(
+            "[defaults]\nstep = '1s'\npings = 3\ntimeout = '500ms'\n\n[alerts]\nsettle = '5m'\n\n[mail]\nfrom = \
+             'latmon@example.org'\nto = ['noc@example.org']\nserver = 'localhost'\nport = {}\ntls = 'none'\n\n[targets]\n\
+             dark = '198.18.0.1'\nhome = '198.18.0.2'\n",
+            smtp.port
+        ),
+    );
+    let well = || answer().delay(ms(5));
+    net.host("198.18.0.1", well());
+    net.host("198.18.0.2", silence());
+    let mut monitor = desk.start(&mut desk.latmon("run"));
+    let said = |what: &'static str| move |desk: &Desk| desk.read("log").contains(what).then_some(());
+    monitor.until(LIMIT, "the outage of home", said("WARN home "));
+    net.host("198.18.0.2", well());
+    monitor.until(LIMIT, "its end", said("INFO home "));
+    net.host("198.18.0.1", silence());
+    monitor.until(LIMIT, "the outage of dark", said("WARN dark "));
+    // What has not settled yet is told then, all at once, the troubles first.
+    monitor.stop();
+    let mails = smtp.wait_for(3, LIMIT);
+    let subjects: Vec<&str> = mails.iter().map(|mail| mail.header("Subject")).collect();
+    assert!(subjects[0].starts_with("[latmon] OK: home (198.18.0.2) answers again"), "{subjects:?}");
+    assert_eq!(subjects[1], "[latmon] DOWN: dark (198.18.0.1) does not answer");
+    assert!(subjects[2].contains("has stopped"), "{subjects:?}");
+    let text = mails[1].text();
+    assert!(text.lines().any(|line| line.trim_start().starts_with("1-30  no answer")), "{text}");
 }

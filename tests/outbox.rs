@@ -119,26 +119,50 @@ fn a_recovery_waits_for_its_alert_and_others_pass() {
     assert_eq!(ids(&smtp.received()), ["<core2-raised@mon1>", "<core1-raised@mon1>", "<core1-cleared@mon1>"]);
 }
 
-/// The recovery too waits only for those who do not have the alert.
+/// An alert may be refused for ever, by whoever minds what it says: its end goes all the same, and says so.
 #[test]
-fn a_recovery_goes_to_who_has_the_alert() {
-    let smtp = answering("550:boss");
+fn a_refused_alert_does_not_hold_up_its_recovery() {
+    let smtp = answering("550:boss,550:boss");
     let place = Place::new();
-    place.put(&message("raised", 1), None);
+    let text = format!("core1 answers again\n\n{NOT_HELD_UP}\n");
+    let alert = place.put(&Message { text: text.clone(), ..message("raised", now_secs()) }, None);
     let mailer = place.mailer(Some(settings(&smtp, Tls::None)));
     smtp.wait_for_verb("QUIT", 1, LONG);
-    place.put(&Message { in_reply_to: Some("raised".into()), ..message("cleared", 2) }, None);
+    let recovery = Message { in_reply_to: Some("raised".into()), text, ..message("cleared", now_secs()) };
+    // Refused too, and the one after it is not.
+    place.put(&recovery, None);
     mailer.wake();
     smtp.wait_for_verb("QUIT", 2, LONG);
+    place.put(&Message { key: "again".into(), ..recovery }, None);
+    mailer.wake();
+    smtp.wait_for_verb("QUIT", 3, LONG);
+    let seen = || -> Vec<(String, String, String)> {
+        let mails = smtp.received();
+        let seen = mails.iter().map(|mail| {
+            let said = mail.text().lines().nth(2).unwrap().to_owned();
+            (mail.header("Message-ID").to_owned(), mail.to.join(" "), said)
+        });
+        seen.collect()
+    };
+    let refused = "an earlier mail about this was refused: the mail server answered 550";
+    let mail = |id: &str, to: &str, said: &str| (format!("<{id}@mon1>"), to.to_owned(), said.to_owned());
+    let mut expected = vec![
+        mail("raised", NOC, NOT_HELD_UP),
+        mail("cleared", NOC, refused),
+        mail("again", &format!("{NOC} {BOSS}"), refused),
+    ];
+    assert_eq!(seen(), expected);
+
+    // What was refused stays in the list with the reason, and says what it is where it goes after all.
+    let listed = list(&place.outbox, Some(&settings(&smtp, Tls::None)), &mailer.reasons()).unwrap();
+    let subjects: Vec<&str> = listed.iter().map(|it| it.subject.as_str()).collect();
+    assert_eq!(subjects, ["subject of raised", "subject of cleared"]);
+    assert!(listed.iter().all(|it| it.why[0].contains("550 5.1.1 no such user")), "{listed:?}");
+    mailer.retry(Some(&alert));
+    smtp.wait_for_verb("QUIT", 4, LONG);
+    expected.push(mail("raised", BOSS, "later mails about this went before it"));
+    assert_eq!(seen(), expected);
     assert_eq!(mailer.stop(LONG), 0);
-    let seen: Vec<_> = smtp
-        .received()
-        .iter()
-        .map(|mail| (mail.header("Message-ID").to_owned(), mail.to.join(" ")))
-        .collect();
-    let expected =
-        [("<raised@mon1>", NOC), ("<cleared@mon1>", NOC), ("<raised@mon1>", BOSS), ("<cleared@mon1>", BOSS)];
-    assert_eq!(seen, expected.map(|(id, to)| (id.to_owned(), to.to_owned())));
 }
 
 #[test]
@@ -452,6 +476,10 @@ fn ids(mails: &[Received]) -> Vec<String> {
 }
 
 /// As Date has it.
+fn now_secs() -> i64 {
+    UnixTime::from(SystemTime::now()).secs()
+}
+
 fn date(time: UnixTime) -> String {
     chrono::DateTime::from_timestamp(time.secs(), 0)
         .unwrap()

@@ -109,6 +109,19 @@ impl Notice {
             story: Story::Alert(event),
         }
     }
+
+    /// All that it tells of targets.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        let (first, rest): (Option<&Event>, &[Event]) = match &self.story {
+            Story::Alert(event) => (Some(event), &[]),
+            Story::Flapping { event, others, .. } | Story::Steady { event, others, .. } => {
+                (Some(event), others)
+            }
+            Story::Together { events, .. } | Story::Digest { events, .. } => (None, events),
+            Story::Offline { .. } | Story::Online { .. } => (None, &[]),
+        };
+        first.into_iter().chain(rest)
+    }
 }
 
 /// The key of the notice that tells `event` by itself.

@@ -31,7 +31,7 @@ pub(super) struct Aside {
     /// It was not the server's answer that sent it there, but a broken session.
     is_broken: bool,
     /// It was refused for good.
-    is_for_good: bool,
+    pub(super) is_for_good: bool,
     /// The last failure in one line.
     why: String,
     /// The same for the mail's reader.

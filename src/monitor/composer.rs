@@ -1,18 +1,20 @@
 //! The thread that turns notices into mails: it reads the archive, draws, writes and puts the mail into the outbox.
-//! Thirty milliseconds a picture must not hold up a round.
+//! Thirty milliseconds a picture must not hold up a round, and a path that is looked for no mail about something else.
+
+mod queue;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 use tracing::{error, warn};
 
 use super::letter::{self, Around};
-use super::paths::Paths;
+use super::paths::{self, Paths, Seen, Sight, Sighting, Sights};
 use super::status::{Board, State};
 use super::{Settings, posting};
 use crate::alert::{Event, EventKind, Notice, Story};
@@ -21,6 +23,7 @@ use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
 use crate::mail::{self, Attachment, Courier, Kept, Mailer, Message, Outbox, Posting};
 use crate::round::{Rtt, Target};
+use queue::Queue;
 
 /// How far back the picture of a mail reaches.
 const PICTURE_SPAN: Duration = Duration::from_secs(24 * 3600);
@@ -118,51 +121,74 @@ impl Composer {
 
 impl Desk {
     fn work(&self, orders: &Receiver<Notice>, kept: &Sender<String>) {
+        let mut queue = Queue::default();
+        let (see, seen) = unbounded();
         // What the disk did not take: it is sent, but a crash would lose it, so the state keeps its notice.
         let mut held: Vec<(String, Vec<PathBuf>)> = Vec::new();
-        loop {
-            let patience = if held.is_empty() { Duration::MAX } else { LOOK_AGAIN };
-            let notice = orders.recv_timeout(patience);
+        let (mut orders, nothing) = (Some(orders), never());
+        while orders.is_some() || !queue.is_empty() {
+            let look_again = (!held.is_empty()).then(|| Instant::now() + LOOK_AGAIN);
+            let timer = queue.next_due().into_iter().chain(look_again).min().map_or_else(never, at);
+            select! {
+                recv(orders.filter(|_| !queue.is_full()).unwrap_or(&nothing)) -> notice => match notice {
+                    Ok(notice) => self.begin(notice, &mut queue, &see),
+                    Err(_) => orders = None,
+                },
+                recv(seen) -> seen => seen.into_iter().for_each(|seen| queue.see(seen)),
+                recv(timer) -> _ => {}
+            }
             held.retain(|(key, paths)| {
                 let is_safe = paths.iter().all(|path| self.outbox.is_safe(path));
                 // The loop may be gone already, which ends all.
                 let _ = is_safe && kept.send(key.clone()).is_ok();
                 !is_safe
             });
-            let notice = match notice {
-                Ok(notice) => notice,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if matches!(notice.story, Story::Online { .. }) {
-                self.mailer.route_is_back();
-                self.courier.hurry();
-            }
-            let mut message = self.compose(&notice);
-            let usual =
-                |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
-            let postings = posting::of_notice(&notice, &message, usual, &self.ways, &self.host);
-            let mailed = posting::mailed(&notice);
-            message.to = mailed.clone().unwrap_or_default();
-            match self.keep(mailed.map(|_| &message), &postings) {
-                Ok(unsafe_yet) if unsafe_yet.is_empty() => _ = kept.send(notice.key),
-                Ok(unsafe_yet) => held.push((notice.key, unsafe_yet)),
-                Err(error) => error!("the message '{}' could not be written: {error}", message.subject),
+            while let Some((notice, sights)) = queue.next(Instant::now()) {
+                match self.tell(&notice, sights) {
+                    Ok(unsafe_yet) if unsafe_yet.is_empty() => _ = kept.send(notice.key),
+                    Ok(unsafe_yet) => held.push((notice.key, unsafe_yet)),
+                    Err(error) => error!("the message '{}' could not be written: {error}", notice.key),
+                }
             }
         }
     }
 
+    /// Puts a notice with those that wait to be composed, and asks for the paths that it shows.
+    fn begin(&self, notice: Notice, queue: &mut Queue, see: &Sender<Seen>) {
+        if matches!(notice.story, Story::Online { .. }) {
+            self.mailer.route_is_back();
+            self.courier.hurry();
+        }
+        let until = Instant::now() + paths::PATIENCE;
+        let shown = closely(&notice).iter().filter(|event| shows_path(&notice, event));
+        let known = self.paths.look(&notice.key, shown, until, see);
+        let until = known.is_none().then_some(until);
+        queue.push(notice, known.unwrap_or_default(), until);
+    }
+
+    /// Composes what tells a notice and puts it into the outbox; returns the files that the disk did not take yet.
+    fn tell(&self, notice: &Notice, sights: Sights) -> Result<Vec<PathBuf>, mail::Error> {
+        let mut message = self.compose(notice, sights);
+        let usual = |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
+        let postings = posting::of_notice(notice, &message, usual, &self.ways, &self.host);
+        let mailed = posting::mailed(notice);
+        message.to = mailed.clone().unwrap_or_default();
+        self.keep(mailed.map(|_| &message), &postings)
+    }
+
     /// The mail about a notice. A picture or a path that cannot be had leaves the mail without it.
-    fn compose(&self, notice: &Notice) -> Message {
-        let events: &[Event] = match &notice.story {
-            Story::Alert(event) | Story::Flapping { event, .. } | Story::Steady { event, .. } => {
-                std::slice::from_ref(event)
-            }
-            Story::Together { events, .. } => &events[..events.len().min(CLOSELY)],
-            Story::Digest { .. } | Story::Offline { .. } | Story::Online { .. } => &[],
-        };
-        let is_alert = matches!(notice.story, Story::Alert(_) | Story::Together { .. });
-        let mut around: Vec<Around> = events.iter().map(|event| self.look_around(event, is_alert)).collect();
+    fn compose(&self, notice: &Notice, mut sights: Sights) -> Message {
+        let events = closely(notice);
+        let mut around: Vec<Around> = events
+            .iter()
+            .map(|event| {
+                let sight = || {
+                    let late = || Sight::Untraced { why: "it was not found in time".to_owned() };
+                    sights.remove(&event.target.name).unwrap_or_else(late)
+                };
+                self.look_around(event, shows_path(notice, event).then(sight))
+            })
+            .collect();
         let mut inline: Vec<Attachment> = Vec::new();
         let mut attached = Vec::new();
         for (event, around) in events.iter().zip(&mut around) {
@@ -190,14 +216,13 @@ impl Desk {
         archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
     }
 
-    /// What is known around an event. The path is looked for while the trouble is there.
-    fn look_around(&self, event: &Event, is_alert: bool) -> Around {
+    /// What is known around an event, and what was seen of the path.
+    fn look_around(&self, event: &Event, sight: Option<Sight>) -> Around {
         let target = &event.target;
         let past =
             self.past(event).inspect_err(|error| warn!("{}: no picture for the mail: {error}", target.name));
         let is_open = !matches!(event.kind, EventKind::Cleared { .. });
-        let sighting = (is_alert && is_open).then(|| self.paths.sight(target, event.address));
-        // After the path, which takes its time: rounds that end together come one after the other.
+        let sighting = sight.map(|now| Sighting { now, good: self.paths.good(target) });
         let mut others = self.board.standings();
         others.retain(|standing| standing.target != *target);
         let these =
@@ -256,4 +281,21 @@ impl Desk {
         }
         Ok(kept.into_iter().filter(|kept| !kept.on_disk).map(|Kept { path, .. }| path).collect())
     }
+}
+
+/// The events of a notice that are looked at closely.
+fn closely(notice: &Notice) -> &[Event] {
+    match &notice.story {
+        Story::Alert(event) | Story::Flapping { event, .. } | Story::Steady { event, .. } => {
+            std::slice::from_ref(event)
+        }
+        Story::Together { events, .. } => &events[..events.len().min(CLOSELY)],
+        Story::Digest { .. } | Story::Offline { .. } | Story::Online { .. } => &[],
+    }
+}
+
+/// Whether the mail about `notice` shows the path to the target of `event`, one of its events: while the trouble is there.
+fn shows_path(notice: &Notice, event: &Event) -> bool {
+    let is_alert = matches!(notice.story, Story::Alert(_) | Story::Together { .. });
+    is_alert && !matches!(event.kind, EventKind::Cleared { .. })
 }

@@ -1,9 +1,11 @@
 //! The paths to the targets: one is looked for when an alert is raised, and shown beside the last one on which the target
 //! answered.
 //!
-//! A good path is noted of each target that has been well for some rounds, and again after a day or a recovery. One path is
-//! looked for at a time, with pauses in between, and those of this machine's own addresses never.
+//! A good path is noted of each target that has been well for some rounds, and again after a day or a recovery: one at a
+//! time, with pauses in between, and those of this machine's own addresses never. Those that mails wait for are looked for
+//! at once and together; whoever waits need not wait for long, and may go on without.
 
+mod look;
 mod store;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -13,14 +15,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tracing::warn;
 
 use super::Settings;
 use super::status::{Board, State};
+use crate::alert::Event;
 use crate::probe::{self, EchoSettings, Hop, Path, PathEnd, TraceSettings};
 use crate::round::Target;
 use crate::time::{Step, UnixTime};
+use look::Look;
 use store::Store;
 pub(super) use store::{GoodHop, GoodPath};
 
@@ -65,11 +69,29 @@ impl Sighting {
     }
 }
 
+/// What was seen of the paths that a notice asked for.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// The notice's key.
+    pub(super) key: String,
+    /// By the targets' names.
+    pub(super) sights: Sights,
+    /// False where the names of routers may follow.
+    pub(super) is_all: bool,
+}
+
+/// What was seen of paths, by the targets' names.
+pub(super) type Sights = HashMap<String, Sight>;
+
+/// The longest that anybody waits for paths. Two searches and a part of the names have their time in that: one may be under
+/// way.
+pub(super) const PATIENCE: Duration = Duration::from_millis(2500);
+
 /// The paths that are known, and who looks for more.
 pub(super) struct Paths {
     desk: Arc<Desk>,
     /// Dropped to end the thread.
-    going: Option<Sender<()>>,
+    asked: Option<Sender<Look>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -78,8 +100,6 @@ struct Desk {
     board: Arc<Board>,
     store: Store,
     known: Mutex<Known>,
-    /// Held while a path is looked for: one at a time.
-    tracing: Mutex<()>,
 }
 
 struct Watched {
@@ -93,7 +113,7 @@ struct Known {
     good: HashMap<String, GoodPath>,
     /// When a good path of a target was last looked for.
     tried: HashMap<String, Instant>,
-    /// When paths were looked for because of alerts, within the last [`BUDGET_TIME`].
+    /// When paths were looked for because of alerts, within the last [`look::BUDGET_TIME`].
     asked: VecDeque<Instant>,
     is_changed: bool,
 }
@@ -123,16 +143,35 @@ impl Paths {
         });
         good.retain(|name, _| watched.iter().any(|it| it.target.name == *name));
         let known = Mutex::new(Known { good, ..Known::default() });
-        let desk = Arc::new(Desk { watched, board, store, known, tracing: Mutex::new(()) });
-        let (going, stop) = bounded(0);
+        let desk = Arc::new(Desk { watched, board, store, known });
+        // Unbounded: nobody asks for more than a few paths a minute.
+        let (asked, looks) = unbounded();
         let worker = Arc::clone(&desk);
-        let thread = thread::Builder::new().name("paths".into()).spawn(move || worker.work(&stop))?;
-        Ok(Self { desk, going: Some(going), thread: Some(thread) })
+        let thread = thread::Builder::new().name("paths".into()).spawn(move || worker.work(&looks))?;
+        Ok(Self { desk, asked: Some(asked), thread: Some(thread) })
     }
 
-    /// Looks for the path to a target, at `address`, unless too many were looked for within the last minute.
-    pub(super) fn sight(&self, target: &Target, address: Option<IpAddr>) -> Sighting {
-        Sighting { now: self.desk.sight(target, address), good: self.good(target) }
+    /// Looks for the paths to the targets of `events`, for the notice `key`: what was seen comes by `answer` before `until`,
+    /// or never. Returns it where all can be said without a look.
+    pub(super) fn look<'a>(
+        &self,
+        key: &str,
+        events: impl Iterator<Item = &'a Event>,
+        until: Instant,
+        answer: &Sender<Seen>,
+    ) -> Option<Sights> {
+        let (mut wanted, mut known) = (Vec::new(), Sights::new());
+        for event in events {
+            match self.desk.may_look(&event.target, event.address) {
+                Ok(found) => wanted.push(found),
+                Err(sight) => drop(known.insert(event.target.name.clone(), sight)),
+            }
+        }
+        let asked = self.asked.as_ref().filter(|_| !wanted.is_empty());
+        let Some(asked) = asked else { return Some(known) };
+        let look = Look { key: key.to_owned(), wanted, known, until, answer: answer.clone() };
+        // A thread that is gone has panicked, which is told elsewhere.
+        asked.send(look).err().map(|unsent| unsent.into_inner().known)
     }
 
     /// The last good path to a target.
@@ -160,35 +199,44 @@ impl Paths {
 
 impl Drop for Paths {
     fn drop(&mut self) {
-        drop(self.going.take());
+        drop(self.asked.take());
         // Its panic was noted when it happened.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl Desk {
-    /// Looks for one good path after the other until `stop` is gone.
-    fn work(&self, stop: &Receiver<()>) {
+    /// Looks for the paths that are asked for, and meanwhile for one good path after the other, until nobody can ask any
+    /// more.
+    fn work(&self, looks: &Receiver<Look>) {
         let mut next = 0;
         let mut saved: Option<Instant> = None;
-        while stop.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-            if let Some((watched, address)) = self.next_due(&mut next) {
-                self.note(watched, address);
-            }
-            if saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) && self.save() {
-                saved = Some(Instant::now());
+        let mut next_note = Instant::now() + PAUSE;
+        loop {
+            match looks.recv_deadline(next_note) {
+                Ok(look) => self.sight(look, looks),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some((place, address)) = self.next_due(&mut next) {
+                        self.note(place, address, looks);
+                    }
+                    if saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) && self.save() {
+                        saved = Some(Instant::now());
+                    }
+                    next_note = Instant::now() + PAUSE;
+                }
             }
         }
         self.save();
     }
 
-    /// The next target in turn whose path is to be noted, and its address.
-    fn next_due(&self, next: &mut usize) -> Option<(&Watched, IpAddr)> {
+    /// The place of the next target in turn whose path is to be noted, and its address.
+    fn next_due(&self, next: &mut usize) -> Option<(usize, IpAddr)> {
         for _ in 0..self.watched.len() {
-            let watched = &self.watched[*next];
+            let place = *next;
             *next = (*next + 1) % self.watched.len();
-            if let Some(address) = self.due(watched) {
-                return Some((watched, address));
+            if let Some(address) = self.due(&self.watched[place]) {
+                return Some((place, address));
             }
         }
         None
@@ -210,16 +258,16 @@ impl Desk {
         (!was_tried && !known.good.get(&watched.target.name).is_some_and(is_fresh)).then_some(address)
     }
 
-    /// Looks for the path to a target that is well, and keeps it where it leads there.
-    fn note(&self, watched: &Watched, address: IpAddr) {
-        let name = &watched.target.name;
-        let traced = self.trace(watched, address);
+    /// Looks for the path to a target that is well, and keeps it where it leads there, unless somebody cannot wait.
+    fn note(&self, place: usize, address: IpAddr, looks: &Receiver<Look>) {
+        let name = &self.watched[place].target.name;
+        let traced = self.trace(&[(place, address)]).pop();
         self.known().tried.insert(name.clone(), Instant::now());
-        let Ok(path) = traced else { return };
-        if path.end != PathEnd::Reached {
+        let Some(Ok(path)) = traced else { return };
+        if path.end != PathEnd::Reached || !looks.is_empty() {
             return;
         }
-        let names = names(&path, &[]);
+        let names = names(path.hops.iter().flat_map(Hop::addresses).collect(), NAMES_PATIENCE);
         let hops = path.hops.iter().map(|hop| GoodHop {
             distance: hop.distance,
             name: hop.addresses().first().and_then(|address| names.get(address)).cloned(),
@@ -232,35 +280,16 @@ impl Desk {
         known.is_changed = true;
     }
 
-    fn sight(&self, target: &Target, address: Option<IpAddr>) -> Sight {
-        let untraced = |why: &str| Sight::Untraced { why: why.to_owned() };
-        let Some(address) = address else { return untraced("the target has no address") };
-        if !is_remote(address) {
-            return Sight::Near;
+    /// Looks for the paths to these targets, all at once.
+    fn trace(&self, wanted: &[(usize, IpAddr)]) -> Vec<Result<Path, String>> {
+        let asked: Vec<(SocketAddr, EchoSettings)> = wanted
+            .iter()
+            .map(|(place, address)| (SocketAddr::new(*address, 0), self.watched[*place].echo.clone()))
+            .collect();
+        match probe::trace_all(&asked, &TraceSettings::default()) {
+            Ok(paths) => paths.into_iter().map(|path| path.map_err(|error| error.to_string())).collect(),
+            Err(error) => vec![Err(error.to_string()); wanted.len()],
         }
-        let Some(watched) = self.watched.iter().find(|it| *it.target == *target) else {
-            return untraced("the target is no longer watched");
-        };
-        if !self.known().may_ask(Instant::now()) {
-            return untraced("too many paths were looked for within this minute");
-        }
-        let at = UnixTime::from(SystemTime::now());
-        match self.trace(watched, address) {
-            Ok(path) => {
-                let known = self.known().good.get(&target.name).cloned();
-                let known: Vec<IpAddr> =
-                    known.iter().flat_map(|good| &good.hops).flat_map(|hop| &hop.from).copied().collect();
-                let names = names(&path, &known);
-                Sight::Traced { at, path, names }
-            }
-            Err(error) => Sight::Untraced { why: error.to_string() },
-        }
-    }
-
-    fn trace(&self, watched: &Watched, address: IpAddr) -> Result<Path, probe::Error> {
-        let _one_at_a_time = self.tracing.lock().unwrap_or_else(PoisonError::into_inner);
-        let settings = TraceSettings { echo: watched.echo.clone(), ..TraceSettings::default() };
-        probe::trace(SocketAddr::new(address, 0), &settings)
     }
 
     /// Writes what has changed; false where nothing has.
@@ -284,20 +313,6 @@ impl Desk {
     }
 }
 
-impl Known {
-    /// Whether one more path may be looked for because of an alert; if so, it counts.
-    fn may_ask(&mut self, now: Instant) -> bool {
-        while self.asked.front().is_some_and(|at| now.duration_since(*at) >= BUDGET_TIME) {
-            self.asked.pop_front();
-        }
-        let may = self.asked.len() < BUDGET;
-        if may {
-            self.asked.push_back(now);
-        }
-        may
-    }
-}
-
 /// False for this machine's own addresses that have no path, and for those that say nothing without a zone.
 fn is_remote(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -310,16 +325,14 @@ fn is_remote(address: IpAddr) -> bool {
     }
 }
 
-/// The names of the routers on `path` but of those that are `known`.
-fn names(path: &Path, known: &[IpAddr]) -> HashMap<IpAddr, String> {
-    let mut addresses: Vec<IpAddr> =
-        path.hops.iter().flat_map(Hop::addresses).filter(|address| !known.contains(address)).collect();
+/// The names of these routers.
+fn names(mut addresses: Vec<IpAddr>, patience: Duration) -> HashMap<IpAddr, String> {
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() {
         return HashMap::new();
     }
-    let names = probe::names(&addresses, NAMES_PATIENCE);
+    let names = probe::names(&addresses, patience);
     addresses.into_iter().zip(names).filter_map(|(address, name)| Some((address, name?))).collect()
 }
 
@@ -350,33 +363,12 @@ const REFRESH: Duration = Duration::from_secs(24 * 3600);
 const TRY_AGAIN: Duration = Duration::from_secs(600);
 /// How often what has changed is written.
 const SAVE_EVERY: Duration = Duration::from_secs(600);
-/// So many paths may be looked for because of alerts ..
-const BUDGET: usize = 12;
-/// .. within this time.
-const BUDGET_TIME: Duration = Duration::from_secs(60);
-/// How long the routers' names may take, which are an ornament.
+/// How long the routers' names may take.
 const NAMES_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn alerts_do_not_flood_the_network_with_traces() {
-        let mut known = Known::default();
-        let start = Instant::now();
-        let asked = (0..100).filter(|_| known.may_ask(start)).count();
-        assert_eq!(asked, BUDGET);
-        assert!(!known.may_ask(start + BUDGET_TIME - Duration::from_millis(1)));
-        assert!(known.may_ask(start + BUDGET_TIME));
-    }
-
-    /// A mail waits for it.
-    #[test]
-    fn a_path_and_its_names_take_less_than_three_seconds() {
-        let TraceSettings { echoes, spacing, timeout, .. } = TraceSettings::default();
-        assert!(spacing * u32::from(echoes) + timeout + NAMES_PATIENCE < Duration::from_secs(3));
-    }
 
     #[test]
     fn only_other_machines_have_a_path() {

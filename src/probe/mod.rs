@@ -54,7 +54,7 @@ pub use self::resolve::lookup::{NotFound, addresses, names};
 use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
-pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
+pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace, trace_all};
 pub use self::uplink::{Anchors, Cut, Gateway, TELLS_GATEWAYS, Uplink, VERDICT, WaysOut, ways_out};
 use self::wake::Event;
 use self::worker::Worker;

@@ -126,34 +126,55 @@ impl Hop {
 /// Looks for the path to `address`, whose port means nothing. It takes no longer than all echoes' spacing and one
 /// timeout; an error is our own machine's, as when it has no route there.
 pub fn trace(address: SocketAddr, settings: &TraceSettings) -> Result<Path, Error> {
+    trace_all(&[(address, settings.echo.clone())], settings)?.pop().expect("one path was asked for")
+}
+
+/// Looks for several paths at once, in the time of one: each with echoes of its own in place of those of `settings`. An
+/// error of one says nothing of the others.
+pub fn trace_all(
+    asked: &[(SocketAddr, EchoSettings)],
+    settings: &TraceSettings,
+) -> Result<Vec<Result<Path, Error>>, Error> {
     let hops = settings.hops.clamp(1, TraceSettings::MOST_HOPS);
     let echoes = u32::from(settings.echoes.clamp(1, TraceSettings::MOST_ECHOES));
-    let all = u32::from(hops) * echoes;
-    let mut asker = Asker::open(std::iter::once(&settings.echo), all, settings.timeout)?;
-    let addressees = (1..=hops)
-        .map(|ttl| asker.addressee(address, &EchoSettings { ttl: Some(ttl), ..settings.echo.clone() }))
-        .collect::<Result<Vec<Addressee>, Error>>()?;
+    let all = u32::from(hops) * echoes * u32::try_from(asked.len()).unwrap_or(u32::MAX);
+    let mut asker = Asker::open(asked.iter().map(|(_, echo)| echo), all, settings.timeout)?;
+    let mut searches: Vec<Result<(Search, Vec<Addressee>), Error>> = Vec::new();
+    for ((address, echo), first) in asked.iter().zip(1..) {
+        let addressees = (1..=hops)
+            .map(|ttl| asker.addressee(*address, &EchoSettings { ttl: Some(ttl), ..echo.clone() }))
+            .collect::<Result<_, Error>>();
+        let search = Search::numbered(hops, first, asked.len() as u64);
+        searches.push(addressees.map(|addressees| (search, addressees)));
+    }
     let begun = clock::now().monotonic;
-    let mut search = Search::new(hops);
     let mut heard = Vec::new();
     let mut wave = 0;
     loop {
         let next_wave = if wave < echoes { begun.plus(settings.spacing * wave) } else { Monotonic::NEVER };
         if clock::now().monotonic >= next_wave {
-            for distance in 1..=search.length() {
-                let number = search.send(distance);
-                asker.push(number, &addressees[usize::from(distance) - 1], &mut heard);
+            for (search, addressees) in searches.iter_mut().flatten() {
+                for (distance, addressee) in (1..=search.length()).zip(addressees) {
+                    asker.push(search.send(distance), addressee, &mut heard);
+                }
             }
             asker.flush(&mut heard)?;
             wave += 1;
-        } else if wave == echoes && search.is_over() {
-            return search.close(address.ip());
+        } else if wave == echoes && searches.iter().flatten().all(|(search, _)| search.is_over()) {
+            break;
         } else {
             let until = next_wave.min(asker.next_deadline());
             asker.wait(until, None, &mut heard)?;
         }
-        heard.drain(..).for_each(|heard| search.enter(heard));
+        for heard in heard.drain(..) {
+            searches.iter_mut().flatten().for_each(|(search, _)| search.enter(heard));
+        }
     }
+    let closed = searches.into_iter().zip(asked).map(|(searched, (address, _))| {
+        let (search, _) = searched?;
+        search.close(address.ip())
+    });
+    Ok(closed.collect())
 }
 
 /// What is known so far.
@@ -161,14 +182,17 @@ struct Search {
     hops: Vec<Hop>,
     /// The distances of the echoes that are under way.
     under_way: HashMap<u64, u8>,
-    numbers: u64,
+    /// The number of the next echo, and how far apart the numbers are: those between are of other searches.
+    next: u64,
+    stride: u64,
     fault: Option<Fault>,
 }
 
 impl Search {
-    fn new(hops: u8) -> Self {
+    fn numbered(hops: u8, first: u64, stride: u64) -> Self {
         let hop = |distance| Hop { distance, sent: 0, answers: Vec::new() };
-        Self { hops: (1..=hops).map(hop).collect(), under_way: HashMap::new(), numbers: 0, fault: None }
+        let hops = (1..=hops).map(hop).collect();
+        Self { hops, under_way: HashMap::new(), next: first, stride, fault: None }
     }
 
     /// How far it is worth asking: to the hop where the path is known to end.
@@ -179,16 +203,18 @@ impl Search {
 
     /// Notes that an echo leaves that is to end at `distance`; returns its number.
     fn send(&mut self, distance: u8) -> u64 {
-        self.numbers += 1;
-        self.under_way.insert(self.numbers, distance);
+        let number = self.next;
+        self.next += self.stride;
+        self.under_way.insert(number, distance);
         self.hop(distance).sent += 1;
-        self.numbers
+        number
     }
 
     fn hop(&mut self, distance: u8) -> &mut Hop {
         &mut self.hops[usize::from(distance) - 1]
     }
 
+    /// Takes in what was heard of an echo, where it is one of this search.
     fn enter(&mut self, heard: Heard) {
         match heard {
             Heard::Answered { number, from, rtt, .. } => {
@@ -260,7 +286,7 @@ mod tests {
 
     /// A search that has asked `hops` hops once; the number of each echo is its distance.
     fn search(hops: u8) -> Search {
-        let mut search = Search::new(hops);
+        let mut search = Search::numbered(hops, 1, 1);
         for distance in 1..=hops {
             assert_eq!(search.send(distance), u64::from(distance));
         }
@@ -318,12 +344,12 @@ mod tests {
         search.enter(expired(2, router(2), 1));
         let path = search.close(target()).unwrap();
         assert_eq!((path.hops.len(), path.end), (2, PathEnd::Silent(9)));
-        assert_eq!(Search::new(9).close(target()).unwrap().hops, []);
+        assert_eq!(Search::numbered(9, 1, 1).close(target()).unwrap().hops, []);
     }
 
     #[test]
     fn branches_are_told_and_a_second_answer_to_one_echo_is_not() {
-        let mut search = Search::new(1);
+        let mut search = Search::numbered(1, 1, 1);
         let numbers = [search.send(1), search.send(1), search.send(1)];
         search.enter(expired(numbers[0], router(7), 20));
         search.enter(expired(numbers[0], router(8), 21));
@@ -332,6 +358,21 @@ mod tests {
         let hop = &search.close(target()).unwrap().hops[0];
         assert_eq!(hop.addresses(), [router(9), router(7)], "the quickest first");
         assert_eq!((hop.answers.len(), hop.median(), hop.loss_ratio()), (3, Some(rtt(20)), Some(0.0)));
+    }
+
+    #[test]
+    fn searches_that_go_on_together_hear_of_their_own_echoes_only() {
+        let [mut one, mut other] = [1, 2].map(|first| Search::numbered(3, first, 2));
+        let numbers: Vec<u64> =
+            (1..=3).flat_map(|distance| [one.send(distance), other.send(distance)]).collect();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+        for heard in [answered(1, 5), expired(2, router(1), 1), answered(6, 7)] {
+            one.enter(heard);
+            other.enter(heard);
+        }
+        let [one, other] = [one, other].map(|search| search.close(target()).unwrap());
+        assert_eq!((one.hops.len(), one.end), (1, PathEnd::Reached));
+        assert_eq!((other.hops.len(), other.hops[0].addresses()), (3, vec![router(1)]));
     }
 
     #[test]

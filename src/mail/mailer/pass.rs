@@ -37,6 +37,8 @@ pub(super) struct Pass {
     taken: HashSet<PathBuf>,
     /// What is known of mails that wait aside, without reading them again.
     known: HashMap<PathBuf, Known>,
+    /// Refused mails whose conversation has gone on without them.
+    overtaken: HashSet<PathBuf>,
     /// Mails of an earlier run: `None` before the first attempt.
     inherited: Option<HashSet<PathBuf>>,
     /// What held up all, for their readers.
@@ -62,8 +64,18 @@ struct Known {
     left: Vec<Address>,
 }
 
-/// Whom mails of each conversation still wait for, of those that were passed.
-type Behind = HashMap<String, Vec<Address>>;
+/// The conversations of the mails that were passed, and what became of them.
+type Passed = HashMap<String, Conversation>;
+
+/// What goes before the next mail of a conversation.
+#[derive(Default)]
+struct Conversation {
+    /// Those who still wait for an earlier mail.
+    waiting: Vec<Address>,
+    /// Those to whom an earlier one was refused for good, that mail, and the answer as its readers are told it. It holds up
+    /// nothing: what was refused may never go, and an alert that has no end is worse than an end without its beginning.
+    refused: Vec<(Address, PathBuf, String)>,
+}
 
 impl Pass {
     pub(super) fn new(outbox: Outbox, settings: Option<Settings>, board: Arc<Board>) -> Self {
@@ -79,6 +91,7 @@ impl Pass {
             unusable: HashSet::new(),
             taken: HashSet::new(),
             known: HashMap::new(),
+            overtaken: HashSet::new(),
             inherited: None,
             hindrance: None,
             fallback_until: None,
@@ -119,6 +132,7 @@ impl Pass {
         self.retry.begin(&waiting, Instant::now());
         self.told.retain(|about, _| if let About::Mail(path, _) = about { is_there(path) } else { true });
         self.known.retain(|path, _| is_there(path));
+        self.overtaken.retain(is_there);
         self.unusable.retain(is_there);
         self.taken.retain(is_there);
         self.deferred = 0;
@@ -140,7 +154,7 @@ impl Pass {
         session: &mut Option<Session>,
         until: Option<Instant>,
     ) -> Next {
-        let mut behind = Behind::new();
+        let mut passed = Passed::new();
         let mut settings = settings.clone();
         for mail in waiting {
             let now = Instant::now();
@@ -155,28 +169,35 @@ impl Pass {
             }
             let is_aside = |to: &Address| self.retry.is_aside(&mail.path, to, now);
             if let Some(known) = self.known.get(&mail.path).filter(|known| known.left.iter().all(is_aside)) {
-                behind.entry(known.conversation.clone()).or_default().extend(known.left.clone());
+                self.pass_by(passed.entry(known.conversation.clone()).or_default(), mail, &known.left);
                 continue;
             }
             let Some(raw) = self.read(mail) else { continue };
             let Some(stored) = Stored::parse(&raw) else { continue };
             let conversation = stored.conversation().to_owned();
             let mut left = stored.left(&settings);
-            let before = behind.get(&conversation).filter(|_| !conversation.is_empty());
+            // Mails without one have nothing to do with each other.
+            let before = passed.entry(conversation.clone()).or_default();
+            if conversation.is_empty() {
+                *before = Conversation::default();
+            }
             let is_aside = |to: &Address| self.retry.is_aside(&mail.path, to, now);
-            let is_due = |to: &&Address| !is_aside(to) && before.is_none_or(|before| !before.contains(to));
+            let is_due = |to: &&Address| !is_aside(to) && !before.waiting.contains(to);
             let due: Vec<Address> = left.iter().filter(is_due).cloned().collect();
             let next = if due.is_empty() {
                 Next::GoOn
             } else {
-                let (next, taken) = self.send(session, &settings, mail, &stored, &due);
+                let remark = self.remark(mail, &due, before);
+                let (next, taken) = self.send(session, &settings, (mail, remark), &stored, &due);
+                let overtaken = before.refused.iter().filter(|(to, ..)| taken.contains(to));
+                self.overtaken.extend(overtaken.map(|(_, mail, _)| mail.clone()));
                 left.retain(|to| !taken.contains(to));
                 next
             };
             if left.is_empty() {
                 self.delivered(mail);
             } else {
-                behind.entry(conversation.clone()).or_default().extend(left.clone());
+                self.pass_by(before, mail, &left);
                 self.known.insert(mail.path.clone(), Known { conversation, left });
             }
             if next == Next::Pause {
@@ -186,12 +207,24 @@ impl Pass {
         Next::GoOn
     }
 
-    /// Sends one mail in `session`, or in a new one where there is none, and says who has it now.
+    /// Notes for the rest of its conversation who is `left` of a mail.
+    fn pass_by(&self, conversation: &mut Conversation, mail: &Waiting, left: &[Address]) {
+        for to in left {
+            match self.retry.of(&mail.path, to).filter(|aside| aside.is_for_good) {
+                Some(aside) => {
+                    conversation.refused.push((to.clone(), mail.path.clone(), aside.hindrance.clone()));
+                }
+                None => conversation.waiting.push(to.clone()),
+            }
+        }
+    }
+
+    /// Sends one mail with a `remark` in `session`, or in a new one where there is none, and says who has it now.
     fn send(
         &mut self,
         session: &mut Option<Session>,
         settings: &Settings,
-        mail: &Waiting,
+        (mail, remark): (&Waiting, Option<String>),
         stored: &Stored<'_>,
         due: &[Address],
     ) -> (Next, Vec<Address>) {
@@ -200,8 +233,7 @@ impl Pass {
             Some(open) => open,
             None => return (Next::Pause, Vec::new()),
         };
-        let held_up = self.held_up(mail, due);
-        let sent = open.send(&settings.from, due, &stored.going_out(settings, held_up.as_deref()));
+        let sent = open.send(&settings.from, due, &stored.going_out(settings, remark.as_deref()));
         *session = open.is_open().then_some(open);
         match sent {
             Ok(handed) => {
@@ -311,6 +343,17 @@ impl Pass {
         }
         self.retry.no_session(Instant::now());
         None
+    }
+
+    /// What a mail says of its way, where that was not as it should be.
+    fn remark(&self, mail: &Waiting, due: &[Address], before: &Conversation) -> Option<String> {
+        let mut remarks: Vec<String> = self.held_up(mail, due).into_iter().collect();
+        if self.overtaken.contains(&mail.path) {
+            remarks.push("later mails about this went before it".to_owned());
+        }
+        let lost = before.refused.iter().find(|(to, ..)| due.contains(to));
+        remarks.extend(lost.map(|(_, _, why)| format!("an earlier mail about this was refused: {why}")));
+        (!remarks.is_empty()).then(|| remarks.join("; "))
     }
 
     /// What a mail says that was decided on long ago.
