@@ -140,7 +140,7 @@ impl Desk {
             }
             let mut message = self.compose(&notice);
             let usual =
-                |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
+                |event: &Event| self.before(event).and_then(|before| posting::usual(&before, event.since));
             let postings = posting::of_notice(&notice, &message, usual, &self.ways, &self.host);
             let mailed = posting::mailed(&notice);
             message.to = mailed.clone().unwrap_or_default();
@@ -190,6 +190,13 @@ impl Desk {
         archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
     }
 
+    /// What the archive knows of the day before the trouble.
+    fn before(&self, event: &Event) -> Option<History> {
+        let target = &event.target.name;
+        let path = archive::path(&self.data_dir, target);
+        archive::history(&path, target, event.since.minus(PICTURE_SPAN), event.since).ok()
+    }
+
     /// What is known around an event. The path is looked for while the trouble is there.
     fn look_around(&self, event: &Event, is_alert: bool) -> Around {
         let target = &event.target;
@@ -206,7 +213,7 @@ impl Desk {
         let those: Vec<&Target> =
             others.iter().filter(|it| it.state == State::Ok).map(|it| &*it.target).collect();
         let shared = if these.len() > 1 && is_open { self.paths.shared(&these, &those) } else { None };
-        Around { past: past.ok(), sighting, shared, others, picture: None }
+        Around { past: past.ok(), before: self.before(event), sighting, shared, others, picture: None }
     }
 
     /// The picture as the mail shows it, and a larger one to keep.
