@@ -154,7 +154,7 @@ fn every_kind_of_death_is_told() {
     assert_eq!(desk.outbox().len(), 3, "the first death, the stop, and the other deaths");
     let rest = one_says(
         &desk,
-        &["hung: it had not gone round", "it ended 1 more times", "ended by a fault of its own"],
+        &["hung: it had not gone round", "it ended once more", "ended by a fault of its own"],
     );
     assert!(rest.contains("latmon-probe"), "{rest}");
 }
@@ -256,7 +256,7 @@ fn where_both_were_killed_the_next_start_tells_the_gap() {
     assert_eq!(desk.outbox().len(), 0, "nobody was left to tell");
     let mut running = desk.start(&mut desk.latmon(RUN));
     more_rows(&mut running, &desk, 1);
-    let gap = one_says(&desk, &["GAP", "was not watching from"]);
+    let gap = one_says(&desk, &["GAP", "was not watching for"]);
     assert!(gap.contains("the last sign of life"), "{gap}");
     running.stop();
     assert_eq!(desk.outbox().len(), 2);

@@ -6,6 +6,7 @@
 mod axis;
 mod canvas;
 mod columns;
+mod heading;
 mod legend;
 mod smoke;
 mod theme;

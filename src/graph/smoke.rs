@@ -7,6 +7,7 @@ use plotters_backend::DrawingBackend;
 use super::axis::{LatencyTick, TimeAxis, Zone, latency_axis, limit_in_words, spans_in_words, time_axis};
 use super::canvas::{Frame, Lettering, Pen, Point, text_width};
 use super::columns::{Column, Columns, outages, reach};
+use super::heading::{self, Line, printable};
 use super::legend::{self, Entry, LINE, SMALL};
 use super::theme::{Colours, loss_class};
 use super::{Error, Mark, Picture};
@@ -24,7 +25,8 @@ pub(super) fn draw<DB: DrawingBackend>(
     let colours = &scene.colours;
     let (width, height) = (f64::from(picture.width), f64::from(picture.height));
     pen.fill(Frame { left: 0.0, top: 0.0, right: width, bottom: height }, &colours.background)?;
-    scene.heading(pen, width)?;
+    let place = Line { left: scene.plot.left, right: width - RIGHT_MARGIN, baseline: TITLE_HEIGHT - 10.0 };
+    heading::draw(pen, &picture.title, &scene.spans, place, colours)?;
     scene.grid(pen)?;
     scene.mark_grounds(pen)?;
     scene.absences(pen)?;
@@ -125,24 +127,6 @@ impl<'a> Scene<'a> {
     /// Where a latency is; at the upper edge, what is out of reach.
     fn y(&self, secs: f64) -> f64 {
         self.plot.bottom - (secs / self.reach).clamp(0.0, 1.0) * self.plot.height()
-    }
-
-    fn heading<DB: DrawingBackend>(&self, pen: &Pen<DB>, width: f64) -> Result<(), Error> {
-        let baseline = TITLE_HEIGHT - 10.0;
-        let room = width - self.plot.left - RIGHT_MARGIN;
-        let width_of = |span: &str| text_width(span, SMALL, false) + 16.0;
-        // The zone is told at any width, and the title gives way before the short form of the span does.
-        let [_, short, zone] = &self.spans;
-        let title_room = (room - width_of(short)).max(room * 0.5).min(room - width_of(zone));
-        let title = shortened(&printable(&self.picture.title), title_room);
-        let bold = Lettering { em: TITLE, bold: true, anchor: HPos::Left };
-        pen.text(&title, (self.plot.left, baseline), bold, self.colours.text.to_rgba())?;
-        let left_over = room - text_width(&title, TITLE, true);
-        if let Some(span) = self.spans.iter().find(|span| width_of(span) <= left_over) {
-            let right = Lettering { em: SMALL, bold: false, anchor: HPos::Right };
-            pen.text(span, (width - RIGHT_MARGIN, baseline), right, self.colours.muted.to_rgba())?;
-        }
-        Ok(())
     }
 
     /// The grounds of the stretches without a latency: down, and not measured.
@@ -457,25 +441,6 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// `title` with a mark in place of each character that nothing can show, and that no XML may hold.
-fn printable(title: &str) -> String {
-    let is_printable =
-        |character: char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
-    title.chars().map(|character| if is_printable(character) { character } else { '\u{fffd}' }).collect()
-}
-
-/// `title` as far as it fits into `room` pixels, with an ellipsis where it does not.
-fn shortened(title: &str, room: f64) -> String {
-    if text_width(title, TITLE, true) <= room {
-        return title.to_owned();
-    }
-    let fits = |end: usize| text_width(&format!("{}…", &title[..end]), TITLE, true) <= room;
-    let end = title.char_indices().map(|(index, _)| index).take_while(|index| fits(*index)).last();
-    format!("{}…", &title[..end.unwrap_or(0)])
-}
-
-/// The size of the title, in pixels.
-const TITLE: f64 = 14.0;
 /// All heights and widths are in pixels at scale 1.
 const TITLE_HEIGHT: f64 = 32.0;
 const STRIP_GAP: f64 = 3.0;

@@ -169,7 +169,8 @@ impl Desk {
     /// Composes what tells a notice and puts it into the outbox; returns the files that the disk did not take yet.
     fn tell(&self, notice: &Notice, sights: Sights) -> Result<Vec<PathBuf>, mail::Error> {
         let mut message = self.compose(notice, sights);
-        let usual = |event: &Event| self.past(event).ok().and_then(|past| posting::usual(&past, event.since));
+        let usual =
+            |event: &Event| self.before(event).and_then(|before| posting::usual(&before, event.since));
         let postings = posting::of_notice(notice, &message, usual, &self.ways, &self.host);
         let mailed = posting::mailed(notice);
         message.to = mailed.clone().unwrap_or_default();
@@ -216,6 +217,13 @@ impl Desk {
         archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
     }
 
+    /// What the archive knows of the day before the trouble.
+    fn before(&self, event: &Event) -> Option<History> {
+        let target = &event.target.name;
+        let path = archive::path(&self.data_dir, target);
+        archive::history(&path, target, event.since.minus(PICTURE_SPAN), event.since).ok()
+    }
+
     /// What is known around an event, and what was seen of the path.
     fn look_around(&self, event: &Event, sight: Option<Sight>) -> Around {
         let target = &event.target;
@@ -231,7 +239,7 @@ impl Desk {
         let those: Vec<&Target> =
             others.iter().filter(|it| it.state == State::Ok).map(|it| &*it.target).collect();
         let shared = if these.len() > 1 && is_open { self.paths.shared(&these, &those) } else { None };
-        Around { past: past.ok(), sighting, shared, others, picture: None }
+        Around { past: past.ok(), before: self.before(event), sighting, shared, others, picture: None }
     }
 
     /// The picture as the mail shows it, and a larger one to keep.

@@ -9,10 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::letter::{Block, Page, Post, RESTART, Row, Side, Table, stamp};
-use super::posting;
-use crate::mail::{self, Message, Outbox};
-use crate::time::{Lasted, UnixTime};
+use super::{letter, posting};
+use crate::mail::{self, Outbox};
+use crate::time::UnixTime;
 
 /// A process of the run that died.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,14 +116,14 @@ impl Teller<'_> {
         if let Some(death) = death {
             kept.take(death);
         }
-        let Some(newest) = kept.untold.last() else { return Ok(Told::Nothing) };
+        let Some((newest, before)) = kept.untold.split_last() else { return Ok(Told::Nothing) };
         // A clock that was set back holds nothing up.
         let is_early = kept.told.is_some_and(|told| now.since(told).is_some_and(|since| since < ONE_MAIL_IN));
         if is_early && !is_urgent {
             self.save(&kept)?;
             return Ok(Told::Later);
         }
-        let message = self.message(newest, &kept);
+        let message = letter::death(newest, before, kept.more, self.data_dir, self.host);
         let mut is_kept = true;
         if self.mail.is_some() || self.ways.is_empty() {
             let mail = mail::compose(&message, self.mail, self.host)?;
@@ -140,54 +139,6 @@ impl Teller<'_> {
         Ok(if is_kept { Told::Now } else { Told::Unkept })
     }
 
-    fn message(&self, newest: &Death, kept: &Kept) -> Message {
-        let host = self.host;
-        let Death { reason, at, started, next, .. } = newest;
-        let (word, what, now) = match next {
-            Next::Again { secs } => (
-                "RESTARTED",
-                "starts again",
-                format!("It starts again {} later; what fell due meanwhile was not measured.", Lasted(Duration::from_secs(*secs))),
-            ),
-            Next::Never => (
-                "STOPPED",
-                "please restart it",
-                format!("Nothing is measured, and no alert will come, until it is started again: {RESTART}."),
-            ),
-            Next::Repaired => (
-                "RESTARTED",
-                "goes on",
-                "It goes on with a new guardian. Of the rounds that were running, the pings before that count as unknown."
-                    .to_owned(),
-            ),
-            Next::Managed => {
-                ("RESTARTED", "starts again", "The service manager starts all of it again.".to_owned())
-            }
-        };
-        let ran = at.since(*started).unwrap_or_default();
-        let facts = vec![
-            ("ended", stamp(*at)),
-            ("ran", format!("{}, since {}", Lasted(ran), stamp(*started))),
-            ("data", self.data_dir.display().to_string()),
-        ];
-        let mut blocks =
-            vec![Block::Words(format!("The monitor on {host} {reason}. {now}")), Block::Facts(facts)];
-        let before = &kept.untold[..kept.untold.len() - 1];
-        if !before.is_empty() {
-            let count = before.len() as u64 + kept.more;
-            let title = format!("Before that it ended {count} more times, which no mail told");
-            let unlisted = format!("{} times, which are not listed, and", kept.more);
-            let listed = before.iter().map(|death| format!("{}  it {}", stamp(death.at), death.reason));
-            blocks.push(lines(title, (kept.more > 0).then_some(unlisted).into_iter().chain(listed)));
-        }
-        if !newest.log.is_empty() {
-            blocks.push(lines("The last lines of its log".to_owned(), newest.log.iter().cloned()));
-        }
-        let short = reason.split([':', ',']).next().unwrap_or(reason);
-        let page = Page { word, headline: format!("the monitor on {host} {short}, {what}"), blocks };
-        page.into_message(Post::news(newest.key.clone(), *at), host)
-    }
-
     fn save(&self, kept: &Kept) -> Result<(), Error> {
         let path = self.data_dir.join(FILE);
         let temporary = path.with_extension("json.tmp");
@@ -198,11 +149,6 @@ impl Teller<'_> {
             .and_then(|()| File::open(self.data_dir)?.sync_all())
             .map_err(|error| Error::Disk { file: path.display().to_string(), error })
     }
-}
-
-fn lines(title: String, lines: impl Iterator<Item = String>) -> Block {
-    let row = |line| Row { cells: vec![line], ..Row::default() };
-    Block::Table(Table { title, sides: vec![Side::Left], rows: lines.map(row).collect() })
 }
 
 /// What is kept; nothing where that cannot be read, for this file must not keep an end from being told.
@@ -338,7 +284,7 @@ mod tests {
         desk.tell(Some(death(1)), 1);
         let last = Death { next: Next::Never, ..death(2) };
         assert_eq!(desk.tell(Some(last), 2), Told::Now);
-        assert!(desk.mails()[1].contains("STOPPED") && desk.mails()[1].contains("it ended 1 more times"));
+        assert!(desk.mails()[1].contains("STOPPED") && desk.mails()[1].contains("it ended once more"));
         desk.tell(Some(death(3)), 3);
         assert_eq!(desk.tell(None, 4), Told::Now, "asked outright");
         assert_eq!(desk.mails().len(), 3);

@@ -2,32 +2,42 @@
 //! says so and what it looks like; the path; the others; loss round by round; how to silence it. Pure: events, pasts and
 //! paths in, pages out.
 
+mod ends;
 mod html;
 mod others;
 mod page;
 mod path;
 mod words;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::paths::Sighting;
 use super::status::Standing;
-use super::{End, Settings};
+use crate::alert::desk::quiet::ALL;
 use crate::alert::{Event, EventKind, Notice, Severity, Story, Trouble};
 use crate::graph::Mark;
 use crate::history::History;
 use crate::mail::Message;
 use crate::time::{Lasted, Step, UnixTime};
+pub use ends::exit_key;
+pub(super) use ends::{death, exit, gap};
 pub(super) use others::is_alike;
-pub(super) use page::{Block, Page, Post, Row, Side, Table};
-use words::{asked, clock, count, measured, percent, predicate, since, status_word, usual, worst};
-pub(super) use words::{log_line, stamp, title};
+use page::{Block, Page, Post, Row, Side, Table};
+use words::stamp;
+use words::{
+    clock, condition, count, measured, on_and_off, percent, predicate, since, status_word, stays, usual,
+    worst,
+};
+pub(super) use words::{log_line, title};
 
 /// What is known around one event when its mail is written.
 #[derive(Debug, Default)]
 pub(super) struct Around {
     /// The target's last day.
     pub(super) past: Option<History>,
+    /// The day before its trouble.
+    pub(super) before: Option<History>,
     /// The path to it, where that was to be looked for.
     pub(super) sighting: Option<Sighting>,
     /// The nearest router that all targets in the same trouble lie behind, and none that is well.
@@ -81,100 +91,35 @@ pub(super) fn mark(event: &Event, step: Step) -> Mark {
     Mark { from, until, label: format!("{word} {}", event.since.local().civil.format("%H:%M")) }
 }
 
-/// The mail that says that the monitoring itself has ended.
-pub(super) fn exit(settings: &Settings, end: &End, started: UnixTime, now: UnixTime) -> Message {
-    let (reason, did) = match end {
-        End::Told(what) => (format!("It was told to stop: {what}."), "stopped"),
-        End::Orphaned => ("Its guardian is gone.".to_owned(), "stopped"),
-        End::Panicked(reason) => (format!("It ended by a fault of its own: {reason}."), "crashed"),
-    };
-    let targets = &settings.probe.targets;
-    let ran = now.since(started).unwrap_or(Duration::ZERO);
-    let watched: Vec<String> = targets.iter().take(20).map(|target| title(&target.target)).collect();
-    let more = targets.len().saturating_sub(watched.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let page = Page {
-        word: "STOPPED",
-        headline: format!("the monitor on {} has {did}, please restart it", settings.host),
-        blocks: vec![
-            Block::Words(format!(
-                "Nothing is measured, and no alert will come, until it is started again. {reason}"
-            )),
-            Block::Words(format!("Please restart the monitor: {RESTART}.")),
-            Block::Facts(vec![
-                ("started", stamp(started)),
-                ("stopped", format!("{}, after {}", stamp(now), Lasted(ran))),
-                ("data", settings.archive.data_dir.display().to_string()),
-                ("targets", format!("{}{more}", watched.join(", "))),
-            ]),
-        ],
-    };
-    page.into_message(Post::news(exit_key(settings.exit.run.unwrap_or(started)), now), &settings.host)
-}
-
-/// The mail that says that nobody was watching since `last`, the last sign of life of a run that could not say so itself.
-pub(super) fn gap(settings: &Settings, last: UnixTime, started: UnixTime) -> Message {
-    let host = &settings.host;
-    let lasted = Lasted(started.since(last).unwrap_or(Duration::ZERO));
-    let page = Page {
-        word: "GAP",
-        headline: format!("the monitor on {host} was not watching for {lasted}"),
-        blocks: vec![
-            Block::Words(format!(
-                "It was not watching from {} to {}: it ended without a word (its machine lost power, or all of it was \
-                 killed), and was started now. What happened meanwhile was not measured, and nobody was told.",
-                stamp(last),
-                stamp(started)
-            )),
-            Block::Facts(vec![
-                ("from", format!("{}, the last sign of life", stamp(last))),
-                ("to", format!("{}, after {lasted}", stamp(started))),
-                ("data", settings.archive.data_dir.display().to_string()),
-            ]),
-        ],
-    };
-    page.into_message(Post::news(format!("monitor-gap-{}", last.micros()), started), host)
-}
-
-/// The key of the mail about the end of a run: each has one, whoever writes it.
-pub fn exit_key(run: UnixTime) -> String {
-    format!("monitor-exit-{}", run.micros())
-}
-
-/// What the reader of a last mail does.
-pub(super) const RESTART: &str = "'systemctl start latmon' where it is a service, else 'latmon run'";
-
 fn alert(event: &Event, around: &Around, host: &str) -> Page {
     let is_over = matches!(event.kind, EventKind::Cleared { .. });
     let mut facts = Vec::new();
     // The headline has the name and the host.
-    let asked = asked(&event.target, event.address);
-    if asked != title(&event.target) {
-        facts.push(("target", asked));
-    }
+    let address = event.address.map(|address| address.to_string());
+    facts.extend(address.filter(|address| *address != event.target.host).map(|address| ("address", address)));
     if let EventKind::Cleared { lasted } = event.kind {
         facts.extend([("since", stamp(event.since)), ("lasted", Lasted(lasted).to_string())]);
     } else {
         facts.push(("since", since(event.since, event.at)));
     }
-    facts.push(("now", format!("{}, in the round that ended at {}", measured(event), clock(event.at))));
-    facts.push(("usual", usual(event.usual, around.past.as_ref(), event.since)));
+    facts.push(("now", now(event)));
+    facts.push(("usual", usual(event.usual, around.before.as_ref(), event.since)));
     if event.kind != EventKind::Raised {
         facts.push(("worst", worst(event)));
     }
-    facts.extend(event.says.clone().map(|says| ("says", says)));
+    facts.extend(event.says.clone().map(|says| ("error", says)));
     let finding = around.sighting.as_ref().and_then(path::finding);
     let suspect = others::suspect(event.trouble, &around.others, around.shared.as_deref(), finding.as_ref());
     facts.extend(suspect.filter(|_| !is_over).map(|suspect| ("suspect", suspect)));
-    facts.push(("rule", format!("{}: {}", event.rule, event.condition)));
+    facts.push(("rule", condition(event)));
 
     let mut blocks = vec![Block::Facts(facts)];
     blocks.extend(picture(event, around));
-    blocks.extend(around.sighting.as_ref().map(path::block));
+    blocks.extend(around.sighting.as_ref().map(|sighting| path::block(sighting, None)));
     blocks.push(Block::Facts(vec![("others", others::sentence(&around.others))]));
     blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
     if !is_over {
-        blocks.push(mute(&event.target.name, host));
+        blocks.push(mute(&[&event.target.name], host));
     }
     Page {
         word: status_word(event),
@@ -215,9 +160,9 @@ fn together(
     if let Some(first) = events.iter().map(|event| event.since).min() {
         facts.push(("since", if is_over { stamp(first) } else { since(first, at) }));
     }
-    let most = said_most(events);
+    let most = said_most(events).filter(|_| !is_over);
     facts.extend(
-        most.map(|(says, times)| ("says", format!("{says} (of {})", count(times, "target", "targets")))),
+        most.map(|(says, times)| ("error", format!("{says} ({})", count(times, "target", "targets")))),
     );
     let findings: Vec<Option<path::Finding>> =
         around.iter().map(|around| around.sighting.as_ref().and_then(path::finding)).collect();
@@ -225,20 +170,24 @@ fn together(
         others::suspect(event.trouble, &around.others, around.shared.as_deref(), finding.as_ref())
     });
     facts.extend(suspect.filter(|_| !is_over).map(|suspect| ("suspect", suspect)));
-    facts.extend(around.first().map(|first| ("others", others::sentence(&first.others))));
-    let mut blocks = vec![Block::Facts(facts), list("The targets", events, 0, most.map(|(says, _)| says))];
+    let mut blocks = vec![Block::Facts(facts)];
+    blocks.extend(list("The targets", events, 0, most.map(|(says, _)| says)));
     for (number, (around, event)) in around.iter().zip(events).enumerate() {
+        blocks.extend(picture(event, around));
         // What stands out in the path of one need not be shown of the next as well.
         let is_known = findings[number].is_some() && findings[..number].contains(&findings[number]);
-        let path = around.sighting.as_ref().filter(|_| !is_known).map(path::block);
-        let shown: Vec<Block> = picture(event, around).into_iter().chain(path).collect();
-        if !shown.is_empty() {
-            blocks.push(Block::Words(format!("{}:", asked(&event.target, event.address))));
-            blocks.extend(shown);
-        }
+        let sighting = around.sighting.as_ref().filter(|_| !is_known);
+        blocks.extend(sighting.map(|sighting| path::block(sighting, Some(&event.target.name))));
+    }
+    if let Some(first) = around.first() {
+        let told: HashSet<&str> = events.iter().map(|event| event.target.name.as_str()).collect();
+        let rest = first.others.iter().filter(|other| !told.contains(other.target.name.as_str()));
+        let rest: Vec<Standing> = rest.cloned().collect();
+        blocks.push(Block::Facts(vec![("others", others::sentence(&rest))]));
     }
     if !is_over {
-        blocks.push(mute("all", host));
+        let names: Vec<&str> = events.iter().map(|event| event.target.name.as_str()).collect();
+        blocks.push(mute(&names, host));
     }
     let headline = match (parent, events) {
         // The parent counts for itself.
@@ -247,7 +196,7 @@ fn together(
             title(&first.target),
             predicate(first),
             rest.len(),
-            count(of.saturating_sub(1), "target", "targets")
+            of.saturating_sub(1)
         ),
         _ => format!("{} of {}{behind} {did}", events.len(), count(of, "target", "targets")),
     };
@@ -270,21 +219,19 @@ fn flapping(
         ),
         Block::Facts(vec![
             ("since", since(began, event.at)),
-            ("now", format!("{} ({})", predicate(event), measured(event))),
-            ("usual", usual(event.usual, around.past.as_ref(), began)),
-            ("rule", format!("{}: {}", event.rule, event.condition)),
+            ("changes", format!("{changes} in {}", Lasted(lasted))),
+            ("now", now(event)),
+            ("usual", usual(event.usual, around.before.as_ref(), began)),
+            ("rule", condition(event)),
         ]),
     ];
     blocks.extend(picture(event, around));
     blocks.push(Block::Facts(vec![("others", others::sentence(&around.others))]));
     blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
-    if !together.is_empty() {
-        blocks.push(list("Together with it", together, 0, None));
-    }
-    blocks.push(mute(&event.target.name, host));
-    let changed = count(changes as usize, "change", "changes");
-    let comes = if together.is_empty() { "comes and goes" } else { "come and go" };
-    let headline = format!("{} {comes}: {changed} in {}", and_others(event, together), Lasted(lasted));
+    blocks.extend(list("Together with it", together, 0, None));
+    blocks.push(mute(&names(event, together), host));
+    let headline =
+        format!("{} {}", and_others(event, together), on_and_off(event.trouble, !together.is_empty()));
     Page { word: "FLAPPING", headline, blocks }
 }
 
@@ -297,35 +244,42 @@ fn steady(
     host: &str,
 ) -> Page {
     let is_over = matches!(event.kind, EventKind::Cleared { .. });
-    let how = match (is_over, event.trouble) {
-        (true, _) => "is steady again, and well".to_owned(),
-        (false, Trouble::Down) => "no longer comes and goes: it does not answer".to_owned(),
-        (false, Trouble::Slow) => "no longer comes and goes: it stays slow".to_owned(),
-        (false, Trouble::Lossy) => "no longer comes and goes: it keeps losing pings".to_owned(),
-    };
     let mut blocks = vec![Block::Facts(vec![
         ("began", stamp(began)),
         ("changes", changes.to_string()),
         ("last", format!("{}: {}", stamp(event.at), measured(event))),
         ("worst", worst(event)),
-        ("usual", usual(event.usual, around.past.as_ref(), began)),
-        ("rule", format!("{}: {}", event.rule, event.condition)),
+        ("usual", usual(event.usual, around.before.as_ref(), began)),
+        ("rule", condition(event)),
     ])];
     blocks.extend(picture(event, around));
     blocks.extend(around.past.as_ref().and_then(|past| rounds(past, event.at)));
-    if !together.is_empty() {
-        blocks.push(list("Together with it", together, 0, None));
-    }
+    blocks.extend(list("Together with it", together, 0, None));
     if !is_over {
-        blocks.push(mute(&event.target.name, host));
+        blocks.push(mute(&names(event, together), host));
     }
     let changed = count(changes as usize, "change", "changes");
-    let with = match together.len() {
-        0 => String::new(),
-        others => format!(" (with {})", count(others, "other", "others")),
+    let is_alike = |other: &Event| {
+        matches!(other.kind, EventKind::Cleared { .. }) == is_over && other.trouble == event.trouble
     };
-    let headline = format!("{} {how}, after {changed}{with}", title(&event.target));
+    let headline = if together.iter().all(is_alike) {
+        let stays = stays(event, !together.is_empty());
+        format!("{} {stays} after {changed}", and_others(event, together))
+    } else {
+        let with = count(together.len(), "other", "others");
+        format!("{} {} after {changed} (with {with})", title(&event.target), stays(event, false))
+    };
     Page { word: status_word(event), headline, blocks }
+}
+
+/// The targets that a mail tells of.
+fn names<'a>(event: &'a Event, together: &'a [Event]) -> Vec<&'a str> {
+    std::iter::once(event).chain(together).map(|event| event.target.name.as_str()).collect()
+}
+
+/// How it stands in the round that decided it.
+fn now(event: &Event) -> String {
+    format!("{}, in the round that ended at {}", measured(event), clock(event.at))
 }
 
 /// `fra/core1 (192.0.2.2) and 39 others`.
@@ -338,27 +292,26 @@ fn and_others(event: &Event, together: &[Event]) -> String {
 
 fn digest(events: &[Event], more: usize, began: UnixTime, host: &str) -> Page {
     let all = events.len() + more;
+    let mut blocks = vec![Block::Words(format!(
+        "There were more mails than {host} may send in an hour. These are the rest, oldest first."
+    ))];
+    blocks.extend(list("What happened", events, more, None));
+    blocks.push(mute(&[ALL], host));
     Page {
         word: "DIGEST",
         headline: format!("{} since {}", count(all, "more alert", "more alerts"), clock(began)),
-        blocks: vec![
-            Block::Words(format!(
-                "There were more mails than {host} may send in an hour. These are the rest, oldest first."
-            )),
-            list("What happened", events, more, None),
-            mute("all", host),
-        ],
+        blocks,
     }
 }
 
 fn offline(began: UnixTime, why: &str, at: UnixTime, host: &str) -> Page {
     Page {
         word: "OFFLINE",
-        headline: format!("the monitor on {host} has no network since {}", clock(began)),
+        headline: format!("the monitor on {host} has had no network since {}", clock(began)),
         blocks: vec![
             Block::Words(
-                "Its own uplink is down. Its targets are unknown meanwhile, not down, and no alert of theirs comes of \
-                 it. This mail could not be sent before the uplink was back."
+                "Its own uplink is down. Nothing is known of the targets behind it meanwhile: none of them counts as \
+                 down, and none of their alerts comes of it."
                     .to_owned(),
             ),
             Block::Facts(vec![("since", since(began, at)), ("because", why.to_owned())]),
@@ -372,7 +325,8 @@ fn online(began: UnixTime, lasted: Duration, why: &str, host: &str) -> Page {
         headline: format!("the monitor on {host} has its network again, after {}", Lasted(lasted)),
         blocks: vec![
             Block::Words(
-                "Nothing is known of its targets for that time; their archives say unknown.".to_owned(),
+                "Nothing is known of the targets behind its uplink for that time: their archives say unknown."
+                    .to_owned(),
             ),
             Block::Facts(vec![
                 ("gone", stamp(began)),
@@ -391,9 +345,12 @@ fn said_most(events: &[Event]) -> Option<(&str, usize)> {
     Some((most, times(most)))
 }
 
-/// One line for each event, as many as a mail may have; `more` happened besides. What somebody says stands beside it unless
-/// that is `known`.
-fn list(title: &str, events: &[Event], more: usize, known: Option<&str>) -> Block {
+/// The events, as many as a mail may have; `more` happened besides. What somebody says stands beside it unless that is
+/// `known`. Where the same happened to many, their names stand together, else each has a line.
+fn list(title: &str, events: &[Event], more: usize, known: Option<&str>) -> Option<Block> {
+    if events.is_empty() && more == 0 {
+        return None;
+    }
     let row = |event: &Event| {
         let state = match event.kind {
             EventKind::Cleared { lasted } => format!("well again after {}", Lasted(lasted)),
@@ -403,17 +360,39 @@ fn list(title: &str, events: &[Event], more: usize, known: Option<&str>) -> Bloc
                 (Trouble::Lossy, _) => format!("{} loss", percent(event.loss_ratio)),
             },
         };
-        let says = event.says.as_deref().filter(|says| known != Some(*says));
+        let is_over = matches!(event.kind, EventKind::Cleared { .. });
+        let says = event.says.as_deref().filter(|says| !is_over && known != Some(*says));
         let cells = vec![event.target.name.clone(), clock(event.since), state];
         Row { cells, note: says.map(str::to_owned), is_marked: false }
     };
     let mut rows: Vec<Row> = events.iter().take(LISTED).map(row).collect();
     let left_out = events.len().saturating_sub(LISTED) + more;
-    if left_out > 0 {
-        let cells = vec![format!("and {left_out} more"), String::new(), String::new()];
-        rows.push(Row { cells, ..Row::default() });
+    let mut sides = vec![Side::Left; 3];
+    if let Some(together) = alike(&rows) {
+        (rows, sides) = (together, vec![Side::Left]);
     }
-    Block::Table(Table { title: title.to_owned(), sides: vec![Side::Left; 3], rows })
+    if left_out > 0 {
+        rows.push(Row { cells: vec![format!("and {left_out} more")], ..Row::default() });
+    }
+    Some(Block::Table(Table { title: title.to_owned(), sides, rows }))
+}
+
+/// `rows` of names, times and states, with the names of those that are alike in one; `None` where few are.
+fn alike(rows: &[Row]) -> Option<Vec<Row>> {
+    let mut alike: Vec<(&Row, Vec<&str>)> = Vec::new();
+    for row in rows {
+        match alike.iter_mut().find(|(first, _)| first.cells[1..] == row.cells[1..] && first.note == row.note)
+        {
+            Some((_, names)) => names.push(&row.cells[0]),
+            None => alike.push((row, vec![&row.cells[0]])),
+        }
+    }
+    let together = |(first, names): &(&Row, Vec<&str>)| {
+        let says = first.note.as_ref().map(|says| format!(", {says}")).unwrap_or_default();
+        let cells = vec![format!("{}, {}{says}: {}", first.cells[1], first.cells[2], names.join(", "))];
+        Row { cells, ..Row::default() }
+    };
+    (alike.len() * FEW <= rows.len()).then(|| alike.iter().map(together).collect())
 }
 
 fn picture(event: &Event, around: &Around) -> Option<Block> {
@@ -443,29 +422,53 @@ fn rounds(past: &History, at: UnixTime) -> Option<Block> {
         (None, None) => "?".to_owned(),
     });
     let lines = vec![("loss", loss.collect()), ("ms", median.collect())];
-    let every = Lasted(past.row.duration());
-    let title = format!("Loss and median of the last rounds, one every {every}, until {}", clock(at));
+    let each = Lasted(past.row.duration());
+    let title = format!("Loss and median of the last rounds, {each} each, until {}", clock(at));
     Some(Block::Series { title, lines })
 }
 
-/// How the reader silences it.
-fn mute(name: &str, host: &str) -> Block {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':');
-    let name = if !name.is_empty() && name.chars().all(is_plain) {
-        name.to_owned()
-    } else {
-        format!("'{}'", name.replace('\'', r"'\''"))
+/// How the reader silences them: by their names or groups where these are few, else with all others.
+fn mute(names: &[&str], host: &str) -> Block {
+    let group = |name: &str| name.rsplit_once('/').map(|(group, _)| group.to_owned());
+    let called = |name: &&str| group(name).filter(|_| names.len() > 1).unwrap_or_else(|| (*name).to_owned());
+    let mut called: Vec<String> = names.iter().map(called).collect();
+    called.sort_unstable();
+    called.dedup();
+    if called.len() > COMMANDS {
+        called = vec![ALL.to_owned()];
+    }
+    let what = match (&called[..], names) {
+        ([all], _) if all == ALL => "everything",
+        (_, [_]) => "it",
+        _ => "them",
     };
+    let command = |name: &String| format!("latmon mute {} 2h --reason 'known'", quoted(name));
     Block::Command {
-        purpose: format!("To mute it for two hours, on {host}"),
-        command: format!("latmon mute {name} 2h --reason 'known'"),
+        purpose: format!("To mute {what} for two hours, on {host}"),
+        command: called.iter().map(command).collect::<Vec<_>>().join(" && "),
+    }
+}
+
+/// A word that a shell takes as it stands.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':');
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
 /// How many rounds a mail shows: a line of 80 columns.
 const ROUNDS: usize = 12;
+/// How many commands a mail gives to be typed at once.
+const COMMANDS: usize = 2;
 /// How many targets a mail lists.
 const LISTED: usize = 60;
+/// Names stand together where so many share a line, in the mean.
+const FEW: usize = 3;
 
+#[cfg(test)]
+mod gallery;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ pub(super) fn document(page: &Page, host: &str, content_id: &dyn Fn(usize) -> St
     });
     document.words(page.word);
     document.markup(HEADLINE);
-    document.words(&page.headline);
+    document.words(&page.title());
     document.markup(BODY);
     page.blocks.iter().for_each(|block| document.block(block, content_id));
     document.markup(FOOT);

@@ -31,7 +31,7 @@ pub(in crate::monitor) enum Block {
         /// `latmon mute fra/core1 2h`.
         command: String,
     },
-    /// Lines of cells.
+    /// Lines of cells; where each has but one, that is broken where it is too long.
     Table(Table),
     /// Values of several rounds, one line for each name.
     Series {
@@ -107,10 +107,18 @@ impl Page {
         }
     }
 
+    /// The headline where it stands by itself. A name is written as its owner writes it.
+    pub(super) fn title(&self) -> String {
+        match self.headline.strip_prefix("the ") {
+            Some(rest) => format!("The {rest}"),
+            None => self.headline.clone(),
+        }
+    }
+
     /// The page for a terminal of 80 columns.
     fn text(&self, host: &str) -> String {
         let mut text = String::new();
-        wrap(&mut text, "", &format!("{}.", self.headline));
+        wrap(&mut text, "", &format!("{}.", self.title()));
         for block in &self.blocks {
             let before = text.len();
             text.push('\n');
@@ -161,6 +169,10 @@ impl Block {
 
 impl Table {
     fn write(&self, text: &mut String) {
+        if let [_] = self.sides[..] {
+            let cells = self.rows.iter().flat_map(|row| &row.cells);
+            return cells.for_each(|cell| wrap_under(text, "  ", 4, cell));
+        }
         let width = |column: usize| {
             self.rows.iter().filter_map(|row| row.cells.get(column)).map(|cell| columns(cell)).max()
         };
@@ -177,7 +189,9 @@ impl Table {
                 } else {
                     line.truncate(line.trim_end().len());
                     line.push('\n');
-                    wrap(&mut line, "      ", note);
+                    // Under the second cell.
+                    let inset = 4 + widths.first().copied().unwrap_or(0);
+                    wrap(&mut line, &" ".repeat(inset), note);
                 }
             }
             text.push_str(line.trim_end());
@@ -197,14 +211,19 @@ fn pad(line: &mut String, cell: &str, side: Side, width: usize) {
 
 /// Appends `words`, broken at blanks, behind `begin`, under which further lines are set in.
 fn wrap(text: &mut String, begin: &str, words: &str) {
+    wrap_under(text, begin, columns(begin), words);
+}
+
+/// The same, with further lines set in by so many columns.
+fn wrap_under(text: &mut String, begin: &str, inset: usize, words: &str) {
     let mut column = columns(begin);
     text.push_str(begin);
     let mut is_first = true;
     for word in words.split(' ') {
         if !is_first && column + 1 + columns(word) > WIDTH {
             text.push('\n');
-            text.push_str(&" ".repeat(columns(begin)));
-            column = columns(begin);
+            text.push_str(&" ".repeat(inset));
+            column = inset;
         } else if !is_first {
             text.push(' ');
             column += 1;
@@ -257,6 +276,6 @@ mod tests {
             text
         };
         assert_eq!(table("was x".into()), "> 3  192.0.2.1  was x\n");
-        assert_eq!(table("x".repeat(70)), format!("> 3  192.0.2.1\n      {}\n", "x".repeat(70)));
+        assert_eq!(table("x".repeat(70)), format!("> 3  192.0.2.1\n     {}\n", "x".repeat(70)));
     }
 }

@@ -93,31 +93,36 @@ impl Finding {
     }
 }
 
-/// Both paths, for the reader to see.
-pub(super) fn block(sighting: &Sighting) -> Block {
+/// Both paths, for the reader to see; `to` a target, where the mail is about several.
+pub(super) fn block(sighting: &Sighting, to: Option<&str>) -> Block {
+    let line = |words: String| {
+        let to = to.map(|name| format!("to {name}: ")).unwrap_or_default();
+        Block::Facts(vec![("path", format!("{to}{words}"))])
+    };
     let (at, path) = match &sighting.now {
         Sight::Traced { at, path, .. } => (at, path),
-        Sight::Near => return Block::Facts(vec![("path", "none: the address is this machine's own".into())]),
+        Sight::Near => return line("none: the address is this machine's own".to_owned()),
         Sight::Untraced { why } => {
             let mut words = format!("not known: {why}");
             if let Some(good) = &sighting.good {
                 let hops: Vec<String> = good.hops.iter().filter_map(|hop| sighting.hop_name(hop)).collect();
                 words.push_str(&format!("; on {} it was {}", stamp(good.at), hops.join(", ")));
             }
-            return Block::Facts(vec![("path", words)]);
+            return line(words);
         }
     };
     if let ([hop], PathEnd::Reached) = (&path.hops[..], path.end) {
         let median = hop.median().map_or(String::new(), |median| format!(", {median}"));
         let words = format!("direct: no router between this machine and the target{median}");
-        return Block::Facts(vec![("path", words)]);
+        return line(words);
     }
     let good = sighting.good.as_ref();
     let beside = match good {
         Some(good) => format!(", beside the last good one of {}", stamp(good.at)),
         None => "; there is none yet to compare it with".to_owned(),
     };
-    let title = format!("The path at {}{beside}", clock(*at));
+    let to = to.map(|name| format!(" to {name}")).unwrap_or_default();
+    let title = format!("The path{to} at {}{beside}", clock(*at));
     Block::Table(Table {
         title,
         sides: vec![Side::Right, Side::Left, Side::Right],

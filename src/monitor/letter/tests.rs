@@ -35,7 +35,8 @@ fn others(states: &[(State, usize)]) -> Vec<Standing> {
 }
 
 fn mail(event: &Event, past: Option<History>) -> Message {
-    let around = Around { past, others: others(&[(State::Ok, 39)]), ..Around::default() };
+    let around =
+        Around { before: past.clone(), past, others: others(&[(State::Ok, 39)]), ..Around::default() };
     of_notice(&Notice::of_event(event.clone()), &[around], "mon")
 }
 
@@ -119,31 +120,31 @@ fn subjects_of_other_stories_say_as_much() {
     assert_eq!(together(&[&over, &over], 40, None), "[latmon] OK: 2 of 40 targets are well again");
     assert_eq!(
         together(&[&down, &down, &down], 41, Some("fra/core1")),
-        "[latmon] DOWN: fra/core1 (core1.example.net) does not answer, with 2 of 40 targets behind it"
+        "[latmon] DOWN: fra/core1 (core1.example.net) does not answer, with 2 of 40 behind it"
     );
     let since = down.at.minus(Duration::from_secs(1200));
     let others = vec![down.clone(); 39];
     let flapping = story(Story::Flapping { event: down.clone(), others, changes: 3, since });
     assert_eq!(
         flapping.subject,
-        "[latmon] FLAPPING: fra/core1 (core1.example.net) and 39 others come and go: 3 changes in 20 min"
+        "[latmon] FLAPPING: fra/core1 (core1.example.net) and 39 others are down on and off"
     );
     assert_eq!(
         story(Story::Flapping { event: down.clone(), others: Vec::new(), changes: 5, since }).subject,
-        "[latmon] FLAPPING: fra/core1 (core1.example.net) comes and goes: 5 changes in 20 min"
+        "[latmon] FLAPPING: fra/core1 (core1.example.net) is down on and off"
     );
     assert_eq!(
         story(Story::Steady { event: over, others: Vec::new(), changes: 12, since }).subject,
-        "[latmon] OK: fra/core1 (core1.example.net) is steady again, and well, after 12 changes"
+        "[latmon] OK: fra/core1 (core1.example.net) is well and steady after 12 changes"
     );
     assert_eq!(
         story(Story::Steady { event: down.clone(), others: Vec::new(), changes: 12, since }).subject,
-        "[latmon] DOWN: fra/core1 (core1.example.net) no longer comes and goes: it does not answer, after 12 changes"
+        "[latmon] DOWN: fra/core1 (core1.example.net) stays down after 12 changes"
     );
     let digest = story(Story::Digest { events: vec![down; 3], more: 4, since }).subject;
     assert!(digest.starts_with("[latmon] DIGEST: 7 more alerts since "), "{digest}");
     let offline = story(Story::Offline { since, why: "eth0 has no carrier".into() });
-    assert!(offline.subject.starts_with("[latmon] OFFLINE: the monitor on mon has no network since "));
+    assert!(offline.subject.starts_with("[latmon] OFFLINE: the monitor on mon has had no network since "));
     assert!(offline.text.contains("\nbecause  eth0 has no carrier\n"), "{}", offline.text);
     let lasted = Duration::from_secs(47 * 60);
     assert_eq!(
@@ -161,6 +162,7 @@ fn what_flaps_together_is_told_together() {
     let since = event.at.minus(Duration::from_secs(1200));
     let text = story(Story::Flapping { event, others, changes: 5, since }).text;
     assert!(text.contains("\nTogether with it:\n  fra/core7  "), "{text}");
+    assert!(text.contains("\n  latmon mute fra 2h "), "both are of one group: {text}");
 }
 
 /// The line that says how long a mail waited is found in its text and in its HTML.
@@ -226,7 +228,7 @@ fn a_text_fits_into_eighty_columns_in_the_order_in_which_it_is_wanted() {
         "\nsince    ",
         "\nnow      no ping answered (100 % loss)",
         "\nusual    median 58.0 ms, 0 % loss",
-        "\nsays     host unreachable, says 192.0.2.254\n",
+        "\nerror    host unreachable, says 192.0.2.254\n",
         "\nothers   the 39 others answer as usual\n",
         "\nloss     0%   0%",
         "\n  latmon mute fra/core1 2h --reason 'known'\n",
@@ -246,16 +248,41 @@ fn a_list_is_bounded() {
         })
         .collect();
     let text = story(Story::Together { events, of: 300, behind: None }).text;
-    assert!(text.contains("  t59 ") && !text.contains("  t60 "), "{text}");
+    assert!(text.contains(" t59\n") && !text.contains(" t60"), "{text}");
     assert!(text.contains("  and 40 more\n"), "{text}");
+}
+
+/// A long list is short where the same happened to all.
+#[test]
+fn names_stand_together_where_the_same_happened_to_them() {
+    let named = |name: &str, event: Event| {
+        let target = Arc::new(Target { name: name.into(), host: "192.0.2.1".into() });
+        Event { target, ..event }
+    };
+    let down = |name: &str| named(name, event(EventKind::Raised, Trouble::Down, None));
+    let at = clock(down("a").since);
+    let mut events: Vec<Event> = ["a", "b", "c", "d", "e"].map(down).into();
+    events.push(named("f", event(EventKind::Raised, Trouble::Slow, Some(182))));
+    let told =
+        |events: &[Event]| story(Story::Together { events: events.to_vec(), of: 9, behind: None }).text;
+    let text = told(&events);
+    assert!(
+        text.contains(&format!("\n  {at}, no answer: a, b, c, d, e\n  {at}, median 182 ms: f\n")),
+        "{text}"
+    );
+    let text = told(&events[4..]);
+    assert!(text.contains(&format!("\n  e  {at}  no answer\n  f  {at}  median 182 ms\n")), "{text}");
 }
 
 #[test]
 fn a_command_can_be_typed_as_it_stands() {
-    let command = |name| match mute(name, "mon") {
+    let command = |name| match mute(&[name], "mon") {
         Block::Command { command, .. } => command,
         other => panic!("{other:?}"),
     };
     assert_eq!(command("fra/core1"), "latmon mute fra/core1 2h --reason 'known'");
+    let two = mute(&["gw", "fra/a", "fra/b"], "mon");
+    let Block::Command { command: two, .. } = two else { panic!("{two:?}") };
+    assert_eq!(two, "latmon mute fra 2h --reason 'known' && latmon mute gw 2h --reason 'known'");
     assert_eq!(command("a b; rm 'x'"), r"latmon mute 'a b; rm '\''x'\''' 2h --reason 'known'");
 }

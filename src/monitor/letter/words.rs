@@ -1,6 +1,5 @@
 //! The words for what happened, in subjects, logs and mails.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::alert::{Event, EventKind, Trouble};
@@ -50,15 +49,37 @@ pub(super) fn status_word(event: &Event) -> &'static str {
     }
 }
 
-/// `core1 (fra1.example.net, 192.0.2.2)`, each part once.
-pub(super) fn asked(target: &Target, address: Option<IpAddr>) -> String {
-    let address = address.map(|address| address.to_string()).filter(|address| *address != target.host);
-    match (target.name == target.host, address) {
-        (true, None) => target.name.clone(),
-        (true, Some(address)) => format!("{} ({address})", target.name),
-        (false, None) => format!("{} ({})", target.name, target.host),
-        (false, Some(address)) => format!("{} ({}, {address})", target.name, target.host),
+/// What comes and goes, after one target or several.
+pub(super) fn on_and_off(trouble: Trouble, are_several: bool) -> &'static str {
+    match (trouble, are_several) {
+        (Trouble::Down, false) => "is down on and off",
+        (Trouble::Down, true) => "are down on and off",
+        (Trouble::Slow, false) => "is slow on and off",
+        (Trouble::Slow, true) => "are slow on and off",
+        (Trouble::Lossy, false) => "loses pings on and off",
+        (Trouble::Lossy, true) => "lose pings on and off",
     }
+}
+
+/// How it is that came and went, after one target or several.
+pub(super) fn stays(event: &Event, are_several: bool) -> &'static str {
+    let is_over = matches!(event.kind, EventKind::Cleared { .. });
+    match (is_over, event.trouble, are_several) {
+        (true, _, false) => "is well and steady",
+        (true, _, true) => "are well and steady",
+        (false, Trouble::Down, false) => "stays down",
+        (false, Trouble::Down, true) => "stay down",
+        (false, Trouble::Slow, false) => "stays slow",
+        (false, Trouble::Slow, true) => "stay slow",
+        (false, Trouble::Lossy, false) => "keeps losing pings",
+        (false, Trouble::Lossy, true) => "keep losing pings",
+    }
+}
+
+/// The rule that speaks: `slow: median > 100ms`.
+pub(super) fn condition(event: &Event) -> String {
+    let means = if event.condition == "aberrant" { " (far from what the archive forecasts)" } else { "" };
+    format!("{}: {}{means}", event.rule, event.condition)
 }
 
 /// The numbers of the round that decided it: `median 182 ms, 25 % loss`.

@@ -85,7 +85,7 @@ fn the_hop_where_it_went_wrong_is_named() {
 }
 
 fn table(sighting: &Sighting) -> Vec<(Vec<String>, Option<String>, bool)> {
-    let Block::Table(table) = block(sighting) else { panic!("no table: {:?}", block(sighting)) };
+    let Block::Table(table) = block(sighting, None) else { panic!("no table: {:?}", block(sighting, None)) };
     table.rows.into_iter().map(|row| (row.cells, row.note, row.is_marked)).collect()
 }
 
@@ -115,7 +115,7 @@ fn both_paths_are_shown_as_one() {
 
 #[test]
 fn a_path_without_routers_and_one_that_is_not_known_are_a_line() {
-    let line = |sighting: &Sighting| match block(sighting) {
+    let line = |sighting: &Sighting| match block(sighting, None) {
         Block::Facts(facts) => facts[0].1.clone(),
         other => panic!("{other:?}"),
     };
