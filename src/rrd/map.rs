@@ -246,6 +246,7 @@ impl File {
                 break;
             }
         }
+        updater.give_back();
         if failed.is_some() || updater.smooth(map.bytes_mut(), layout) {
             updater.begin(map.save(layout.header_len()), layout);
         }

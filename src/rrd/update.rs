@@ -238,6 +238,11 @@ impl Updater {
         self.waiting.is_full()
     }
 
+    /// Gives back memory that one call may need and the next one hardly will.
+    pub(super) fn give_back(&mut self) {
+        self.waiting.give_back();
+    }
+
     /// The live part of the header as it will be, once the archives were brought up to date.
     pub(super) fn live(&self) -> &[u8] {
         &self.live

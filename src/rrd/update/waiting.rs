@@ -14,7 +14,7 @@ pub(super) struct Waiting {
 /// No more should wait than this.
 const FULL: usize = 1 << 18;
 
-/// What is kept of the buffer. The rows of a long gap can be a whole archive, and a monitor has hundreds of files open.
+/// No more is kept of the buffer. The rows of a long gap can be a whole archive, and a monitor has hundreds of files open.
 const KEPT: usize = 1 << 16;
 
 impl Waiting {
@@ -64,7 +64,13 @@ impl Waiting {
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
         self.runs.clear();
+    }
+
+    /// Gives memory back, where it is much.
+    pub(super) fn give_back(&mut self) {
+        if self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
     }
 }
