@@ -18,6 +18,7 @@ pub(in crate::probe) enum Way {
         interface: u32,
     },
     /// It is behind a router.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux is asked for routers"))]
     Gateway {
         /// Which, with its scope where the address has one.
         gateway: SocketAddr,
