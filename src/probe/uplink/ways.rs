@@ -9,7 +9,7 @@ use super::{Anchors, Cut};
 
 /// Which way an address is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::probe) enum Way {
+pub enum Way {
     /// This machine itself answers for it.
     Own,
     /// It is on a network of ours.
