@@ -55,6 +55,8 @@ use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
 pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace};
+#[cfg(target_os = "linux")]
+pub use self::uplink::netlink;
 pub use self::uplink::{Anchors, Cut, Gateway, TELLS_GATEWAYS, Uplink, VERDICT, WaysOut, ways_out};
 use self::wake::Event;
 use self::worker::Worker;
