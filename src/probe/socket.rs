@@ -172,6 +172,13 @@ pub struct Refused {
     pub raw: Option<io::Error>,
 }
 
+impl ReceiveBuffer {
+    /// The setting of the system that lets the kernel give what is wanted, as sysctl takes it.
+    pub fn setting(&self) -> String {
+        system::buffer_setting(self.wanted)
+    }
+}
+
 impl Refused {
     /// True when a privilege would help.
     pub(super) fn is_forbidden(&self) -> bool {

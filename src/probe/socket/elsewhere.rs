@@ -29,6 +29,11 @@ pub(super) const DATAGRAMS_HAVE_HEADERS: bool = cfg!(target_vendor = "apple");
 /// What bounds a receive buffer, for people.
 pub(super) const BUFFER_LIMIT: &str = "kern.ipc.maxsockbuf limits it";
 
+/// The setting that allows a buffer of so many bytes.
+pub(super) fn buffer_setting(bytes: usize) -> String {
+    format!("kern.ipc.maxsockbuf={bytes}")
+}
+
 /// Nothing is left to be read when reports are asked for.
 pub(in crate::probe) struct Reports;
 
@@ -113,7 +118,8 @@ pub(super) fn set_options(socket: &Socket, family: Family, dont_fragment: bool) 
         Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVTTL),
         Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
     };
-    set(fd, level, hops, 1)?;
+    // Without, the hops of what comes in are not known, and that is all.
+    let _ = set(fd, level, hops, 1);
     if dont_fragment { set(fd, level, fragments_option(family), 1) } else { Ok(()) }
 }
 

@@ -25,6 +25,12 @@ pub(super) const DATAGRAMS_HAVE_HEADERS: bool = false;
 /// What bounds a receive buffer, for people.
 pub(super) const BUFFER_LIMIT: &str = "net.core.rmem_max limits it, unless there is cap_net_admin";
 
+/// The setting that allows a buffer of so many bytes: the kernel gives twice what it is asked for, and counts its own
+/// headers on it.
+pub(super) fn buffer_setting(bytes: usize) -> String {
+    format!("net.core.rmem_max={}", bytes.div_ceil(2))
+}
+
 /// The error queue tells of ICMP errors, and filters keep all but replies away: nothing is to be sorted out here.
 #[derive(Default)]
 pub(super) struct Aside;

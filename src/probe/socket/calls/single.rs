@@ -27,7 +27,11 @@ pub(in crate::probe::socket) fn send<'a>(
 
 fn send_one(socket: BorrowedFd<'_>, message: &Outgoing<'_>) -> Result<(), i32> {
     for (level, name, value) in control::messages(message.control) {
-        set_bytes(socket, level, name, value).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        match set_bytes(socket, level, name, value) {
+            // Nothing of it is wanted, and a socket that does not have the option does nothing of it.
+            Err(_) if value.iter().all(|byte| *byte == 0) => {}
+            set => set.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?,
+        }
     }
     let mut parts = message
         .parts
