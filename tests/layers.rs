@@ -90,9 +90,15 @@ const UNSAFE: &[(&str, &str)] = &[
         "cli/arguments.rs",
         "the arguments where the kernel put them, of which the standard library makes copies",
     ),
+    ("cli/run/process.rs", "sigaction, which tells what is ignored where there is no /proc"),
     ("cli/doctor/adjtimex.rs", "adjtimex, which tells whether the clock is synchronised"),
     ("guardian/descriptors.rs", "a descriptor that was inherited, by its number"),
-    ("probe/socket/calls.rs", "recvmmsg and sendmmsg with control messages, which no safe crate has"),
+    ("probe/socket/calls.rs", "options of sockets by number, which no safe crate has"),
+    (
+        "probe/socket/calls/together.rs",
+        "recvmmsg and sendmmsg with control messages, which no safe crate has",
+    ),
+    ("probe/socket/calls/single.rs", "recvmsg and sendmsg with the same, where there are only these"),
 ];
 
 /// The files of `rrd/`, bottom up. Each may import those of lower rows; those of its own row too, but not in a ring.

@@ -1,5 +1,7 @@
 //! `latmon run`: reads the settings, watches until it is told to stop, shows each round.
 
+mod process;
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
@@ -21,8 +23,6 @@ use latmon::monitor::{self, End, Life, Order};
 use latmon::privileges::{self, User};
 use latmon::probe::{self, OpenSockets};
 use latmon::time::UnixTime;
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{AccessFlags, access};
@@ -63,8 +63,7 @@ pub(super) fn run(args: &Args, program: &Program) -> Result<Exit, Failure> {
         spares: Vec::new(),
         lifeline: None,
         restart: !args.no_restart,
-        // As the kernel sees it, which looks at what this process was before.
-        private: !prctl::get_dumpable().unwrap_or(true),
+        private: process::is_hidden(),
         managed: false,
         started,
         guardian: started,
@@ -87,7 +86,7 @@ fn become_guardian(
         Ok(charge)
     };
     // It is small, and stays so on a machine that gives memory away by two megabytes at a time.
-    let _ = prctl::set_thp_disable(true);
+    process::allow_huge_pages(false);
     let error = match lent() {
         Ok(charge) => program.again_as(&charge).exec(),
         Err(error) => error,
@@ -99,13 +98,13 @@ fn become_guardian(
 pub(super) fn guard(charge: &Charge, program: &Program) -> Result<Exit, Failure> {
     log::start();
     give_back(charge)?;
-    let code = guardian::run(charge, program, !is_ignored(SIGHUP)).map_err(Failure::failed)?;
+    let code = guardian::run(charge, program, !process::ignores(SIGHUP)).map_err(Failure::failed)?;
     std::process::exit(code)
 }
 
 /// The monitor, or the last words of one.
 pub(super) fn take_part(args: &Args, charge: &Charge, program: &Program) -> Result<Exit, Failure> {
-    let _ = prctl::set_thp_disable(false);
+    process::allow_huge_pages(true);
     give_back(charge)?;
     let handed = |error| Failure::failed(format!("cannot take over what the guardian hands over: {error}"));
     let settings = descriptors::take(charge.settings).map_err(handed)?;
@@ -129,11 +128,9 @@ pub(super) fn take_part(args: &Args, charge: &Charge, program: &Program) -> Resu
 
 /// A file's own capabilities come back with every start; whoever was root before is nobody's to look into.
 fn give_back(charge: &Charge) -> Result<(), Failure> {
-    // It was started by the name of a link of the kernel's.
-    let _ = prctl::set_name(c"latmon");
+    process::take_name();
     if charge.private {
-        // Where the kernel cannot, it is as readable as any program of its user.
-        let _ = prctl::set_dumpable(false);
+        process::hide();
     }
     privileges::drop_capabilities().map_err(Failure::failed)
 }
@@ -318,7 +315,7 @@ fn ways(config: &Config) -> Vec<Way> {
 
 /// Keeps what was read of the settings, for the processes that may not read it any more.
 fn keep_settings(kept: &Kept) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create("latmon settings", MFdFlags::MFD_CLOEXEC)?);
+    let mut file = process::unnamed_file()?;
     file.write_all(&kept.bytes())?;
     Ok(file.into())
 }
@@ -361,8 +358,10 @@ fn give_up_privileges(config: &Config) -> Result<(), Failure> {
 
 /// Every archive is kept open. The usual soft limit of 1024 files is there for programs that call select(2).
 fn raise_file_limit() {
+    // Apple's hard limit may be none, and its kernel takes no more than this.
+    let most = if cfg!(target_vendor = "apple") { 10_240 } else { libc::rlim_t::MAX };
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(most), hard));
     if let Err(error) = raised {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
@@ -381,7 +380,7 @@ pub(super) fn host_name() -> String {
 /// ignored where it was at the start, under nohup.
 pub(super) fn stop_signals() -> io::Result<Receiver<String>> {
     let mut watched = vec![SIGINT, SIGTERM];
-    if !is_ignored(SIGHUP) {
+    if !process::ignores(SIGHUP) {
         watched.push(SIGHUP);
     }
     let mut signals = Signals::new(watched)?;
@@ -401,15 +400,4 @@ pub(super) fn stop_signals() -> io::Result<Receiver<String>> {
         }
     })?;
     Ok(stop)
-}
-
-/// Whether a signal is ignored by this process, by the mask that the kernel shows.
-fn is_ignored(signal: i32) -> bool {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-            u64::from_str_radix(mask.trim(), 16).ok()
-        })
-        .is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }

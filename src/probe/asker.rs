@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::clock::{self, Clocks, Monotonic, Now};
 use super::flights::{Asked, Flights, Verdict};
-use super::icmp::{self, Family, Kind, Malformed, Message, Reason, Secret};
+use super::icmp::{Family, Kind, Malformed, Message, Reason, Secret};
 use super::socket::{
     Backlog, EchoSocket, Identity, Inbox, Origin, Packet, Report, Reports, Route, SocketKind, Sockets, Wanted,
 };
@@ -307,10 +307,7 @@ fn adopt_spares(wanted: &Wanted) -> Option<Sockets> {
 fn weigh(packet: &Packet<'_>, origin: Origin, flights: &mut Flights, now: Now) -> Option<Heard> {
     let from = packet.from;
     let odd = |odd| Some(Heard::Odd { number: None, odd, from, rtt: None });
-    let bytes = match (origin.family, origin.kind) {
-        (Family::V4, SocketKind::Raw) => icmp::after_ipv4_header(packet.bytes).ok()?,
-        _ => packet.bytes,
-    };
+    let bytes = origin.message_in(packet.bytes).ok()?;
     let message = Message::new(origin.family, bytes).ok()?;
     let Identity { identifier, mark } = origin.identity;
     let is_ours = message.identifier() == identifier || message.mark() == Some(mark);

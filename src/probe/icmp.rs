@@ -106,6 +106,11 @@ pub enum Malformed {
 /// The ICMP message behind the IPv4 header that a RAW socket delivers with it, options and all.
 pub fn after_ipv4_header(packet: &[u8]) -> Result<&[u8], Malformed> {
     let header = Ipv4HeaderSlice::from_slice(packet).map_err(|_| Malformed::Ipv4Header)?;
+    // Their kernels deliver whole packets only, and rewrite what tells of lengths and fragments.
+    if cfg!(any(target_vendor = "apple", target_os = "netbsd")) {
+        let is_icmp = header.protocol() == IpNumber::ICMP;
+        return packet.get(header.slice().len()..).filter(|_| is_icmp).ok_or(Malformed::Ipv4Header);
+    }
     if header.protocol() != IpNumber::ICMP || header.is_fragmenting_payload() {
         return Err(Malformed::Ipv4Header);
     }

@@ -9,9 +9,9 @@ use tracing::{debug, info, warn};
 
 use super::clock::{Monotonic, Now};
 use super::course::{Number, Verdict};
-use super::icmp::{self, Family, Kind, Malformed, Message, Quote, Reason, Secret};
+use super::icmp::{Kind, Malformed, Message, Quote, Reason, Secret};
 use super::schedule::Schedule;
-use super::socket::{Origin, Packet, SocketKind};
+use super::socket::{Origin, Packet};
 use super::tally::{Counts, Ignored, Tally, Throttle};
 use super::{EchoSettings, TargetSettings};
 use crate::round::Target;
@@ -115,11 +115,7 @@ impl Judge {
         if packet.truncated {
             return Err(Ignored::Truncated.into());
         }
-        let bytes = match (origin.family, origin.kind) {
-            (Family::V4, SocketKind::Raw) => icmp::after_ipv4_header(packet.bytes)?,
-            _ => packet.bytes,
-        };
-        let message = Message::new(origin.family, bytes)?;
+        let message = Message::new(origin.family, origin.message_in(packet.bytes)?)?;
         let ours = message.identifier() == origin.identity.identifier
             || message.mark() == Some(origin.identity.mark);
         if message.kind() != Kind::EchoReply || !ours {
@@ -279,7 +275,9 @@ mod tests {
 
     use super::*;
     use crate::probe::Pace;
+    use crate::probe::SocketKind;
     use crate::probe::clock::Wall;
+    use crate::probe::icmp::Family;
     use crate::probe::icmp::{Echo, Padding};
     use crate::probe::schedule::Action;
     use crate::probe::socket::Identity;

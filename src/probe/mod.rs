@@ -55,6 +55,8 @@ use self::socket::{Backlog, Identity, Sockets, Wanted};
 pub use self::socket::{ReceiveBuffer, Refused, SocketKind, SocketKinds, Stamps, control};
 pub use self::tally::{Counts, Ignored};
 pub use self::trace::{Hop, HopAnswer, Path, PathEnd, TraceSettings, trace, trace_all};
+#[cfg(target_os = "linux")]
+pub use self::uplink::netlink;
 pub use self::uplink::{Anchors, Cut, Gateway, TELLS_GATEWAYS, Uplink, VERDICT, WaysOut, ways_out};
 use self::wake::Event;
 use self::worker::Worker;
@@ -171,10 +173,7 @@ impl Default for EchoSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A privilege is missing.
-    #[error(
-        "no permission to ping ({why}): run `setcap cap_net_raw+ep {program}` (or run it as root, or with \
-         AmbientCapabilities=CAP_NET_RAW in its unit), or `sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"`"
-    )]
+    #[error("no permission to ping ({why}): {}", permission(program))]
     Forbidden {
         /// What the kernel said.
         why: Refused,
@@ -440,6 +439,18 @@ impl Error {
             (_, true) => Self::Forbidden { why: v6, program: program() },
             (false, false) => Self::NoSocket { v4, v6 },
         }
+    }
+}
+
+/// How this program gets the permission to ping.
+fn permission(program: &str) -> String {
+    if cfg!(target_os = "linux") {
+        format!(
+            "run `setcap cap_net_raw+ep {program}` (or run it as root, or with AmbientCapabilities=CAP_NET_RAW in its \
+             unit), or `sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"`"
+        )
+    } else {
+        format!("run {program} as root; `user` in latmon.toml says who it becomes once it has its sockets")
     }
 }
 

@@ -5,7 +5,7 @@
 //! and wakes nobody for other people's packets.
 //!
 //! ```text
-//! open      which sockets, set up how
+//! open      which sockets; linux, elsewhere: set up how
 //! route     what a target's settings mean to the kernel
 //! send      echoes out        receive   packets in        reports   stamps of what was sent, ICMP errors
 //! filter    what RAW sockets are to hear
@@ -18,12 +18,16 @@
 
 mod calls;
 pub mod control;
+#[cfg(target_os = "linux")]
 mod filter;
 mod open;
 mod receive;
 mod reports;
 mod route;
 mod send;
+#[cfg_attr(target_os = "linux", path = "socket/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "socket/elsewhere.rs")]
+mod system;
 
 use std::fmt;
 use std::io;
@@ -40,8 +44,9 @@ pub(super) use self::reports::{Report, Reports};
 pub(super) use self::route::{NoRoute, Route};
 pub(super) use self::send::Handed;
 use self::send::Outbox;
+use self::system::Aside;
 use super::EchoSettings;
-use super::icmp::Family;
+use super::icmp::{self, Family, Malformed};
 
 /// What sockets are to be opened.
 #[derive(Clone, Debug)]
@@ -110,6 +115,13 @@ pub(super) struct Identity {
     pub(super) mark: u32,
 }
 
+impl Identity {
+    /// The same, with an identifier that the kernel chose, if it did.
+    fn known_as(self, identifier: Option<u16>) -> Self {
+        Self { identifier: identifier.unwrap_or(self.identifier), ..self }
+    }
+}
+
 /// The sockets that this machine allows, at least one.
 pub(super) struct Sockets {
     sockets: Vec<EchoSocket>,
@@ -158,6 +170,13 @@ pub struct Refused {
     pub datagram: Option<io::Error>,
     /// What the kernel said to the RAW socket, if that was tried.
     pub raw: Option<io::Error>,
+}
+
+impl ReceiveBuffer {
+    /// The setting of the system that lets the kernel give what is wanted, as sysctl takes it.
+    pub fn setting(&self) -> String {
+        system::buffer_setting(self.wanted)
+    }
 }
 
 impl Refused {
@@ -274,6 +293,7 @@ pub(super) struct EchoSocket {
     /// Whether the buffer was made with a privilege.
     is_forced: bool,
     outbox: Outbox,
+    aside: Aside,
 }
 
 /// What is to be known of a socket to read its packets.
@@ -303,6 +323,17 @@ impl Origin {
             source: Some(*source),
             ..self
         }))
+    }
+
+    /// The ICMP message in a packet that it heard.
+    pub(super) fn message_in<'a>(&self, packet: &'a [u8]) -> Result<&'a [u8], Malformed> {
+        match (self.family, self.kind) {
+            (Family::V4, SocketKind::Raw) => icmp::after_ipv4_header(packet),
+            (Family::V4, SocketKind::Datagram) if system::DATAGRAMS_HAVE_HEADERS => {
+                icmp::after_ipv4_header(packet)
+            }
+            (Family::V4 | Family::V6, _) => Ok(packet),
+        }
     }
 
     /// Which echoes it is for.

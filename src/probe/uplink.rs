@@ -4,7 +4,8 @@
 //! line     who answered, and what follows from that (pure)
 //! ways     which way each target is reached, and what follows from that (pure)
 //! watch    the thread that asks the kernel, when something has changed
-//! kernel   its messages about routes and links; elsewhere: what there is where that is not Linux
+//! kernel   the sockets for its messages about routes and links; netlink: these messages (pure)
+//!          elsewhere: what there is in their place where that is not Linux
 //! ```
 //!
 //! The kernel is asked which way each target is reached. Those behind a gateway are *far*, those on our own networks
@@ -30,6 +31,8 @@ mod kernel;
 #[cfg(target_os = "linux")]
 mod kernel;
 pub(super) mod line;
+#[cfg(target_os = "linux")]
+pub mod netlink;
 pub(super) mod watch;
 pub(super) mod ways;
 

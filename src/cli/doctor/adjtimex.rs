@@ -2,7 +2,6 @@
 #![allow(unsafe_code)] // For adjtimex, which no crate of ours has.
 
 use std::io;
-use std::mem;
 
 /// Whether the wall clock is synchronised, as far as the kernel is told, and by how many seconds it may be off.
 pub(super) struct Discipline {
@@ -14,7 +13,7 @@ pub(super) struct Discipline {
 #[cfg(target_os = "linux")]
 pub(super) fn discipline() -> io::Result<Discipline> {
     // SAFETY: `timex` is integers, of which all zero is a value; with no mode set nothing is changed.
-    let mut clock: libc::timex = unsafe { mem::zeroed() };
+    let mut clock: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one `timex`, which outlives the call.
     let state = unsafe { libc::adjtimex(&raw mut clock) };
     if state < 0 {

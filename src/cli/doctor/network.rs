@@ -38,7 +38,8 @@ fn judge_sockets(kinds: SocketKinds, stamps: Stamps, is_root: bool, loopback: &A
     let by = match [kinds.v4, kinds.v6].into_iter().flatten().next() {
         Some(SocketKind::Raw) if is_root => "you are root",
         Some(SocketKind::Raw) => "cap_net_raw",
-        Some(SocketKind::Datagram) | None => "net.ipv4.ping_group_range",
+        Some(SocketKind::Datagram) | None if cfg!(target_os = "linux") => "net.ipv4.ping_group_range",
+        Some(SocketKind::Datagram) | None => "everybody may",
     };
     let text = format!("{kinds} ({by}), {stamps}");
     match loopback {
@@ -57,19 +58,18 @@ fn judge_sockets(kinds: SocketKinds, stamps: Stamps, is_root: bool, loopback: &A
 }
 
 /// Whether what comes while the machine is busy elsewhere has room to wait.
-fn judge_buffer(ReceiveBuffer { wanted, held }: ReceiveBuffer) -> Finding {
+fn judge_buffer(buffer: ReceiveBuffer) -> Finding {
+    let ReceiveBuffer { wanted, held } = buffer;
     let about = "buffer";
     let (there, needed) = (Bytes(held as u64), Bytes(wanted as u64));
     if held >= wanted {
         return Finding::ok(about, format!("{there} for replies that wait, {needed} needed"));
     }
-    // The kernel gives twice what it is asked for, and counts its own headers on it.
-    let limit = wanted.div_ceil(2);
     Finding::warn(
         about,
         format!(
-            "{there} for replies that wait, {needed} needed when this machine is held up: sysctl -w \
-             net.core.rmem_max={limit}"
+            "{there} for replies that wait, {needed} needed when this machine is held up: sysctl -w {}",
+            buffer.setting()
         ),
     )
 }

@@ -35,6 +35,12 @@ impl Inbox {
         Self(Rooms::new(length, (MOST_MEMORY / length).clamp(1, BATCH)))
     }
 
+    /// Forgets them.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn clear(&mut self) {
+        self.0.filled = 0;
+    }
+
     /// The packets of the last [`EchoSocket::receive`].
     pub(in crate::probe) fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
         self.0.filled().filter_map(|Filled { name, bytes, control, truncated }| {
@@ -55,7 +61,11 @@ impl EchoSocket {
         let mut tries = 0..RECEIVE_TRIES;
         loop {
             match inbox.0.fill(self.socket.as_fd(), Queue::Packets) {
-                Ok(()) => return Ok(!inbox.0.is_full()),
+                Ok(()) => {
+                    let is_emptied = !inbox.0.is_full();
+                    self.aside.sort(self.origin, inbox);
+                    return Ok(is_emptied);
+                }
                 Err(_) if tries.next().is_some() => {}
                 Err(error) => return Err(error),
             }
@@ -112,6 +122,7 @@ impl Rooms {
         Ok(())
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn is_empty(&self) -> bool {
         self.filled == 0
     }

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 
 use nix::errno::Errno;
-use nix::net::if_::if_nametoindex;
 
 use super::control::{Messages, space};
-use super::{Origin, SocketKind};
+use super::{Origin, SocketKind, system};
 use crate::probe::EchoSettings;
 use crate::probe::icmp::{Family, Padding};
 
@@ -52,32 +51,14 @@ impl Route {
     /// taken away and comes back has another index, so a send that fails with ENODEV asks for a new route.
     pub(in crate::probe) fn new(settings: &EchoSettings, socket: Origin) -> Result<Self, NoRoute> {
         let Origin { family, kind, .. } = socket;
-        let EchoSettings { payload, ttl, dscp, dont_fragment, source, interface, any_source: _ } = settings;
+        let EchoSettings { payload, dont_fragment, source, .. } = settings;
         if let (Family::V6, SocketKind::Datagram, Some(IpAddr::V6(address))) = (family, kind, *source)
             && socket.source != Some(address)
         {
             return Err(NoRoute::DatagramSource { source_address: address.into() });
         }
         let mut control = Messages::EMPTY;
-        let mut number = |[v4, v6]: [libc::c_int; 2], value: u8| match family {
-            Family::V4 => control.push(libc::SOL_IP, v4, &libc::c_int::from(value).to_ne_bytes()),
-            Family::V6 => control.push(libc::SOL_IPV6, v6, &libc::c_int::from(value).to_ne_bytes()),
-        };
-        if let Some(ttl) = ttl {
-            number([libc::IP_TTL, libc::IPV6_HOPLIMIT], *ttl);
-        }
-        if *dscp != 0 {
-            // The two bits below are for congestion notification.
-            number([libc::IP_TOS, libc::IPV6_TCLASS], dscp << 2);
-        }
-        if source.is_some() || interface.is_some() {
-            let index = match interface {
-                Some(name) => if_nametoindex(name.as_str())
-                    .map_err(|errno| NoRoute::Interface { interface: name.clone(), errno })?,
-                None => 0,
-            };
-            push_origin(&mut control, family, *source, index)?;
-        }
+        system::push_settings(&mut control, family, settings)?;
         Ok(Self {
             payload: *payload,
             padding: Padding::new(*payload),
@@ -96,37 +77,6 @@ impl Route {
     pub(in crate::probe) fn source(&self) -> Option<IpAddr> {
         self.source
     }
-}
-
-/// Where a packet is to leave: `struct in_pktinfo` or `struct in6_pktinfo`; an index of 0 leaves the interface open, as
-/// an address of zeros does the source.
-pub(super) fn push_origin<const N: usize>(
-    control: &mut Messages<N>,
-    family: Family,
-    source: Option<IpAddr>,
-    index: u32,
-) -> Result<(), NoRoute> {
-    match (family, source) {
-        (Family::V4, None | Some(IpAddr::V4(_))) => {
-            let source = match source {
-                Some(IpAddr::V4(source)) => source.octets(),
-                _ => [0; 4],
-            };
-            let [a, b, c, d] = index.to_ne_bytes();
-            let [e, f, g, h] = source;
-            control.push(libc::SOL_IP, libc::IP_PKTINFO, &[a, b, c, d, e, f, g, h, 0, 0, 0, 0]);
-        }
-        (Family::V6, None | Some(IpAddr::V6(_))) => {
-            let mut info = [0; 20];
-            if let Some(IpAddr::V6(source)) = source {
-                info[..16].copy_from_slice(&source.octets());
-            }
-            info[16..].copy_from_slice(&index.to_ne_bytes());
-            control.push(libc::SOL_IPV6, libc::IPV6_PKTINFO, &info);
-        }
-        (_, Some(source_address)) => return Err(NoRoute::Source { source_address, family }),
-    }
-    Ok(())
 }
 
 /// Room for hops, traffic class and origin.

@@ -148,6 +148,7 @@ impl Keys {
     }
 
     /// What a key stands for, unless that is too long ago.
+    #[cfg(any(target_os = "linux", test))]
     pub(super) fn number(&self, key: u32) -> Option<u64> {
         let age = self.next.wrapping_sub(key) as usize;
         (1..=self.numbers.len()).contains(&age).then(|| self.numbers[self.place(key)])

@@ -265,7 +265,7 @@ fn echoes_are_stamped_on_both_ends_and_named_by_the_packet_that_comes_back() {
     in_each(|_, family, kind| {
         let mut bench = Bench::new(family, kind);
         let socket = bench.socket();
-        let stamps = open::STAMPS as libc::c_int;
+        let stamps = system::STAMPS as libc::c_int;
         set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, stamps).unwrap();
         socket.outbox = Outbox::new(None);
         check_stamps(&mut bench, 200);

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -15,6 +15,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use super::netlink::{ALL_LINKS, LinkNews, Message, messages, request, route_question};
 use super::ways::{From, Way};
 
 /// A socket to ask with.
@@ -38,6 +39,7 @@ pub(super) struct Links(HashMap<u32, Link>);
 struct Link {
     name: String,
     works: bool,
+    is_there: bool,
 }
 
 impl Links {
@@ -52,25 +54,27 @@ impl Links {
     }
 
     pub(super) fn set(&mut self, number: u32, name: String, works: bool) {
-        self.0.insert(number, Link { name, works });
+        if self.0.len() >= MOST_LINKS {
+            // Where links come and go all day, most of these are gone; nothing leads there any more.
+            self.0.retain(|_, link| link.is_there);
+        }
+        if self.0.len() < MOST_LINKS || self.0.contains_key(&number) {
+            self.0.insert(number, Link { name, works, is_there: true });
+        }
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some(link) = self.0.get_mut(&number) {
+            (link.works, link.is_there) = (false, false);
+        }
     }
 
     /// Takes what a message says of a link, if it does.
     fn learn(&mut self, message: &Message<'_>) {
-        // struct ifinfomsg: family, type, index, flags, which of them have changed.
-        let (Some(index), Some(flags)) = (number(message.body, 4), number(message.body, 8)) else { return };
-        match message.kind {
-            libc::RTM_NEWLINK => {
-                let name = attributes(message.body, LINK_LEN).find(|(kind, _)| *kind == libc::IFLA_IFNAME);
-                let name = name.map(|(_, name)| name.split(|byte| *byte == 0).next().unwrap_or_default());
-                let Some(name) = name else { return };
-                let wanted = (libc::IFF_UP | libc::IFF_LOWER_UP) as u32;
-                self.set(index, String::from_utf8_lossy(name).into_owned(), flags & wanted == wanted);
-            }
-            libc::RTM_DELLINK => {
-                self.set(index, self.name(index), false);
-            }
-            _ => {}
+        match message.link() {
+            Some((number, LinkNews::There { name, works })) => self.set(number, name, works),
+            Some((number, LinkNews::Gone)) => self.remove(number),
+            None => {}
         }
     }
 }
@@ -88,12 +92,18 @@ impl Asker {
         if to.ip().is_loopback() {
             return Ok(Way::Own);
         }
-        let Some(question) = question(to, from) else { return Ok(Way::Nowhere) };
+        let interface = match &from.interface {
+            Some(name) => match if_nametoindex(name.as_str()) {
+                Ok(number) => Some(number),
+                // It is not there.
+                Err(_) => return Ok(Way::Nowhere),
+            },
+            None => None,
+        };
+        let question = route_question(to, from.source, interface);
         let mut way = None;
         self.ask(libc::RTM_GETROUTE, 0, &question, |message| {
-            if message.kind == libc::RTM_NEWROUTE {
-                way = route(message.body);
-            }
+            way = message.route().or(way);
         })
         .map(|()| way.unwrap_or(Way::Nowhere))
         .or_else(|error| match error.raw_os_error().map(Errno::from_raw) {
@@ -115,7 +125,7 @@ impl Asker {
     /// Learns all links anew.
     pub(super) fn dump_links(&mut self, links: &mut Links) -> io::Result<()> {
         let mut all = Links::default();
-        self.ask(libc::RTM_GETLINK, libc::NLM_F_DUMP as u16, &[0; LINK_LEN], |message| all.learn(message))?;
+        self.ask(libc::RTM_GETLINK, libc::NLM_F_DUMP as u16, &ALL_LINKS, |message| all.learn(message))?;
         *links = all;
         Ok(())
     }
@@ -130,15 +140,9 @@ impl Asker {
         self.sequence = self.sequence.wrapping_add(1);
         let is_dump = flags & libc::NLM_F_DUMP as u16 != 0;
         let flags = flags | libc::NLM_F_REQUEST as u16;
-        let mut request = Vec::with_capacity(HEADER_LEN + body.len());
-        request.extend_from_slice(&((HEADER_LEN + body.len()) as u32).to_ne_bytes());
-        request.extend_from_slice(&kind.to_ne_bytes());
-        request.extend_from_slice(&flags.to_ne_bytes());
-        request.extend_from_slice(&self.sequence.to_ne_bytes());
-        request.extend_from_slice(&[0; 4]);
-        request.extend_from_slice(body);
+        let request = request(kind, flags, self.sequence, body);
         sendto(self.socket.as_raw_fd(), &request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
-        loop {
+        for _ in 0..MOST_MESSAGES {
             let length = receive(&self.socket, &mut self.buffer)?;
             for message in messages(&self.buffer[..length]).filter(|it| it.sequence == self.sequence) {
                 match (i32::from(message.kind), message.error()) {
@@ -152,6 +156,7 @@ impl Asker {
                 }
             }
         }
+        Err(io::Error::other("the answer has no end"))
     }
 }
 
@@ -206,7 +211,7 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Any process may write to such a socket, and only the kernel is heard.
 fn receive_with(socket: &OwnedFd, buffer: &mut [u8], flags: MsgFlags) -> io::Result<usize> {
-    loop {
+    for _ in 0..MOST_MESSAGES {
         let mut parts = [io::IoSliceMut::new(buffer)];
         let got = recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, None, flags)?;
         let (from, length) = (got.address, got.bytes);
@@ -214,204 +219,34 @@ fn receive_with(socket: &OwnedFd, buffer: &mut [u8], flags: MsgFlags) -> io::Res
             return Ok(length);
         }
     }
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// A message of the kernel.
-struct Message<'a> {
-    kind: u16,
-    sequence: u32,
-    body: &'a [u8],
-}
-
-impl Message<'_> {
-    /// The error that it tells, if it is one that does.
-    fn error(&self) -> Option<i32> {
-        self.body.first_chunk().map(|errno| i32::from_ne_bytes(*errno))
-    }
-}
-
-/// The messages in what was received.
-fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let length = number(rest, 0)? as usize;
-        let kind = u16::from_ne_bytes(*rest.get(4..)?.first_chunk()?);
-        let sequence = number(rest, 8)?;
-        let body = rest.get(HEADER_LEN..length)?;
-        rest = rest.get(aligned(length)..).unwrap_or_default();
-        Some(Message { kind, sequence, body })
-    })
-}
-
-/// The attributes behind the first `head` bytes of a message's body, each with its kind.
-fn attributes(body: &[u8], head: usize) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = body.get(head..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let length = usize::from(u16::from_ne_bytes(*rest.first_chunk()?));
-        let kind = u16::from_ne_bytes(*rest.get(2..)?.first_chunk()?);
-        let value = rest.get(ATTRIBUTE_HEADER_LEN..length)?;
-        rest = rest.get(aligned(length)..).unwrap_or_default();
-        Some((kind & ATTRIBUTE_KIND, value))
-    })
-}
-
-/// The body of the question which way an address is reached; `None` where the interface that it is to be reached by is not
-/// there.
-fn question(to: SocketAddr, from: &From) -> Option<Vec<u8>> {
-    let (family, bits) = match to {
-        SocketAddr::V4(_) => (libc::AF_INET, 32),
-        SocketAddr::V6(_) => (libc::AF_INET6, 128),
-    };
-    let source = from.source.filter(|source| source.is_ipv4() == to.is_ipv4());
-    let source_bits = if source.is_some() { bits } else { 0 };
-    let interface = match (&from.interface, to) {
-        (Some(name), _) => Some(if_nametoindex(name.as_str()).ok()?),
-        (None, SocketAddr::V6(to)) if to.scope_id() != 0 => Some(to.scope_id()),
-        _ => None,
-    };
-    // struct rtmsg: family, lengths of destination and source, and what is left to the kernel.
-    let mut body = vec![family as u8, bits, source_bits, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    push(&mut body, libc::RTA_DST, &octets(to.ip()));
-    if let Some(source) = source {
-        push(&mut body, libc::RTA_SRC, &octets(source));
-    }
-    if let Some(interface) = interface {
-        push(&mut body, libc::RTA_OIF, &interface.to_ne_bytes());
-    }
-    Some(body)
-}
-
-fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = ATTRIBUTE_HEADER_LEN + value.len();
-    body.extend_from_slice(&(length as u16).to_ne_bytes());
-    body.extend_from_slice(&kind.to_ne_bytes());
-    body.extend_from_slice(value);
-    body.resize(body.len() + aligned(length) - length, 0);
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
-/// The way that an answer tells of; `None` where it makes no sense.
-fn route(body: &[u8]) -> Option<Way> {
-    let (family, kind) = (i32::from(*body.first()?), *body.get(7)?);
-    if kind == libc::RTN_LOCAL {
-        return Some(Way::Own);
-    }
-    if matches!(kind, libc::RTN_BLACKHOLE | libc::RTN_UNREACHABLE | libc::RTN_PROHIBIT | libc::RTN_THROW) {
-        return Some(Way::Nowhere);
-    }
-    let (mut interface, mut gateway) = (None, None);
-    for (kind, value) in attributes(body, ROUTE_LEN) {
-        match kind {
-            libc::RTA_OIF => interface = number(value, 0),
-            libc::RTA_GATEWAY => gateway = address(family, value),
-            // A router of the other family: its family, then its address.
-            RTA_VIA => {
-                let family = value.first_chunk().map(|family| i32::from(u16::from_ne_bytes(*family)));
-                gateway = family.and_then(|family| address(family, value.get(2..)?));
-            }
-            _ => {}
-        }
-    }
-    let interface = interface?;
-    Some(match gateway {
-        Some(IpAddr::V6(v6)) if v6.is_unicast_link_local() => {
-            Way::Gateway { gateway: SocketAddrV6::new(v6, 0, 0, interface).into(), interface }
-        }
-        Some(gateway) => Way::Gateway { gateway: SocketAddr::new(gateway, 0), interface },
-        None => Way::Link { interface },
-    })
-}
-
-fn address(family: i32, value: &[u8]) -> Option<IpAddr> {
-    match family {
-        libc::AF_INET => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
-        libc::AF_INET6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
-        _ => None,
-    }
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-/// Everything in netlink begins at a multiple of four.
-fn aligned(length: usize) -> usize {
-    length.next_multiple_of(4)
-}
-
-/// struct nlmsghdr: length, kind, flags, sequence, port.
-const HEADER_LEN: usize = 16;
-const ATTRIBUTE_HEADER_LEN: usize = 4;
-/// The two highest bits are flags.
-const ATTRIBUTE_KIND: u16 = 0x3fff;
-/// struct ifinfomsg.
-const LINK_LEN: usize = 16;
-/// struct rtmsg.
-const ROUTE_LEN: usize = 12;
-/// Of linux/rtnetlink.h; libc does not have it for musl.
-const RTA_VIA: u16 = 18;
 /// What the kernel fills at once when it is asked for all links.
 const BUFFER_LEN: usize = 32 << 10;
 const PATIENCE_SECS: i64 = 5;
-/// A bound on how many changes are taken in a row.
+/// A bound on how much is taken in a row.
 const MOST_MESSAGES: usize = 10_000;
+/// More links than this are not told apart, and taken to work.
+const MOST_LINKS: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// As the kernel sent them for `198.18.0.1 via 192.0.2.1 dev 7`, `via fe80::1`, and a network of our own.
-    fn answer(family: i32, kind: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
-        let mut body = vec![family as u8, 32, 0, 0, 254, 0, 0, kind, 0, 0, 0, 0];
-        attributes.iter().for_each(|(kind, value)| push(&mut body, *kind, value));
-        body
-    }
-
+    /// A machine that runs containers makes and removes some links each minute.
     #[test]
-    fn routes_are_read_in_all_their_forms() {
-        let oif = 7u32.to_ne_bytes();
-        let unicast = libc::RTN_UNICAST;
-        let v4 =
-            answer(libc::AF_INET, unicast, &[(libc::RTA_OIF, &oif), (libc::RTA_GATEWAY, &[192, 0, 2, 1])]);
-        let gateway = "192.0.2.1:0".parse().unwrap();
-        assert_eq!(route(&v4), Some(Way::Gateway { gateway, interface: 7 }));
-
-        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-        let scoped = SocketAddr::from(SocketAddrV6::new(link_local, 0, 0, 7));
-        let v6 = [(libc::RTA_GATEWAY, &link_local.octets()[..]), (libc::RTA_OIF, &oif)];
-        let wanted = Some(Way::Gateway { gateway: scoped, interface: 7 });
-        assert_eq!(route(&answer(libc::AF_INET6, unicast, &v6)), wanted);
-        let via = [&(libc::AF_INET6 as u16).to_ne_bytes()[..], &link_local.octets()].concat();
-        let v4_via_v6 = [(libc::RTA_VIA, &via[..]), (libc::RTA_OIF, &oif)];
-        assert_eq!(route(&answer(libc::AF_INET, unicast, &v4_via_v6)), wanted);
-
-        let near = answer(libc::AF_INET, unicast, &[(libc::RTA_OIF, &oif)]);
-        assert_eq!(route(&near), Some(Way::Link { interface: 7 }));
-        assert_eq!(route(&answer(libc::AF_INET, libc::RTN_LOCAL, &[])), Some(Way::Own));
-        assert_eq!(route(&answer(libc::AF_INET6, libc::RTN_UNREACHABLE, &[])), Some(Way::Nowhere));
-    }
-
-    #[test]
-    fn what_is_cut_off_anywhere_is_no_route_and_no_panic() {
-        let oif = 7u32.to_ne_bytes();
-        let whole = answer(
-            libc::AF_INET,
-            libc::RTN_UNICAST,
-            &[(libc::RTA_GATEWAY, &[192, 0, 2, 1]), (libc::RTA_OIF, &oif)],
-        );
-        assert!((0..whole.len()).all(|length| route(&whole[..length]).is_none()));
-        let mut message = ((HEADER_LEN + whole.len()) as u32).to_ne_bytes().to_vec();
-        message.extend_from_slice(&[0; HEADER_LEN - 4]);
-        message.extend_from_slice(&whole);
-        assert_eq!(messages(&message).count(), 1);
-        assert!((0..message.len()).all(|length| messages(&message[..length]).count() == 0));
-        assert_eq!(messages(&[0; 64]).count(), 0, "a length of nothing ends it");
-        assert_eq!(attributes(&[0; 64], 12).count(), 0);
+    fn links_that_come_and_go_for_years_are_forgotten() {
+        let mut links = Links::default();
+        links.set(1, "eth0".to_owned(), true);
+        links.set(2, "eth1".to_owned(), false);
+        for number in 3..3 * MOST_LINKS as u32 {
+            links.set(number, format!("veth{number}"), true);
+            links.remove(number);
+            assert!(!links.works(number), "whoever was reached by it is not any more");
+        }
+        assert!(links.0.len() <= MOST_LINKS);
+        let known = |number| (links.name(number), links.works(number));
+        assert_eq!([known(1), known(2)], [("eth0".to_owned(), true), ("eth1".to_owned(), false)]);
     }
 }

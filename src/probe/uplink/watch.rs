@@ -67,7 +67,9 @@ impl Watch {
         if self.running.is_none() && !address.ip().is_loopback() {
             self.running = self.plan.take().and_then(|plan| {
                 Running::start(plan)
-                    .inspect_err(|error| warn!("our own uplink is not watched, no netlink: {error}"))
+                    .inspect_err(|error| {
+                        warn!("our own uplink is not watched, nobody tells of routes: {error}")
+                    })
                     .ok()
             });
         }

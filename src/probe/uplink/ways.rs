@@ -8,8 +8,16 @@ use super::line::Reach;
 use super::{Anchors, Cut};
 
 /// Which way an address is reached.
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "only Linux is asked for routers, by messages that the fuzzer reads too"
+    )
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::probe) enum Way {
+pub enum Way {
     /// This machine itself answers for it.
     Own,
     /// It is on a network of ours.

@@ -236,8 +236,10 @@ fn system_bound() -> NonZeroUsize {
     /// What the kernel allows unless somebody set something else.
     const MAPS: u64 = 65_530;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let descriptors = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
+    // Apple's hard limit may be none, and its kernel takes no more than this.
+    let most = if cfg!(target_vendor = "apple") { hard.min(10_240) } else { hard };
+    let descriptors = match setrlimit(Resource::RLIMIT_NOFILE, most, hard) {
+        Ok(()) => most,
         Err(_) => soft,
     };
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")

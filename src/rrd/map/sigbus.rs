@@ -203,7 +203,9 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     // What another process sends has no address.
     // SAFETY: with SA_SIGINFO the kernel hands over a valid siginfo.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
-    if !(code == libc::BUS_ADRERR && mend(address)) {
+    // What FreeBSD says of a place behind the end of a file.
+    let is_hole = code == libc::BUS_ADRERR || (cfg!(not(target_os = "linux")) && code == libc::BUS_OBJERR);
+    if !(is_hole && mend(address)) {
         pass_on(signal, info, context, code);
     }
 }
