@@ -131,15 +131,21 @@ fn our_own_faults_are_unknown_and_loss_is_counted_among_the_rest() {
 
 #[test]
 fn a_clock_behind_the_archive_is_told_once_and_stores_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
-    let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
-    assert!(matches!(record(&mut archives, round(3, "1111")), Recorded::Stored));
-    let told = record(&mut archives, round(1, "2222"));
-    assert!(matches!(told, Recorded::Behind { last } if last.secs() == START + 180), "{told:?}");
-    assert!(matches!(record(&mut archives, round(2, "2222")), Recorded::StillFailing));
-    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2 }));
-    assert_eq!(rows(dir.path(), 4)[2..], ["0.00 1 1 1 1 1", "0.00 4 4 4 4 4"]);
+    // By a little, and after it was an hour ahead.
+    for ahead in [3, 63] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
+        let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
+        assert!(matches!(record(&mut archives, round(ahead, "1111")), Recorded::Stored));
+        let told = record(&mut archives, round(ahead - 2, "2222"));
+        assert!(matches!(told, Recorded::Behind { last } if last.secs() == START + 60 * ahead), "{told:?}");
+        assert!(matches!(record(&mut archives, round(ahead - 1, "2222")), Recorded::StillFailing));
+        assert!(matches!(record(&mut archives, round(ahead, "2222")), Recorded::StillFailing));
+        assert!(matches!(record(&mut archives, round(ahead + 1, "4444")), Recorded::Recovered { missed: 3 }));
+        let rows = rows(dir.path(), ahead + 1);
+        assert_eq!(rows[ahead as usize - 1..], ["0.00 1 1 1 1 1", "0.00 4 4 4 4 4"]);
+        assert!(rows[..ahead as usize - 1].iter().all(|row| row == "- - - - - -"), "{rows:?}");
+    }
 }
 
 #[test]

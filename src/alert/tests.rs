@@ -355,6 +355,16 @@ fn a_clock_set_back_breaks_nothing() {
     );
 }
 
+/// The hour that no clock measured is no part of the five minutes.
+#[test]
+fn a_clock_set_forward_by_an_hour_raises_nothing() {
+    let mut alerts = alerts(&[rule("median > 100ms", "5m", "3 of 3")]);
+    let mut raised = [60, 120, 3720, 3780, 3840]
+        .map(|end| alerts.observe(&round('x', end), Past::default()).first().map(|event| event.kind));
+    assert_eq!(raised[4].take(), Some(EventKind::Raised));
+    assert_eq!(raised, [None; 5], "five rounds make five minutes");
+}
+
 #[test]
 fn the_state_names_every_open_alert() {
     let rules = [Rule::down(), threshold(), rule("loss >= 20%", "1 of 1", "1 of 1")];

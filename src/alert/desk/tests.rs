@@ -565,6 +565,27 @@ fn a_clock_that_is_set_back_holds_nothing_up() {
 }
 
 #[test]
+fn a_clock_that_is_set_by_an_hour_holds_up_no_digest() {
+    for (now, name) in [(13_800, "forward"), (6600, "back")] {
+        let targets = (0..20).map(|n| place(&format!("t{n}"), None, 60)).collect();
+        let mut day = Day::new(Settings { targets, max_per_hour: 5, ..Settings::default() });
+        for n in 0..10 {
+            day.pass(10_060 + 11 * n).down(&format!("t{n}"));
+        }
+        day.pass(10_200);
+        assert_eq!(day.lines().len(), 5);
+        let told = day.desk.due(at(now));
+        let [Notice { story: Story::Digest { events, .. }, .. }] = &told[..] else {
+            panic!("{name}: {told:?}")
+        };
+        assert_eq!(events.len(), 5, "{name}");
+        // The hour begins anew, and not in an hour.
+        day.desk.take(event("t10", EventKind::Raised, now, now), at(now));
+        assert_eq!(day.desk.due(at(now + 10)).len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn what_is_over_and_told_is_forgotten() {
     let mut day = Day::of(5);
     day.pass(60).down("t0").pass(600).up("t0", 60).pass(700).down("t1").pass(800).up("t1", 700);
