@@ -384,6 +384,7 @@ impl FromStr for Comparison {
                     DurationError::NoUnit(_) => ComparisonError::NoUnit(text.to_owned()),
                     error => match word_of_the_past(limit) {
                         Some(word) => ComparisonError::Word { text: text.to_owned(), word: word.to_owned() },
+                        None if limit.contains(USUAL) => ComparisonError::Times { text: text.to_owned() },
                         None => ComparisonError::NoTime { text: text.to_owned(), error },
                     },
                 })?;

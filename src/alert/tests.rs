@@ -476,6 +476,9 @@ fn a_wrong_comparison_says_what_to_write() {
         "median > 1e2 x usual",
         "median > 1001 x usual",
         "median > 3ms x usual",
+        "median > usual x 3",
+        "median > 3 x usual + 10ms",
+        "median > 3 x the usual one",
     ] {
         assert_eq!(error(text), ComparisonError::Times { text: text.into() });
     }

@@ -297,9 +297,9 @@ fn alerts() {
              the usual, as 3 x usual: did you mean 'usual'?",
             ),
             (
-                "[alert.x]\nwhen = \"median > 3 usuall\"",
-                "latmon.toml:2: when: 'median > 3 usuall' compares a time with something else: '3 usuall' is no duration: \
-             'usuall' is none of ms, s, m, h, d, w, y: did you mean 'usual'?",
+                "[alert.x]\nwhen = \"median > 3 usal\"",
+                "latmon.toml:2: when: 'median > 3 usal' compares a time with something else: '3 usal' is no duration: \
+             'usal' is none of ms, s, m, h, d, w, y: did you mean 'usual'?",
             ),
             (
                 "[alert.x]\nwhen = \"median > yesterday\"",
