@@ -18,9 +18,12 @@
 //!   named in its notice; later ones (rounds that take longer) in its next repeat. When it answers again they have as long
 //!   as their own rounds take; one that is still down then is told by itself. A parent that goes down after those behind
 //!   it names them too. Whether a parent's alert is muted makes no difference to those behind it.
-//! - **Flapping.** The third change of an alert within an hour is told as flapping; then it is silent until it has kept still
-//!   for [`STEADY_AFTER`], an hour after the first of these changes at the earliest. So an alert makes three notices an
-//!   hour at most.
+//! - **One target, one notice.** What there is to tell of a target at a time, to the same readers, is one notice: the
+//!   gravest of its alerts speaks, and the others are told with it.
+//! - **Flapping.** The third change of an alert within an hour is told as flapping, and so is the third notice of changes of
+//!   a target's alerts, whichever these are; then the target is silent until all of them have kept still for
+//!   [`STEADY_AFTER`], an hour after the first of these changes at the earliest. So a target makes three notices an hour at
+//!   most, however many rules it has.
 //! - **A cap.** Over `max_per_hour` for the same readers, the rest is a digest at the end of the hour, the critical first where
 //!   it grows too long. What is told of our own uplink does not count.
 //! - **Mutes, maintenance, hours of a rule** hold notices back; see [`quiet`]. At the end of a mute what is still open is told.
@@ -46,7 +49,7 @@ mod tell;
 mod tree;
 mod uplink;
 
-use matter::Matter;
+use matter::{Flap, Matter};
 use quiet::{Maintenance, Mute, Quiet};
 use ration::Ration;
 use tree::Tree;
@@ -202,11 +205,18 @@ impl Desk {
         let is_over = matches!(event.kind, EventKind::Cleared { .. });
         self.changed = true;
         let matters = self.state.matters.entry(event.target.name.clone()).or_default();
+        // What begins while others of its target come and go belongs to these.
+        let flap = matters.iter().filter(|matter| matter.event.to == event.to).find_map(|it| it.flap.clone());
+        let flap = flap.map(|flap| Flap { changes: 0, ..flap });
         let known = matters.iter_mut().find(|matter| matter.event.rule == event.rule);
         let waits = match known {
-            Some(matter) => matter.take(event, is_hidden, now),
+            Some(matter) => {
+                matter.flap = matter.flap.take().or(flap);
+                matter.take(event, is_hidden, now)
+            }
             None => {
                 let mut matter = Matter::new(event.clone());
+                matter.flap = flap;
                 let waits = matter.take(event, is_hidden, now);
                 matters.push(matter);
                 waits

@@ -23,6 +23,9 @@ pub struct Notice {
     pub to: Vec<String>,
     /// What it tells.
     pub story: Story,
+    /// What it tells besides: the newest events of other alerts of its targets.
+    #[serde(default)]
+    pub also: Vec<Event>,
 }
 
 /// What a notice tells.
@@ -107,6 +110,7 @@ impl Notice {
             severity: event.severity,
             to: event.to.clone(),
             story: Story::Alert(event),
+            also: Vec::new(),
         }
     }
 
@@ -120,7 +124,7 @@ impl Notice {
             Story::Together { events, .. } | Story::Digest { events, .. } => (None, events),
             Story::Offline { .. } | Story::Online { .. } => (None, &[]),
         };
-        first.into_iter().chain(rest)
+        first.into_iter().chain(rest).chain(&self.also)
     }
 }
 

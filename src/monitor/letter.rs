@@ -2,6 +2,7 @@
 //! says so and what it looks like; the path; the others; loss round by round; how to silence it. Pure: events, pasts and
 //! paths in, pages out.
 
+mod also;
 mod ends;
 mod html;
 mod others;
@@ -53,7 +54,7 @@ pub(super) struct Around {
 pub(super) fn of_notice(notice: &Notice, around: &[Around], host: &str) -> Message {
     let nothing = Around::default();
     let first = around.first().unwrap_or(&nothing);
-    let page = match &notice.story {
+    let mut page = match &notice.story {
         Story::Alert(event) => alert(event, first, host),
         Story::Together { events, of, behind } => {
             together(events, *of, behind.as_deref(), around, notice.at, host)
@@ -68,6 +69,7 @@ pub(super) fn of_notice(notice: &Notice, around: &[Around], host: &str) -> Messa
         Story::Offline { since, why } => offline(*since, why, notice.at, host),
         Story::Online { since, lasted, why } => online(*since, *lasted, why, host),
     };
+    also::add(&mut page.blocks, &notice.also);
     let is_news = notice.answers.is_none();
     let post = Post {
         key: notice.key.clone(),

@@ -15,7 +15,7 @@ pub(super) fn of_notice(
     ways: &[String],
     monitor: &str,
 ) -> Vec<Posting> {
-    let (state, alerts) = match &notice.story {
+    let (state, mut alerts) = match &notice.story {
         Story::Alert(event) => (event_word(event), vec![alerted(event, &usual)]),
         Story::Together { events, .. } => {
             (events.first().map_or("raised", event_word), of_events(events, &usual))
@@ -28,6 +28,7 @@ pub(super) fn of_notice(
             ("online", vec![uplink(why, *since, Some(since.plus(*lasted)))])
         }
     };
+    alerts.extend(of_events(&notice.also, &usual));
     let told = Told { state, severity: notice.severity, alerts };
     told.by(mail, ways.iter().filter(|way| is_for(&notice.to, way)), monitor)
 }

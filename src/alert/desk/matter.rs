@@ -19,7 +19,10 @@ pub(super) struct Matter {
     pub(super) thread: Option<String>,
     /// When it was raised or over, the newest last, at most [`Matter::RECENT`].
     pub(super) recent: Vec<UnixTime>,
-    /// It comes and goes, and the reader knows.
+    /// When the reader was told of a change, the newest last, at most [`Matter::RECENT`] - 1.
+    #[serde(default)]
+    told_at: Vec<UnixTime>,
+    /// It comes and goes, or another alert of its target does, and the reader knows.
     pub(super) flap: Option<Flap>,
     /// Its target was muted when that was last looked at.
     pub(super) was_muted: bool,
@@ -41,7 +44,7 @@ pub(super) struct Flap {
     pub(super) key: String,
     /// The first of the changes.
     pub(super) since: UnixTime,
-    /// How many there were.
+    /// How many there were of this alert.
     pub(super) changes: u32,
 }
 
@@ -57,7 +60,7 @@ pub(super) enum What {
 }
 
 impl Matter {
-    /// So many changes within an hour are flapping.
+    /// So many changes of an alert within an hour are flapping, and so many notices of changes of a target's alerts.
     pub(super) const RECENT: usize = 3;
 
     /// Nothing is known of it before this event, which is still to be [taken](Matter::take).
@@ -68,6 +71,7 @@ impl Matter {
             untold: false,
             thread: None,
             recent: Vec::new(),
+            told_at: Vec::new(),
             flap: None,
             was_muted: false,
         }
@@ -139,8 +143,13 @@ impl Matter {
         Some(if flaps { What::Flapping } else { what })
     }
 
-    /// The reader knows how it stands now, in a conversation that began with the notice `thread`.
-    pub(super) fn is_told(&mut self, thread: &str, behind: bool) {
+    /// The reader knows how it stands `now`, in a conversation that began with the notice `thread`.
+    pub(super) fn is_told(&mut self, thread: &str, behind: bool, now: UnixTime) {
+        let goes_on = self.is_open() && self.told.is_some_and(|told| told.since == self.event.since);
+        if !goes_on {
+            self.told_at.push(now);
+            self.bound();
+        }
         self.told = self.is_open().then_some(Told { since: self.event.since, behind });
         self.untold = false;
         self.thread.get_or_insert_with(|| thread.to_owned());
@@ -161,12 +170,25 @@ impl Matter {
             && !self.untold
             && self.flap.is_none()
             && self.recent.last().is_none_or(is_old)
+            && self.told_at.last().is_none_or(is_old)
     }
 
     /// Cuts what no desk has written.
     pub(super) fn bound(&mut self) {
-        let over = self.recent.len().saturating_sub(Self::RECENT);
-        self.recent.drain(..over);
+        for (times, most) in [(&mut self.recent, Self::RECENT), (&mut self.told_at, Self::RECENT - 1)] {
+            let over = times.len().saturating_sub(most);
+            times.drain(..over);
+        }
+    }
+
+    /// When it was raised or over within the last hour.
+    pub(super) fn changes_since_an_hour(&self, now: UnixTime) -> impl Iterator<Item = UnixTime> {
+        within_the_hour(&self.recent, now)
+    }
+
+    /// When its reader was told of that within the last hour.
+    pub(super) fn told_since_an_hour(&self, now: UnixTime) -> impl Iterator<Item = UnixTime> {
+        within_the_hour(&self.told_at, now)
     }
 
     fn changes_within_the_hour(&self, now: UnixTime) -> bool {
@@ -177,4 +199,8 @@ impl Matter {
             _ => false,
         }
     }
+}
+
+fn within_the_hour(times: &[UnixTime], now: UnixTime) -> impl Iterator<Item = UnixTime> {
+    times.iter().copied().filter(move |time| now.since(*time).is_none_or(|ago| ago < HOUR))
 }

@@ -60,7 +60,7 @@ impl Ration {
         let (key, events) = (self.key(), std::mem::take(&mut self.rest));
         let severity = events.iter().map(|event| event.severity).max().unwrap_or(Severity::Warning);
         let story = Story::Digest { events, more: std::mem::take(&mut self.more), since: self.since };
-        Some(Notice { key, answers: None, at: now, severity, to: self.to.clone(), story })
+        Some(Notice { key, answers: None, at: now, severity, to: self.to.clone(), story, also: Vec::new() })
     }
 }
 
@@ -90,10 +90,8 @@ impl Desk {
                 passed.push(notice);
                 continue;
             }
+            notice.events().for_each(|event| ration.keep(event.clone()));
             withheld.push((notice.key, ration.key()));
-            for event in events(notice.story) {
-                ration.keep(event);
-            }
         }
         // What was first told in a digest is answered there.
         for matter in self.state.matters.values_mut().flatten() {
@@ -103,17 +101,5 @@ impl Desk {
             }
         }
         passed
-    }
-}
-
-fn events(story: Story) -> Vec<Event> {
-    match story {
-        Story::Alert(event) => vec![event],
-        Story::Together { events, .. } | Story::Digest { events, .. } => events,
-        Story::Flapping { event, mut others, .. } | Story::Steady { event, mut others, .. } => {
-            others.insert(0, event);
-            others
-        }
-        Story::Offline { .. } | Story::Online { .. } => Vec::new(),
     }
 }

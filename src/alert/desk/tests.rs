@@ -155,8 +155,23 @@ fn line(when: u64, notice: &Notice) -> String {
         Story::Offline { .. } => "offline".into(),
         Story::Online { lasted, .. } => format!("online after {}", lasted.as_secs()),
     };
+    let what = if notice.also.is_empty() { what } else { format!("{what}, also {}", rules(&notice.also)) };
     let answers = notice.answers.as_ref().map(|key| format!(", answers {key}")).unwrap_or_default();
     format!("{when}: {what}{answers}")
+}
+
+fn rules(events: &[Event]) -> String {
+    events.iter().map(|event| event.rule.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// The event of another rule.
+fn of_rule(rule: &str, event: Event) -> Event {
+    let trouble = match rule {
+        "slow" => Trouble::Slow,
+        "lossy" => Trouble::Lossy,
+        _ => Trouble::Down,
+    };
+    Event { rule: rule.into(), trouble, severity: Severity::Warning, ..event }
 }
 
 fn key(name: &str, since: u64, what: &str) -> String {
@@ -418,6 +433,59 @@ fn what_flaps_together_is_told_together() {
 }
 
 #[test]
+fn what_there_is_to_tell_of_a_target_at_a_time_is_one_notice() {
+    let mut day = Day::of(3);
+    day.pass(60);
+    let raised = |name: &str| event(name, EventKind::Raised, 60, 60);
+    let over = |name: &str| event(name, EventKind::Cleared { lasted: secs(500) }, 60, 560);
+    day.take(of_rule("slow", raised("t0"))).take(of_rule("lossy", raised("t0")));
+    day.take(of_rule("slow", raised("t1"))).pass(560);
+    let lossy = format!("t0-lossy-{}-raised", START + 60);
+    let slow = format!("t1-slow-{}-raised", START + 60);
+    assert_eq!(day.lines(), ["70: t1 down", "70: t0 down, also slow"]);
+    day.take(of_rule("slow", over("t0"))).take(of_rule("lossy", over("t0")));
+    day.take(of_rule("slow", over("t1"))).pass(1000);
+    assert_eq!(
+        day.lines(),
+        [format!("570: t1 up, answers {slow}"), format!("570: t0 up, also slow, answers {lossy}")]
+    );
+}
+
+/// Each of the three rules by itself would be told three times in the hour.
+#[test]
+fn a_target_that_flaps_by_several_rules_is_told_once_and_summed_up() {
+    let mut day = Day::of(2);
+    for n in 0..6 {
+        for (place, rule) in ["slow", "lossy", "down"].into_iter().enumerate() {
+            let since = 60 + 540 * n + 180 * place as u64;
+            day.pass(since).take(of_rule(rule, event("t0", EventKind::Raised, since, since)));
+            let cleared = EventKind::Cleared { lasted: secs(90) };
+            day.pass(since + 90).take(of_rule(rule, event("t0", cleared, since, since + 90)));
+        }
+    }
+    day.pass(3600);
+    let slow = format!("t0-slow-{}-raised", START + 60);
+    assert_eq!(
+        day.lines(),
+        [
+            "70: t0 down".to_owned(),
+            format!("160: t0 up, answers {slow}"),
+            "250: t0 down flaps, 3 changes, 0 others".to_owned(),
+        ]
+    );
+    // The last of them kept still from 3210 on.
+    day.pass(20_000);
+    assert_eq!(
+        day.lines(),
+        [format!(
+            "4140: t0 up steady, 36 changes, 0 others, also lossy slow, answers t0-lossy-{}-flapping-{}",
+            START + 240,
+            START + 240
+        )]
+    );
+}
+
+#[test]
 fn a_flap_that_ends_down_says_so_and_its_end_is_told() {
     let mut day = Day::of(1);
     day.pass(60).down("t0").pass(200).up("t0", 60).pass(400).down("t0").pass(5000);
@@ -617,7 +685,64 @@ fn flap(day: &mut Day, times: &[u64], restarts: &[u64]) {
     }
 }
 
+/// One of three rules changes on one of two targets.
+fn change() -> impl Strategy<Value = (u64, usize, usize)> {
+    (1u64..120, 0usize..2, 0usize..3)
+}
+
 proptest! {
+    /// At most three notices of a target within an hour, however many rules it has; and in the end the reader knows how it
+    /// stands.
+    #[test]
+    fn an_hour_of_flapping_makes_three_notices_of_each_target_at_most(
+        changes in prop::collection::vec(change(), 0..90),
+        restarts in prop::collection::vec(0usize..90, 0..4),
+    ) {
+        let rules = ["slow", "lossy", Rule::DOWN];
+        let mut day = Day::of(5);
+        let mut open: HashMap<(usize, usize), u64> = HashMap::new();
+        for (number, (wait, target, rule)) in changes.into_iter().enumerate() {
+            if day.now + wait >= 3600 {
+                break;
+            }
+            if restarts.contains(&number) {
+                day.restart();
+            }
+            day.pass(day.now + wait);
+            let (since, now) = (open.remove(&(target, rule)), day.now);
+            let kind = match since {
+                Some(since) => EventKind::Cleared { lasted: secs(now - since) },
+                None => EventKind::Raised,
+            };
+            if since.is_none() {
+                open.insert((target, rule), now);
+            }
+            day.take(of_rule(rules[rule], event(&format!("t{target}"), kind, since.unwrap_or(now), now)));
+        }
+        let names = ["t0", "t1"];
+        let told = |day: &Day, name: &str| {
+            day.told.iter().filter(|(_, notice)| notice.events().any(|event| event.target.name == name)).count()
+        };
+        day.pass(3600);
+        for name in names {
+            prop_assert!(told(&day, name) <= 3, "{:?}", day.lines());
+        }
+        day.pass(86_400);
+        for (target, name) in names.into_iter().enumerate() {
+            prop_assert!(told(&day, name) <= 4, "{:?}", day.lines());
+            let none = Vec::new();
+            let matters = day.desk.state().matters.get(name).unwrap_or(&none);
+            prop_assert!(matters.iter().all(|matter| matter.flap.is_none()), "{:?}", matters);
+            let believed: Vec<&str> =
+                matters.iter().filter(|it| it.told.is_some()).map(|it| it.event.rule.as_str()).collect();
+            let is_open = |rule: &usize| open.contains_key(&(target, *rule));
+            let open: Vec<&str> = (0..rules.len()).filter(is_open).map(|rule| rules[rule]).collect();
+            prop_assert!(open.len() == believed.len() && open.iter().all(|rule| believed.contains(rule)), "{:?}", matters);
+        }
+        let keys: std::collections::HashSet<&String> = day.told.iter().map(|(_, notice)| &notice.key).collect();
+        prop_assert_eq!(keys.len(), day.told.len(), "each has a key of its own");
+    }
+
     /// At most three notices of whatever happens within an hour, and in the end the reader knows how it stands.
     #[test]
     fn an_hour_of_flapping_makes_three_notices_at_most(

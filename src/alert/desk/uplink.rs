@@ -97,7 +97,7 @@ impl Uplink {
                 (key, answers, Severity::Critical, Story::Online { since, lasted, why })
             }
         };
-        Some(Notice { key, answers, at: now, severity, to: Vec::new(), story })
+        Some(Notice { key, answers, at: now, severity, to: Vec::new(), story, also: Vec::new() })
     }
 
     fn changed(&mut self, now: UnixTime) {

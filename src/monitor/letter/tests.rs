@@ -42,6 +42,7 @@ fn mail(event: &Event, past: Option<History>) -> Message {
 
 fn story(story: Story) -> Message {
     let notice = Notice {
+        also: Vec::new(),
         key: "k".into(),
         answers: None,
         at: UnixTime::from_secs(1_700_000_400),
@@ -163,6 +164,18 @@ fn what_flaps_together_is_told_together() {
     let text = story(Story::Flapping { event, others, changes: 5, since }).text;
     assert!(text.contains("\nTogether with it:\n  fra/core7  "), "{text}");
     assert!(text.contains("\n  latmon mute fra 2h "), "both are of one group: {text}");
+}
+
+#[test]
+fn what_other_rules_say_of_the_target_stands_before_the_command() {
+    let kind = EventKind::Cleared { lasted: Duration::from_secs(600) };
+    let slow = Event { rule: "slow".into(), ..event(kind, Trouble::Slow, Some(20)) };
+    let lossy = event(EventKind::Raised, Trouble::Lossy, Some(20));
+    let notice = Notice { also: vec![slow], ..Notice::of_event(lossy) };
+    let text = of_notice(&notice, &[], "mon1").text;
+    let place = |words: &str| text.find(words).unwrap_or_else(|| panic!("'{words}' is not in\n{text}"));
+    assert!(place("Other rules say at the same time") < place("over after 10 min"), "{text}");
+    assert!(place("  slow: ") < place("latmon mute fra/core1 2h"), "{text}");
 }
 
 /// The line that says how long a mail waited is found in its text and in its HTML.
