@@ -19,6 +19,7 @@
 //!    mail/        compose, outbox, smtp, webhook, command; knows nothing of pings
 //! 1  time         UnixTime, Step, durations; no clock in here
 //!    privileges   who this process is, and how it gives up what it no longer needs
+//!    whole        files that are there whole, or as they were before
 //! ```
 //!
 //! Arrows go down only, and siblings on a floor never import each other; `tests/layers.rs` reads the sources and fails
@@ -53,3 +54,4 @@ pub mod probe;
 pub mod round;
 pub mod rrd;
 pub mod time;
+pub mod whole;

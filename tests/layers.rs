@@ -17,7 +17,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["monitor", "web"]),
     (3, &["archive", "probe", "alert", "graph"]),
     (2, &["round", "history", "rrd", "mail"]),
-    (1, &["time", "privileges"]),
+    (1, &["time", "privileges", "whole"]),
 ];
 
 /// Who may import a room of its own floor all the same. A history is counted in the round trip times of rounds.

@@ -8,7 +8,7 @@ use glob::Pattern;
 use latmon::monitor::control;
 use latmon::monitor::status::{Ignored, MutedStatus, Outage, State, Status, TargetStatus};
 use latmon::round::Rtt;
-use latmon::time::UnixTime;
+use latmon::time::{Lasted, UnixTime};
 
 use super::settings::PlaceArgs;
 use super::{Exit, Failure, output};
@@ -210,7 +210,7 @@ fn row(target: &TargetStatus, now: UnixTime) -> [String; 6] {
 /// `1 h left, anna: "fibre work"`, and how it stands where that is not well.
 fn why_muted(target: &TargetStatus, muted: &MutedStatus, now: UnixTime) -> String {
     let left = muted.until.map(|until| UnixTime::from_secs(until).since(now).unwrap_or_default());
-    let left = left.map_or_else(String::new, |left| format!("{} left, ", Ago(left)));
+    let left = left.map_or_else(String::new, |left| format!("{} left, ", Lasted(left)));
     let reason = if muted.reason.is_empty() { String::new() } else { format!(": \"{}\"", muted.reason) };
     let state = if target.state == State::Ok { String::new() } else { format!("{}, ", word(target.state)) };
     format!("{state}{left}{}{reason}", muted.by)

@@ -12,6 +12,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::time::UnixTime;
+use crate::whole;
 
 mod command;
 mod compose;
@@ -134,6 +135,12 @@ pub enum Error {
     /// The mailer's thread could not be started.
     #[error("cannot start the mailer's thread: {0}")]
     Thread(io::Error),
+}
+
+impl From<whole::Error> for Error {
+    fn from(whole::Error { operation, path, error }: whole::Error) -> Self {
+        Self::Disk { operation, path, error }
+    }
 }
 
 /// Opens a session with the server as the mailer does, and hands over `message` where there is one. Nothing is kept: a

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::Hasher as _;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,7 @@ use tracing::{error, info};
 use super::compose::safe_id;
 use super::{Error, Message};
 use crate::time::UnixTime;
+use crate::whole;
 
 mod memory;
 mod name;
@@ -130,14 +131,16 @@ impl Outbox {
         for folder in [&folders.waiting, &folders.sent] {
             fs::create_dir_all(folder).map_err(disk("make the folder", folder))?;
         }
-        sync_folder(data_dir)?;
+        whole::sync_folder(data_dir)?;
         let outbox = Self(Arc::new(folders));
         {
             // Nobody is writing meanwhile.
             let _moving = outbox.moving();
-            for (name, path) in files(&outbox.0.waiting)? {
-                if name::is_temporary(&name) {
-                    fs::remove_file(&path).map_err(disk("remove", &path))?;
+            for folder in [&outbox.0.waiting, &outbox.0.sent] {
+                for (name, path) in files(folder)? {
+                    if whole::is_to_be(&name).and_then(Name::parse).is_some() {
+                        fs::remove_file(&path).map_err(disk("remove", &path))?;
+                    }
                 }
             }
         }
@@ -211,7 +214,7 @@ impl Outbox {
         moving.memory.release(&file.path);
         match fs::remove_file(&file.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(disk("remove", &file.path)(error)),
-            _ => sync_folder(&self.0.waiting),
+            _ => Ok(whole::sync_folder(&self.0.waiting)?),
         }
     }
 
@@ -263,7 +266,7 @@ impl Outbox {
             (Ok(()), _) => {}
             // It never was in the folder. That it arrived is known at least as long as this process lives.
             (Err(_), Some(bytes)) => {
-                if write_whole(&sent, &bytes).is_err() {
+                if whole::write(&sent, &bytes).is_err() {
                     moving.memory.arrived(file.kind, &file.key);
                 }
                 return Ok(());
@@ -276,8 +279,8 @@ impl Outbox {
             }
             (Err(error), None) => return Err(disk("move to sent/", &file.path)(error)),
         }
-        sync_folder(&self.0.sent)?;
-        sync_folder(&self.0.waiting)?;
+        whole::sync_folder(&self.0.sent)?;
+        whole::sync_folder(&self.0.waiting)?;
         self.forget_oldest()
     }
 
@@ -310,17 +313,17 @@ impl Outbox {
 
     /// Writes a file of the outbox, or holds it in memory where the disk refuses: false then.
     fn write(&self, memory: &mut Memory, path: &Path, bytes: &[u8]) -> Result<bool, Error> {
-        let written = write_whole(path, bytes).or_else(|error| {
+        let written = whole::write(path, bytes).or_else(|error| {
             // A folder that was taken away is made again.
             let is_gone = !self.0.waiting.exists() && fs::create_dir_all(&self.0.waiting).is_ok();
-            if is_gone { write_whole(path, bytes) } else { Err(error) }
+            if is_gone { whole::write(path, bytes) } else { Err(error) }
         });
         let Err(error) = written else {
             memory.release(path);
             return Ok(true);
         };
         if !memory.hold(path, bytes) {
-            return Err(error);
+            return Err(error.into());
         }
         if memory.trouble.is_none() {
             error!("{error}: what is to be sent is kept in memory, and lost if this process ends: make room");
@@ -369,29 +372,6 @@ impl Drop for Moving<'_> {
             let _ = folder.unlock();
         }
     }
-}
-
-/// Writes a file that is there whole, or not at all, after a crash at any time.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let temporary = path.with_file_name(name::temporary(&name));
-    let written = File::create(&temporary)
-        .map_err(disk("make", &temporary))
-        .and_then(|mut file| {
-            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(disk("write", &temporary))
-        })
-        .and_then(|()| fs::rename(&temporary, path).map_err(disk("rename a file to", path)));
-    if written.is_err() {
-        // Best effort: what stays is cleared away when the outbox is opened again.
-        let _ = fs::remove_file(&temporary);
-        return written;
-    }
-    sync_folder(path.parent().unwrap_or(path))
-}
-
-/// Makes renames in `folder` outlast a power cut.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("write", folder))
 }
 
 /// What lies in `folder`, in the order of the names.

@@ -1,8 +1,7 @@
 //! The ends that a monitor could not tell itself: what killed it, and when. Each is mailed, but a row of them is one mail
 //! an hour: `DATA_DIR/ends.json` keeps what is not told yet, whatever else dies.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tracing::warn;
 use super::{letter, posting};
 use crate::mail::{self, Outbox};
 use crate::time::UnixTime;
+use crate::whole;
 
 /// A process of the run that died.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,13 +71,8 @@ pub enum Error {
     #[error(transparent)]
     Mail(#[from] mail::Error),
     /// What is to be told later could not be kept.
-    #[error("{file}: {error}")]
-    Disk {
-        /// Where.
-        file: String,
-        /// What the system says.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Disk(#[from] whole::Error),
 }
 
 /// Where ends are told, and by whom.
@@ -140,14 +135,8 @@ impl Teller<'_> {
     }
 
     fn save(&self, kept: &Kept) -> Result<(), Error> {
-        let path = self.data_dir.join(FILE);
-        let temporary = path.with_extension("json.tmp");
         let bytes = serde_json::to_vec(kept).expect("it is numbers and texts, which JSON has");
-        File::create(&temporary)
-            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&temporary, &path))
-            .and_then(|()| File::open(self.data_dir)?.sync_all())
-            .map_err(|error| Error::Disk { file: path.display().to_string(), error })
+        Ok(whole::write(&self.data_dir.join(FILE), &bytes)?)
     }
 }
 

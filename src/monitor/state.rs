@@ -5,7 +5,7 @@
 //! here. A crash at any point in between makes the same message again, under the same key.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::{KeptAlert, Notice, desk};
 use crate::time::UnixTime;
+use crate::whole;
 
 /// What is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,15 +75,8 @@ impl Default for State {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk refused.
-    #[error("{}: cannot {operation}: {error}", path.display())]
-    Disk {
-        /// What was tried.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Disk(#[from] whole::Error),
     /// It is not what a monitor writes.
     #[error("{}: cannot be read as a state ({why}): it is kept as {}", path.display(), kept.display())]
     Damaged {
@@ -133,12 +127,7 @@ impl Store {
     /// Keeps `state`, for good once this returns.
     pub fn save(&self, state: &State) -> Result<(), Error> {
         let bytes = serde_json::to_vec(state).expect("a state is numbers, words and lists, which JSON has");
-        let temporary = self.path.with_extension("json.tmp");
-        let mut file = File::create(&temporary).map_err(disk("make", &temporary))?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(disk("write", &temporary))?;
-        fs::rename(&temporary, &self.path).map_err(disk("rename a file to", &self.path))?;
-        let folder = self.path.parent().unwrap_or(&self.path);
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("write", folder))
+        Ok(whole::write(&self.path, &bytes)?)
     }
 }
 
@@ -164,7 +153,7 @@ struct Versioned {
 }
 
 fn disk<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
-    move |error| Error::Disk { operation, path: path.to_owned(), error }
+    move |error| whole::Error { operation, path: path.to_owned(), error }.into()
 }
 
 const FILE: &str = "state.json";

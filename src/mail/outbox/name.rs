@@ -44,18 +44,6 @@ impl fmt::Display for Name {
     }
 }
 
-/// What a file is called while it is written.
-pub(super) fn temporary(name: &str) -> String {
-    format!(".{name}.tmp")
-}
-
-/// Whether a file of this name was being written by us.
-pub(super) fn is_temporary(name: &str) -> bool {
-    name.strip_prefix('.')
-        .and_then(|name| name.strip_suffix(".tmp"))
-        .is_some_and(|name| Name::parse(name).is_some())
-}
-
 /// The last time of ten digits of seconds, in 2286.
 const LAST_MICROS: i64 = 9_999_999_999_999_999;
 

@@ -65,9 +65,11 @@ fn what_a_crash_left_half_written_is_cleared_away() {
     let foreign = path.with_file_name(".swap.tmp");
     fs::write(&half, b"ha").unwrap();
     fs::write(&foreign, b"of others").unwrap();
+    let half_sent = data.path().join("sent/.0000000003.000000-c.eml.tmp");
+    fs::write(&half_sent, b"ha").unwrap();
     assert_eq!(outbox.all().unwrap().len(), 1);
     Outbox::open(data.path()).unwrap();
-    assert!(!half.exists() && foreign.exists() && path.exists());
+    assert!(!half.exists() && !half_sent.exists() && foreign.exists() && path.exists());
 }
 
 #[test]

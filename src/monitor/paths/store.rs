@@ -2,7 +2,7 @@
 //! of mails: losing the last ones costs nothing, so nothing is synced.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::round::Rtt;
 use crate::time::UnixTime;
+use crate::whole::{self, Error};
 
 /// A path on which its target answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,15 +40,6 @@ pub(in crate::monitor) struct GoodHop {
 /// The file.
 pub(super) struct Store(PathBuf);
 
-/// Why it could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: cannot {operation}: {error}", path.display())]
-pub(super) struct Error {
-    operation: &'static str,
-    path: PathBuf,
-    error: io::Error,
-}
-
 impl Store {
     pub(super) fn new(data_dir: &Path) -> Self {
         Self(data_dir.join("paths.json"))
@@ -71,10 +63,8 @@ impl Store {
 
     /// Replaces the file as a whole.
     pub(super) fn save(&self, paths: &HashMap<String, GoodPath>) -> Result<(), Error> {
-        let failed = |error| Error { operation: "write", path: self.0.clone(), error };
         let text = serde_json::to_vec(paths).expect("addresses and words have a form in JSON");
-        let temporary = self.0.with_extension("json.tmp");
-        fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &self.0)).map_err(failed)
+        whole::write_unsynced(&self.0, &text)
     }
 }
 
@@ -99,6 +89,8 @@ const MOST_NAME: usize = 255;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
