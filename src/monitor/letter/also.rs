@@ -1,7 +1,7 @@
 //! What a mail tells besides: other alerts of the same targets.
 
-use super::LISTED;
 use super::page::{Block, Row, Side, Table};
+use super::parts::LISTED;
 use super::words::{clock, measured};
 use crate::alert::{Event, EventKind};
 use crate::time::Lasted;

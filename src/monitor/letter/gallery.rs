@@ -221,7 +221,7 @@ fn of_story(story: Story, mut around: Vec<Around>) -> Message {
         around.picture = Some(pictures.len());
     }
     let (key, severity) = ("gallery".to_owned(), Severity::Critical);
-    let notice = Notice { key, answers: None, at: at(1), severity, to: Vec::new(), story };
+    let notice = Notice { key, answers: None, at: at(1), severity, to: Vec::new(), story, also: Vec::new() };
     let mut message = of_notice(&notice, &around, HOST);
     if let Some(html) = &mut message.html {
         html.pictures = pictures;

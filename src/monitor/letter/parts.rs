@@ -135,6 +135,6 @@ const ROUNDS: usize = 12;
 /// How many commands a mail gives to be typed at once.
 const COMMANDS: usize = 2;
 /// How many targets a mail lists.
-const LISTED: usize = 60;
+pub(super) const LISTED: usize = 60;
 /// Names stand together where so many share a line, in the mean.
 const FEW: usize = 3;

@@ -232,8 +232,6 @@ const MOST_LINKS: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     /// A machine that runs containers makes and removes some links each minute.
@@ -250,59 +248,5 @@ mod tests {
         assert!(links.0.len() <= MOST_LINKS);
         let known = |number| (links.name(number), links.works(number));
         assert_eq!([known(1), known(2)], [("eth0".to_owned(), true), ("eth1".to_owned(), false)]);
-    }
-
-    proptest! {
-        /// Whatever is received, what is read of it lies within it, and it is read to an end.
-        #[test]
-        fn any_bytes_are_read(bytes in any_messages()) {
-            let mut links = Links::default();
-            let mut read = 0;
-            for message in messages(&bytes) {
-                read += HEADER_LEN + message.body.len();
-                links.learn(&message);
-                message.error();
-                route(message.body);
-                let told: usize = attributes(message.body, ROUTE_LEN)
-                    .map(|(_, value)| ATTRIBUTE_HEADER_LEN + value.len())
-                    .sum();
-                prop_assert!(told <= message.body.len());
-            }
-            prop_assert!(read <= bytes.len());
-            route(&bytes);
-        }
-    }
-
-    /// Bytes of any kind, and messages about routes and links of which some bytes are others.
-    fn any_messages() -> impl Strategy<Value = Vec<u8>> {
-        let attribute = (any::<u8>(), prop::collection::vec(any::<u8>(), 0..20));
-        let message = (
-            prop::sample::select(vec![libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_NEWROUTE]),
-            prop::sample::select(vec![ROUTE_LEN, LINK_LEN]),
-            prop::collection::vec(attribute, 0..6),
-        );
-        let whole = prop::collection::vec(message, 0..4).prop_map(|messages| {
-            let mut bytes = Vec::new();
-            for (kind, head, attributes) in messages {
-                let mut body = vec![libc::AF_INET as u8; head];
-                attributes.iter().for_each(|(kind, value)| push(&mut body, u16::from(*kind), value));
-                bytes.extend_from_slice(&((HEADER_LEN + body.len()) as u32).to_ne_bytes());
-                bytes.extend_from_slice(&kind.to_ne_bytes());
-                bytes.extend_from_slice(&[0; HEADER_LEN - 6]);
-                bytes.extend_from_slice(&body);
-            }
-            bytes
-        });
-        let others = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
-        let changed = (whole, others).prop_map(|(mut bytes, others)| {
-            for (place, byte) in others {
-                if !bytes.is_empty() {
-                    let place = place.index(bytes.len());
-                    bytes[place] = byte;
-                }
-            }
-            bytes
-        });
-        prop_oneof![prop::collection::vec(any::<u8>(), 0..200), changed]
     }
 }

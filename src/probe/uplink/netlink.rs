@@ -206,6 +206,8 @@ pub const LINK_NAME_LEN: usize = 15;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// As the kernel sent them for `198.18.0.1 via 192.0.2.1 dev 7`, `via fe80::1`, and a network of our own.
@@ -255,5 +257,58 @@ mod tests {
         assert!((0..message.len()).all(|length| messages(&message[..length]).count() == 0));
         assert_eq!(messages(&[0; 64]).count(), 0, "a length of nothing ends it");
         assert_eq!(attributes(&[0; 64], 12).count(), 0);
+    }
+
+    proptest! {
+        /// Whatever is received, what is read of it lies within it, and it is read to an end.
+        #[test]
+        fn any_bytes_are_read(bytes in any_messages()) {
+            let mut read = 0;
+            for message in messages(&bytes) {
+                read += HEADER_LEN + message.body.len();
+                message.link();
+                message.error();
+                route(message.body);
+                let told: usize = attributes(message.body, ROUTE_LEN)
+                    .map(|(_, value)| ATTRIBUTE_HEADER_LEN + value.len())
+                    .sum();
+                prop_assert!(told <= message.body.len());
+            }
+            prop_assert!(read <= bytes.len());
+            route(&bytes);
+        }
+    }
+
+    /// Bytes of any kind, and messages about routes and links of which some bytes are others.
+    fn any_messages() -> impl Strategy<Value = Vec<u8>> {
+        let attribute = (any::<u8>(), prop::collection::vec(any::<u8>(), 0..20));
+        let message = (
+            prop::sample::select(vec![libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_NEWROUTE]),
+            prop::sample::select(vec![ROUTE_LEN, LINK_LEN]),
+            prop::collection::vec(attribute, 0..6),
+        );
+        let whole = prop::collection::vec(message, 0..4).prop_map(|messages| {
+            let mut bytes = Vec::new();
+            for (kind, head, attributes) in messages {
+                let mut body = vec![libc::AF_INET as u8; head];
+                attributes.iter().for_each(|(kind, value)| push(&mut body, u16::from(*kind), value));
+                bytes.extend_from_slice(&((HEADER_LEN + body.len()) as u32).to_ne_bytes());
+                bytes.extend_from_slice(&kind.to_ne_bytes());
+                bytes.extend_from_slice(&[0; HEADER_LEN - 6]);
+                bytes.extend_from_slice(&body);
+            }
+            bytes
+        });
+        let others = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+        let changed = (whole, others).prop_map(|(mut bytes, others)| {
+            for (place, byte) in others {
+                if !bytes.is_empty() {
+                    let place = place.index(bytes.len());
+                    bytes[place] = byte;
+                }
+            }
+            bytes
+        });
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..200), changed]
     }
 }
