@@ -6,6 +6,7 @@
 
 mod closed;
 mod forecast;
+mod plain;
 mod rows;
 mod waiting;
 
@@ -17,9 +18,8 @@ use crate::rrd::def::{ArchiveDef, Cf, DsType, LATEST_SECS};
 use crate::rrd::error::{TemplateError, UpdateError};
 use crate::rrd::file::{DsDef, Rrd, archive_def, last_update_at};
 use crate::rrd::layout::{LAST_DS_LEN, Layout, live_head, pdp_prep, put, stat_head, u64_at};
-use crate::rrd::number::{UNKNOWN, plain_decimal_prefix, plain_digits};
 use crate::rrd::pdp::{OpenStep, Pdp, Timing};
-use crate::rrd::reading::{Reading, at_time, gauge_growth, lossy, plain_time, write_short};
+use crate::rrd::reading::{Reading, at_time, lossy, plain_time, write_short};
 use crate::rrd::rpn::Stack;
 use crate::rrd::update::closed::Closed;
 use crate::rrd::update::waiting::Waiting;
@@ -274,29 +274,6 @@ impl Updater {
         Ok(())
     }
 
-    /// Reads what most arguments are, whole seconds and a plain decimal for each data source, in one pass. `None` leaves
-    /// all others to [`Updater::split`], which knows what is wrong with them.
-    fn split_plain(&mut self, layout: Layout, argument: &[u8], template: Option<&Template>) -> Option<i64> {
-        /// No time has more, and so many fit a number.
-        const MOST_DIGITS: usize = 15;
-        let (secs, mut rest) = plain_digits(0, argument);
-        if !(1..=MOST_DIGITS).contains(&(argument.len() - rest.len())) {
-            return None;
-        }
-        if template.is_some() {
-            self.forget_parts(layout);
-        }
-        for ds in template.map_or(&self.inputs, |Template(indexes)| indexes) {
-            let reading = rest.strip_prefix(b":")?;
-            let (value, behind) = plain_decimal_prefix(reading)?;
-            let text = argument.len() - reading.len()..argument.len() - behind.len();
-            self.parts[*ds] = Part { text: Some(text), value: Some(value) };
-            rest = behind;
-        }
-        // A file that takes no readings at all cannot be updated.
-        (rest.is_empty() && !self.inputs.is_empty()).then_some(secs)
-    }
-
     /// Reads the time, and sorts the readings by data source; those that are not named are unknown.
     fn split(
         &mut self,
@@ -382,31 +359,6 @@ impl Updater {
         self.put_last_update(layout, stamp.secs(), stamp.subsec_micros());
         self.open_step = OpenStep::new(stamp, step);
         Ok(())
-    }
-
-    /// Takes the readings that were sorted, plain ones at a whole second, where all data sources are gauges and this ends one
-    /// step. Most updates do, and cannot fail: they are spared much of what [`Updater::take`] does for others. `false`
-    /// where this is another, and then nothing has changed.
-    fn close_step(&mut self, header: &[u8], layout: Layout, secs: i64, texts: &[u8]) -> bool {
-        let ended = self.open_step.and_then(|open| open.end(secs));
-        let Some((timing, open_step)) = ended.filter(|_| self.only_gauges && secs <= LATEST_SECS) else {
-            return false;
-        };
-        let step = step_of(header);
-        let Self { live, data_sources, parts, closed, .. } = self;
-        let preps = layout.pdp_preps_mut(live).iter_mut();
-        for ((prep, def), part) in preps.zip(data_sources).zip(parts) {
-            put_last_ds(prep, part.text(texts));
-            let growth = part.value.map_or(UNKNOWN, |value| gauge_growth(value, def, timing.interval));
-            let (pdp, open) = Pdp::read(prep).close(growth, &timing, step, def.heartbeat);
-            open.write(prep);
-            closed.push(pdp);
-        }
-        closed.end(&timing, (timing.first_pdp + 1) * u64::from(step.secs()));
-        self.close_rows(header, layout, step);
-        self.put_last_update(layout, secs, 0);
-        self.open_step = Some(open_step);
-        true
     }
 
     fn put_last_update(&mut self, layout: Layout, secs: i64, micros: u32) {
