@@ -1,7 +1,6 @@
 //! The same where each message takes a system call, and what goes with an echo are options of the socket.
 #![allow(unsafe_code)] // For sendmsg and recvmsg.
 
-use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -90,8 +89,9 @@ pub(in crate::probe::socket) fn receive<'a>(
 }
 
 /// No system but Linux tells how many packets the receive buffer had no room for.
-pub(in crate::probe::socket) fn drops(_: BorrowedFd<'_>) -> io::Result<u32> {
-    Err(io::ErrorKind::Unsupported.into())
+#[cfg(not(target_os = "linux"))]
+pub(in crate::probe::socket) fn drops(_: BorrowedFd<'_>) -> std::io::Result<u32> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// On Linux, whose options are the same: an echo to this machine goes out with the hops that it is told, and its reply comes
