@@ -246,6 +246,26 @@ fn a_guardian_that_is_killed_is_told_and_replaced() {
     one_says(&desk, &["STOPPED", "It was told to stop: SIGTERM"]);
 }
 
+/// Whoever stops a monitor that has just lost its guardian does not get another guardian instead.
+#[test]
+fn a_stop_of_a_monitor_that_loses_its_guardian_is_a_stop() {
+    let _net = network();
+    let desk = Desk::new();
+    let mut running = desk.start(&mut desk.latmon(RUN));
+    more_rows(&mut running, &desk, 1);
+    let monitor = running.pid();
+    send(running.guardian(), Signal::SIGKILL);
+    // Which of them it hears first is left to chance.
+    send(monitor, Signal::SIGTERM);
+    assert!(!running.ended(LIMIT).success());
+    let deadline = Instant::now() + LIMIT;
+    while fs::exists(format!("/proc/{monitor}")).unwrap() {
+        assert!(Instant::now() < deadline, "it does not stop; the log:\n{}", running.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    one_says(&desk, &["STOPPED", "SIGTERM"]);
+}
+
 #[test]
 fn where_both_were_killed_the_next_start_tells_the_gap() {
     let _net = network();

@@ -194,7 +194,7 @@ impl Part<'_> {
                 self.line.tell(&FromMonitor::Panicked(reason.clone()));
                 Err(Failure::failed(format!("stopped after a panic: {reason}")))
             }
-            Ok(End::Orphaned) => self.go_on(&config),
+            Ok(End::Orphaned) => self.go_on(&config, &orders),
             Err(error) => Err(Failure::failed(error)),
         }
     }
@@ -230,20 +230,28 @@ impl Part<'_> {
 
     /// Tells that the guardian is gone, and becomes the next one; not where somebody else starts all of it again, or nobody
     /// shall.
-    fn go_on(&self, config: &Config) -> Result<Exit, Failure> {
+    fn go_on(&self, config: &Config, orders: &Receiver<Order>) -> Result<Exit, Failure> {
         let Charge { restart, managed, guardian, .. } = *self.charge;
-        let next = match (restart, managed) {
-            (_, true) => Next::Managed,
-            (true, false) => Next::Repaired,
-            (false, false) => Next::Never,
+        // Somebody may have wanted it to stop while it was ending anyway.
+        let stop = orders.try_iter().find_map(|order| match order {
+            Order::Stop(what) => Some(what),
+            Order::Orphaned | Order::MailsWait => None,
+        });
+        let next = match (&stop, restart, managed) {
+            (Some(_), ..) | (None, false, false) => Next::Never,
+            (None, _, true) => Next::Managed,
+            (None, true, false) => Next::Repaired,
         };
         let now = UnixTime::from(SystemTime::now());
+        let lost = "lost its guardian: that process was killed";
         let death = Death {
             key: format!("guardian-exit-{}", guardian.micros()),
             run: self.charge.started,
             started: guardian,
             at: now,
-            reason: "lost its guardian: that process was killed".to_owned(),
+            reason: stop
+                .as_ref()
+                .map_or(lost.to_owned(), |what| format!("{lost}, and it was told to stop: {what}")),
             log: Vec::new(),
             next: next.clone(),
             is_planned: false,
