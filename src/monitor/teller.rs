@@ -31,6 +31,8 @@ pub(super) struct Teller {
     save_at: Option<Instant>,
     /// It is not written before, so that the disk has most of its time for other things.
     rest_until: Instant,
+    /// Nor is it for an event before that: thousands of targets that fail make a large state, and rounds wait for it.
+    breath_until: Instant,
 }
 
 impl Teller {
@@ -63,6 +65,7 @@ impl Teller {
             is_failing: false,
             save_at: None,
             rest_until,
+            breath_until: rest_until,
         };
         teller.ear.shown.set(teller.desk.quiet());
         teller.save(alerts);
@@ -74,7 +77,7 @@ impl Teller {
         announce(&event);
         self.desk.take(event, now);
         // Killed before that, the next run does not know of it, whatever the log says.
-        self.rest_until = Instant::now();
+        self.rest_until = self.rest_until.min(self.breath_until);
         self.save_within(Duration::ZERO);
     }
 
@@ -209,7 +212,9 @@ impl Teller {
         let _ = (alerts.take_changed(), self.desk.take_changed());
         save(&self.store, &self.state, &mut self.is_failing);
         self.save_at = None;
-        self.rest_until = Instant::now() + began.elapsed() * REST;
+        let took = began.elapsed();
+        self.rest_until = began + took * (REST + 1);
+        self.breath_until = began + took + took.saturating_sub(QUICK);
     }
 }
 
@@ -217,6 +222,9 @@ impl Teller {
 const LAZY: Duration = Duration::from_secs(5);
 /// So many times as long as writing took, nothing is written that need not be.
 const REST: u32 = 20;
+
+/// Writing that takes no longer holds up nobody.
+const QUICK: Duration = Duration::from_millis(50);
 
 /// A disk that refuses is said once; the monitor goes on with what it knows.
 fn save(store: &Store, state: &State, is_failing: &mut bool) {
