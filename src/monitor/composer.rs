@@ -173,8 +173,11 @@ impl Desk {
     /// Composes what tells a notice and puts it into the outbox; returns the files that the disk did not take yet.
     fn tell(&self, notice: &Notice, sights: Sights) -> Result<Vec<PathBuf>, mail::Error> {
         let mut message = self.compose(notice, sights);
-        let usual =
-            |event: &Event| self.before(event).and_then(|before| posting::usual(&before, event.since));
+        let usual = |event: &Event| {
+            self.before(event)
+                .or_else(|| self.past(event).ok())
+                .and_then(|past| posting::usual(&past, event.since))
+        };
         let postings = posting::of_notice(notice, &message, usual, &self.ways, &self.host);
         let mailed = posting::mailed(notice);
         message.to = mailed.clone().unwrap_or_default();
@@ -221,8 +224,10 @@ impl Desk {
         archive::history(&path, target, event.at.minus(PICTURE_SPAN), event.at)
     }
 
-    /// What the archive knows of the day before the trouble.
+    /// What the archive knows of the day before a trouble that has lasted so long that its last day tells too little of
+    /// that: reading costs its time, and the archive is locked meanwhile.
     fn before(&self, event: &Event) -> Option<History> {
+        event.at.since(event.since).filter(|lasted| *lasted > PICTURE_SPAN / 2)?;
         let target = &event.target.name;
         let path = archive::path(&self.data_dir, target);
         archive::history(&path, target, event.since.minus(PICTURE_SPAN), event.since).ok()

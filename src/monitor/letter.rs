@@ -38,7 +38,7 @@ pub(super) use words::{log_line, title};
 pub(super) struct Around {
     /// The target's last day.
     pub(super) past: Option<History>,
-    /// The day before its trouble.
+    /// The day before its trouble, where that has lasted for long.
     pub(super) before: Option<History>,
     /// The path to it, where that was to be looked for.
     pub(super) sighting: Option<Sighting>,
@@ -48,6 +48,13 @@ pub(super) struct Around {
     pub(super) others: Vec<Standing>,
     /// The number of the picture of its past, from 1, where the mail has one.
     pub(super) picture: Option<usize>,
+}
+
+impl Around {
+    /// What is known of the time before the trouble.
+    fn before(&self) -> Option<&History> {
+        self.before.as_ref().or(self.past.as_ref())
+    }
 }
 
 /// The mail about a notice, without its pictures. `around` belongs to its events, as many of them, from the first, as are
@@ -106,7 +113,7 @@ fn alert(event: &Event, around: &Around, host: &str) -> Page {
         facts.push(("since", since(event.since, event.at)));
     }
     facts.push(("now", now(event)));
-    facts.push(("usual", usual(event.usual, around.before.as_ref(), event.since)));
+    facts.push(("usual", usual(event.usual, around.before(), event.since)));
     if event.kind != EventKind::Raised {
         facts.push(("worst", worst(event)));
     }
@@ -229,7 +236,7 @@ fn flapping(
             ("since", since(began, event.at)),
             ("changes", format!("{changes} in {}", Lasted(lasted))),
             ("now", now(event)),
-            ("usual", usual(event.usual, around.before.as_ref(), began)),
+            ("usual", usual(event.usual, around.before(), began)),
             ("rule", condition(event)),
         ]),
     ];
@@ -257,7 +264,7 @@ fn steady(
         ("changes", changes.to_string()),
         ("last", format!("{}: {}", stamp(event.at), measured(event))),
         ("worst", worst(event)),
-        ("usual", usual(event.usual, around.before.as_ref(), began)),
+        ("usual", usual(event.usual, around.before(), began)),
         ("rule", condition(event)),
     ])];
     blocks.extend(picture(event, around));

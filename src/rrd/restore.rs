@@ -6,14 +6,11 @@
 
 mod bounded;
 mod slots;
+mod source;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
-
-use quick_xml::Reader;
-use quick_xml::escape::resolve_xml_entity;
-use quick_xml::events::Event;
 
 use crate::rrd::create::{Overwrite, put_text, random, write_new};
 use crate::rrd::def::{Cf, DsType};
@@ -24,8 +21,8 @@ use crate::rrd::layout::{
     live_head, pdp_prep, put, put_f64, rra_def, stat_head,
 };
 use crate::rrd::number::{UNKNOWN, parse_number};
-use crate::rrd::restore::bounded::{Bounded, TOO_LONG};
 use crate::rrd::restore::slots::Slot;
+use crate::rrd::restore::source::Source;
 use crate::rrd::rpn::Rpn;
 
 /// How an archive is restored.
@@ -154,26 +151,7 @@ impl Dump {
     }
 }
 
-/// The XML, element by element.
-struct Source<R> {
-    xml: Reader<Bounded<R>>,
-    buffer: Vec<u8>,
-    /// How many elements are open.
-    depth: usize,
-    /// The name of the element that was opened last, in small letters.
-    name: String,
-    text: String,
-}
-
 impl<R: BufRead> Source<R> {
-    fn new(input: R) -> Self {
-        let mut xml = Reader::from_reader(Bounded { input, left: 0, line: 1 });
-        // `<row/>` is `<row></row>`, and dump writes an `&` of a last reading as it is.
-        xml.config_mut().expand_empty_elements = true;
-        xml.config_mut().allow_dangling_amp = true;
-        Self { xml, buffer: Vec::new(), depth: 0, name: String::new(), text: String::new() }
-    }
-
     fn rrd(&mut self, range_check: bool) -> Result<Dump, RestoreError> {
         if !self.open()? || self.name != "rrd" {
             return Err(RestoreError::Root { line: self.line(), name: self.name.clone() });
@@ -340,9 +318,7 @@ impl<R: BufRead> Source<R> {
     /// and returns how many values it has. Nearly all of a file is such rows, and the XML reader takes several times as
     /// long; everything else is left to it.
     fn plain_row(&mut self, rows: &mut Vec<u8>, column: impl Fn(usize, f64) -> [u8; WORD]) -> Option<usize> {
-        let input = self.xml.get_mut();
-        input.left = LONGEST_EVENT;
-        let buffer = input.fill_buf().ok()?;
+        let buffer = self.buffered()?;
         let mut rest = buffer.trim_ascii_start();
         if let Some(comment) = rest.strip_prefix(b"<!-- ") {
             const END: &[u8] = b"-->";
@@ -366,7 +342,7 @@ impl<R: BufRead> Source<R> {
             (rest, got) = (behind, got + 1);
         };
         let len = buffer.len() - behind;
-        input.consume(len);
+        self.skip(len);
         Some(got)
     }
 
@@ -386,138 +362,16 @@ impl<R: BufRead> Source<R> {
 
     /// The same for an element that is as `dump` writes it, and whole in the reader's buffer.
     fn plain_value(&mut self) -> Option<f64> {
-        let input = self.xml.get_mut();
-        input.left = LONGEST_EVENT;
-        let buffer = input.fill_buf().ok()?;
+        let buffer = self.buffered()?;
         let (value, behind) = plain_value(buffer)?;
         let len = buffer.len() - behind.len();
-        input.consume(len);
+        self.skip(len);
         Some(value)
     }
 
     fn columns(&self, wanted: usize, got: usize) -> Result<(), RestoreError> {
         if wanted == got { Ok(()) } else { Err(RestoreError::Columns { line: self.line(), wanted, got }) }
     }
-
-    /// Goes to the next element in the open one, whose name then is in `name`; `false` where the open one ends instead.
-    fn open(&mut self) -> Result<bool, RestoreError> {
-        loop {
-            self.buffer.clear();
-            self.xml.get_mut().left = LONGEST_EVENT;
-            let line = self.xml.get_ref().line;
-            match self.xml.read_event_into(&mut self.buffer).map_err(|error| fault(line, &error))? {
-                Event::Start(tag) => {
-                    self.name.clear();
-                    self.name.push_str(tag.name().0);
-                    self.name.make_ascii_lowercase();
-                    self.depth += 1;
-                    return Ok(true);
-                }
-                Event::End(_) => {
-                    self.depth = self.depth.saturating_sub(1);
-                    return Ok(false);
-                }
-                Event::Eof if self.depth > 0 => return Err(RestoreError::Ends { line }),
-                Event::Eof => return Ok(false),
-                Event::Text(text) if is_blank(&text) => {}
-                Event::Text(text) => {
-                    return Err(RestoreError::Text { line, text: text.trim().to_owned() });
-                }
-                Event::CData(_) | Event::GeneralRef(_) => {
-                    return Err(RestoreError::Text { line, text: String::new() });
-                }
-                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
-            }
-        }
-    }
-
-    /// The first word of the open element, up to whose end it reads.
-    fn word(&mut self) -> Result<&str, RestoreError> {
-        self.text.clear();
-        loop {
-            self.buffer.clear();
-            self.xml.get_mut().left = LONGEST_EVENT;
-            let line = self.xml.get_ref().line;
-            match self.xml.read_event_into(&mut self.buffer).map_err(|error| fault(line, &error))? {
-                Event::Text(text) => self.text.push_str(&text),
-                Event::CData(text) => self.text.push_str(&text),
-                Event::GeneralRef(name) => match (name.resolve_char_ref(), resolve_xml_entity(&name)) {
-                    (Ok(Some(character)), _) => self.text.push(character),
-                    (_, Some(text)) => self.text.push_str(text),
-                    _ => return Err(RestoreError::Entity { line, name: name.to_string() }),
-                },
-                Event::Start(tag) => {
-                    return Err(RestoreError::Element { line, name: tag.name().0.to_owned() });
-                }
-                Event::End(_) => {
-                    self.depth = self.depth.saturating_sub(1);
-                    break;
-                }
-                Event::Eof => return Err(RestoreError::Ends { line }),
-                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
-            }
-            if self.text.len() > LONGEST_EVENT {
-                return Err(RestoreError::Xml { line, text: TOO_LONG.to_owned() });
-            }
-        }
-        Ok(self.text.split_ascii_whitespace().next().unwrap_or_default())
-    }
-
-    /// A word that fits a field of `len` bytes, its NUL included.
-    fn short_word(&mut self, len: usize) -> Result<&str, RestoreError> {
-        let word = self.word()?;
-        if word.len() < len && !word.contains('\0') {
-            Ok(word)
-        } else {
-            Err(RestoreError::Long { text: word.chars().take(SHOWN).collect(), len })
-        }
-    }
-
-    /// A number; `nan`, `inf` and `-inf` count wherever they stand in the word, as in the original.
-    fn number(&mut self) -> Result<f64, RestoreError> {
-        let line = self.line();
-        let word = self.word()?;
-        if let Ok(number) = parse_number(word.as_bytes()) {
-            return Ok(number);
-        }
-        let small = word.to_ascii_lowercase();
-        if small.contains("nan") {
-            Ok(UNKNOWN)
-        } else if small.contains("-inf") {
-            Ok(f64::NEG_INFINITY)
-        } else if small.contains("inf") {
-            Ok(f64::INFINITY)
-        } else {
-            Err(RestoreError::Number { line, text: word.chars().take(SHOWN).collect() })
-        }
-    }
-
-    fn count(&mut self) -> Result<u64, RestoreError> {
-        self.whole()
-    }
-
-    fn integer(&mut self) -> Result<i64, RestoreError> {
-        self.whole()
-    }
-
-    fn whole<T: std::str::FromStr>(&mut self) -> Result<T, RestoreError> {
-        let line = self.line();
-        let word = self.word()?;
-        word.parse().map_err(|_| RestoreError::Whole { line, text: word.chars().take(SHOWN).collect() })
-    }
-
-    fn unknown(&self, place: &'static str) -> RestoreError {
-        RestoreError::Tag { place, name: self.name.chars().take(SHOWN).collect() }
-    }
-
-    fn line(&self) -> u64 {
-        self.xml.get_ref().line
-    }
-}
-
-/// An error of the XML's grammar.
-fn fault(line: u64, error: &quick_xml::Error) -> RestoreError {
-    RestoreError::Xml { line, text: error.to_string() }
 }
 
 /// Reads a value that is written `<v>1.5</v>`; returns what follows too.
@@ -529,16 +383,6 @@ fn plain_value(text: &[u8]) -> Option<(f64, &[u8])> {
     let value = parse_number(word.trim_ascii()).ok()?;
     Some((value, rest.strip_prefix(b"</v>")?))
 }
-
-fn is_blank(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_whitespace())
-}
-
-/// A tag, a text or a comment of so many bytes is refused.
-const LONGEST_EVENT: usize = 1 << 20;
-
-/// No more of what was refused is shown.
-const SHOWN: usize = 60;
 
 #[cfg(test)]
 mod tests;
