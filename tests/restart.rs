@@ -171,14 +171,14 @@ fn a_mute_outlives_the_monitor_and_what_is_still_down_is_told_at_its_end() {
     assert!(unknown.1.contains("no target is called 'lap'"), "{unknown:?}");
 
     let mut monitor = desk.start(&mut desk.latmon("run"));
-    until_shown(&mut monitor, "lab", "DOWN, 59 m left, root: \"fibre\"");
+    until_shown(&mut monitor, "lab", "DOWN, 59 min left, root: \"fibre\"");
     let status = desk.done("status");
     assert_eq!(status.status.code(), Some(0), "somebody sees to it");
     assert!(String::from_utf8_lossy(&status.stdout).contains("2 targets: 1 ok, 1 muted"), "{status:?}");
     monitor.kill();
 
     let mut monitor = desk.start(&mut desk.latmon("run"));
-    until_shown(&mut monitor, "lab", "DOWN, 59 m left, root: \"fibre\"");
+    until_shown(&mut monitor, "lab", "DOWN, 59 min left, root: \"fibre\"");
     let muted = desk.done("mute fra/* 30m");
     let said = String::from_utf8_lossy(&muted.stdout).into_owned();
     assert!(

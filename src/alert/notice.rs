@@ -55,6 +55,9 @@ pub enum Story {
         changes: u32,
         /// Since when they are counted.
         since: UnixTime,
+        /// It was raised for the first time within the hour: it is other alerts of its target that came and went.
+        #[serde(default)]
+        is_new: bool,
     },
     /// An alert that came and went has kept still.
     Steady {

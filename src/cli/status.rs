@@ -395,7 +395,7 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
                 "4 targets: 1 ok, 1 alerting, 2 muted",
                 "b        SLOW   31.0 ms  0%  1 m",
                 "lon/x    muted  31.0 ms  0%       DOWN, maintenance fibre",
-                "lon/lab  muted  31.0 ms  0%       1 h left, anna: \"fibre work\"",
+                "lon/lab  muted  31.0 ms  0%       1 h 6 min left, anna: \"fibre work\"",
             ]
         );
     }

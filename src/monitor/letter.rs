@@ -67,8 +67,12 @@ pub(super) fn of_notice(notice: &Notice, around: &[Around], host: &str) -> Messa
         Story::Together { events, of, behind } => {
             together(events, *of, behind.as_deref(), around, notice.at, host)
         }
-        Story::Flapping { event, others, changes, since } => {
-            flapping(event, others, *changes, *since, first, host)
+        Story::Flapping { event, others, changes, since, is_new } => {
+            let mut page = flapping(event, others, *changes, *since, first, host);
+            if *is_new {
+                (page.word, page.headline) = new_of_many(event, others);
+            }
+            page
         }
         Story::Steady { event, others, changes, since } => {
             steady(event, others, *changes, *since, first, host)
@@ -229,7 +233,8 @@ fn flapping(
     let lasted = event.at.since(began).unwrap_or_default();
     let mut blocks = vec![
         Block::Words(
-            "Nothing more of it is told while it goes on like this. The next mail comes when it keeps still."
+            "It changes so often that nothing more of it is told while it goes on like this. The next mail comes \
+             when it keeps still."
                 .to_owned(),
         ),
         Block::Facts(vec![
@@ -248,6 +253,16 @@ fn flapping(
     let headline =
         format!("{} {}", and_others(event, together), on_and_off(event.trouble, !together.is_empty()));
     Page { word: "FLAPPING", headline, blocks }
+}
+
+/// The first word of the subject, and the headline, where what flaps is the target and not the alert that speaks.
+fn new_of_many(event: &Event, together: &[Event]) -> (&'static str, String) {
+    if together.is_empty() {
+        return (status_word(event), format!("{} {}", title(&event.target), predicate(event)));
+    }
+    let all: Vec<Event> = std::iter::once(event).chain(together).cloned().collect();
+    let (word, did) = suffering(&all, false);
+    (word, format!("{} {did}", and_others(event, together)))
 }
 
 fn steady(

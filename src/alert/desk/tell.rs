@@ -115,7 +115,9 @@ impl Desk {
             What::Flapping => {
                 let event = events.remove(0);
                 let (changes, since) = self.flap_of(&event).unwrap_or((0, now));
-                Story::Flapping { event, others: events, changes, since }
+                let own = self.matter_of(&event).and_then(|matter| matter.flap.as_ref());
+                let is_new = event.kind == EventKind::Raised && own.is_some_and(|flap| flap.changes < 2);
+                Story::Flapping { event, others: events, changes, since, is_new }
             }
             _ if events.len() == 1 => Story::Alert(events.remove(0)),
             _ => self.together(events),

@@ -145,8 +145,9 @@ fn line(when: u64, notice: &Notice) -> String {
             let behind = behind.as_ref().map(|name| format!(" behind {name}")).unwrap_or_default();
             format!("{}.. {} of {of}{behind}", word(&events[0]), events.len())
         }
-        Story::Flapping { event, others, changes, .. } => {
-            format!("{} flaps, {changes} changes, {} others", word(event), others.len())
+        Story::Flapping { event, others, changes, is_new, .. } => {
+            let flaps = if *is_new { "and its target flaps" } else { "flaps" };
+            format!("{} {flaps}, {changes} changes, {} others", word(event), others.len())
         }
         Story::Steady { event, others, changes, .. } => {
             format!("{} steady, {changes} changes, {} others", word(event), others.len())
@@ -470,7 +471,7 @@ fn a_target_that_flaps_by_several_rules_is_told_once_and_summed_up() {
         [
             "70: t0 down".to_owned(),
             format!("160: t0 up, answers {slow}"),
-            "250: t0 down flaps, 3 changes, 0 others".to_owned(),
+            "250: t0 down and its target flaps, 3 changes, 0 others".to_owned(),
         ]
     );
     // The last of them kept still from 3210 on.
@@ -483,6 +484,20 @@ fn a_target_that_flaps_by_several_rules_is_told_once_and_summed_up() {
             START + 240
         )]
     );
+}
+
+/// Slow, then lossy, then down, and never well between: the third mail is the last for a while, and no less true.
+#[test]
+fn what_gets_worse_and_worse_did_not_come_and_go() {
+    let mut day = Day::of(1);
+    for (since, rule) in [(60, "slow"), (1260, "lossy"), (2460, "down")] {
+        day.pass(since).take(of_rule(rule, event("t0", EventKind::Raised, since, since)));
+    }
+    day.pass(20_000);
+    let lines = day.lines();
+    assert_eq!(lines[2], "2460: t0 down and its target flaps, 3 changes, 0 others");
+    assert!(lines[3].starts_with("3720: t0 down steady, 3 changes, 0 others"), "{lines:?}");
+    assert_eq!(lines.len(), 4);
 }
 
 #[test]

@@ -310,7 +310,8 @@ fn flaps() -> Vec<Piece> {
     let others: Vec<Event> =
         (2..=4).map(|number| down(&format!("fra/core{number}"), &format!("192.0.2.{number}"))).collect();
     let flapping = |event, others: &[Event]| {
-        let story = Story::Flapping { event, others: others.to_vec(), changes: 3, since: at(-24) };
+        let story =
+            Story::Flapping { event, others: others.to_vec(), changes: 3, since: at(-24), is_new: false };
         of_story(story, vec![Around { others: standings(OTHERS), ..Around::default() }])
     };
     let steady = |event, others: &[Event]| {

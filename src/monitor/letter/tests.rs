@@ -125,14 +125,23 @@ fn subjects_of_other_stories_say_as_much() {
     );
     let since = down.at.minus(Duration::from_secs(1200));
     let others = vec![down.clone(); 39];
-    let flapping = story(Story::Flapping { event: down.clone(), others, changes: 3, since });
+    let flapping = story(Story::Flapping { event: down.clone(), others, changes: 3, since, is_new: false });
     assert_eq!(
         flapping.subject,
         "[latmon] FLAPPING: fra/core1 (core1.example.net) and 39 others are down on and off"
     );
     assert_eq!(
-        story(Story::Flapping { event: down.clone(), others: Vec::new(), changes: 5, since }).subject,
+        story(Story::Flapping { event: down.clone(), others: Vec::new(), changes: 5, since, is_new: false })
+            .subject,
         "[latmon] FLAPPING: fra/core1 (core1.example.net) is down on and off"
+    );
+    let new = |others| {
+        story(Story::Flapping { event: down.clone(), others, changes: 3, since, is_new: true }).subject
+    };
+    assert_eq!(new(Vec::new()), "[latmon] DOWN: fra/core1 (core1.example.net) does not answer");
+    assert_eq!(
+        new(vec![down.clone(); 39]),
+        "[latmon] DOWN: fra/core1 (core1.example.net) and 39 others do not answer"
     );
     assert_eq!(
         story(Story::Steady { event: over, others: Vec::new(), changes: 12, since }).subject,
@@ -161,7 +170,7 @@ fn what_flaps_together_is_told_together() {
     let target = Arc::new(Target { name: "fra/core7".into(), host: "192.0.2.7".into() });
     let others = vec![Event { target, ..event.clone() }];
     let since = event.at.minus(Duration::from_secs(1200));
-    let text = story(Story::Flapping { event, others, changes: 5, since }).text;
+    let text = story(Story::Flapping { event, others, changes: 5, since, is_new: false }).text;
     assert!(text.contains("\nTogether with it:\n  fra/core7  "), "{text}");
     assert!(text.contains("\n  latmon mute fra 2h "), "both are of one group: {text}");
 }
