@@ -14,7 +14,7 @@ use super::Error;
 use super::outbox::{Claim, Kept, Kind, Outbox, Waiting};
 use super::patience::Patience;
 use super::posting::Posting;
-use super::way::{Next, Way, WayFault};
+use super::way::{Way, WayFault};
 use crate::time::UnixTime;
 
 /// A running courier. Dropped without [`Courier::stop`], its threads end by themselves after what is under way.
@@ -246,7 +246,7 @@ impl Worker {
             if self.until.get().is_some_and(|until| Instant::now() >= *until) {
                 break;
             }
-            if self.patience.is_aside(&file.path, Instant::now()) || !self.must_go(file) {
+            if !self.must_go(file) {
                 continue;
             }
             let Some(posting) = self.read(file) else { continue };
@@ -256,14 +256,10 @@ impl Worker {
             if let Err(fault) = self.way.let_out(&posting, held_up(posting.at), &|| self.until.get().copied())
             {
                 self.tell(&fault, file);
-                let next = fault.next();
-                if !self.patience.failed(&file.path, posting.conversation(), next, Instant::now()) {
+                if !self.patience.failed(&file.path, posting.conversation(), fault.next(), Instant::now()) {
                     break;
                 }
-                // What is refused may never go: an alert without its end would be worse than an end alone.
-                if next != Next::Refused {
-                    aside.insert(posting.conversation().to_owned());
-                }
+                aside.insert(posting.conversation().to_owned());
             } else {
                 self.arrived(file);
             }

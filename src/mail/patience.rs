@@ -22,20 +22,17 @@ struct Trouble {
     /// It waits aside until then, and lets those of other conversations pass.
     until: Option<Instant>,
     conversation: String,
-    /// It was refused: those that follow it need not wait for it, since it may never go.
-    is_refused: bool,
 }
 
 impl Patience {
-    /// A new attempt on all that `waits`: what is over or gone is forgotten. Returns the conversations that wait for one
-    /// that is aside.
+    /// A new attempt on all that `waits`: what is over or gone is forgotten. Returns the conversations that wait aside.
     pub(super) fn begin(&mut self, waits: impl Fn(&Path) -> bool, now: Instant) -> HashSet<String> {
         self.resume = self.resume.filter(|resume| now < *resume);
         self.troubled.retain(|path, _| waits(path));
         for trouble in self.troubled.values_mut() {
             trouble.until = trouble.until.filter(|until| now < *until);
         }
-        let aside = self.troubled.values().filter(|trouble| trouble.until.is_some() && !trouble.is_refused);
+        let aside = self.troubled.values().filter(|trouble| trouble.until.is_some());
         aside.map(|trouble| trouble.conversation.clone()).collect()
     }
 
@@ -54,12 +51,6 @@ impl Patience {
         self.troubled.values().any(|trouble| trouble.until.is_some())
     }
 
-    /// True while this posting waits aside.
-    pub(super) fn is_aside(&self, posting: &Path, now: Instant) -> bool {
-        let until = self.troubled.get(posting).and_then(|trouble| trouble.until);
-        until.is_some_and(|until| now < until)
-    }
-
     /// A posting arrived.
     pub(super) fn succeeded(&mut self, posting: &Path) {
         self.failures = 0;
@@ -74,13 +65,13 @@ impl Patience {
             Next::WayRefuses => Some(REFUSED),
             Next::Again(asked) => {
                 if self.is_beyond_hope(posting, conversation) {
-                    self.set_aside(posting, conversation, now + LONGEST, false);
+                    self.set_aside(posting, conversation, now + LONGEST);
                     return true;
                 }
                 asked.map(|asked| asked.min(REFUSED))
             }
             Next::Refused => {
-                self.set_aside(posting, conversation, now + REFUSED, true);
+                self.set_aside(posting, conversation, now + REFUSED);
                 return true;
             }
         };
@@ -106,10 +97,8 @@ impl Patience {
         pause(trouble.failures) == LONGEST
     }
 
-    fn set_aside(&mut self, posting: &Path, conversation: &str, until: Instant, is_refused: bool) {
-        let trouble = self.trouble(posting, conversation);
-        trouble.until = Some(until);
-        trouble.is_refused = is_refused;
+    fn set_aside(&mut self, posting: &Path, conversation: &str, until: Instant) {
+        self.trouble(posting, conversation).until = Some(until);
     }
 
     fn trouble(&mut self, posting: &Path, conversation: &str) -> &mut Trouble {
@@ -117,7 +106,6 @@ impl Patience {
             failures: 0,
             until: None,
             conversation: conversation.to_owned(),
-            is_refused: false,
         })
     }
 }
@@ -164,15 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_refused_waits_alone() {
+    fn one_that_is_refused_holds_up_its_own_conversation_only() {
         let now = Instant::now();
         let mut patience = Patience::default();
         assert!(failed(&mut patience, A, Next::Refused, now), "the others go on");
         assert!(!patience.is_pausing(now) && patience.has_some_aside());
-        assert_eq!(patience.begin(|_| true, now), HashSet::new(), "not even its own conversation waits");
-        assert!(patience.is_aside(Path::new(A), now) && !patience.is_aside(Path::new("b"), now));
-        patience.begin(|_| true, now + REFUSED);
-        assert!(!patience.is_aside(Path::new(A), now), "it is tried once an hour");
+        assert_eq!(patience.begin(|_| true, now), HashSet::from([A.to_owned()]));
+        assert_eq!(patience.begin(|_| true, now + REFUSED), HashSet::new(), "it is tried once an hour");
         failed(&mut patience, A, Next::Refused, now);
         patience.begin(|_| false, now);
         assert_eq!(patience.next(), None, "what is gone wakes nobody");
@@ -186,7 +172,6 @@ mod tests {
             assert!(!failed(&mut patience, A, Next::Again(None), now));
         }
         assert!(failed(&mut patience, A, Next::Again(None), now));
-        assert_eq!(patience.begin(|_| true, now), HashSet::from([A.to_owned()]), "but those that follow it");
         for _ in 0..20 {
             assert!(
                 !failed(&mut patience, "b", Next::Unreached, now),
