@@ -142,8 +142,11 @@ pub(super) fn nanos(duration: Duration) -> i64 {
 #[cfg(not(target_vendor = "apple"))]
 const MONOTONIC: ClockId = ClockId::CLOCK_MONOTONIC;
 /// The same, but it goes on meanwhile. FreeBSD's does not: there a machine that slept looks like a clock that was set.
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(not(any(target_vendor = "apple", target_os = "netbsd")))]
 const SINCE_BOOT: ClockId = ClockId::CLOCK_BOOTTIME;
+/// NetBSD has none, and it is as on FreeBSD.
+#[cfg(target_os = "netbsd")]
+const SINCE_BOOT: ClockId = MONOTONIC;
 
 /// What Apple calls monotonic goes on while the machine sleeps.
 #[cfg(target_vendor = "apple")]

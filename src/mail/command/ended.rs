@@ -22,5 +22,6 @@ pub(super) fn has_ended(process: Pid) -> bool {
     // SAFETY: the kernel writes one `siginfo_t`, which outlives the call.
     let failed = unsafe { libc::waitid(libc::P_PID, number, &raw mut told, flags) };
     // Nothing is written of one that still runs.
-    failed != 0 || told.si_pid != 0
+    // SAFETY: what was asked for is an end, which has a number, and all zero is none.
+    failed != 0 || unsafe { told.si_pid() } != 0
 }

@@ -229,6 +229,7 @@ mod layout {
 #[cfg(not(target_os = "linux"))]
 mod layout {
     use super::About;
+    use crate::probe::socket::system::hops;
 
     pub(super) const LENGTH_LEN: usize = size_of::<libc::socklen_t>();
     #[cfg(target_vendor = "apple")]
@@ -247,7 +248,7 @@ mod layout {
     pub(super) fn about(level: libc::c_int, kind: libc::c_int) -> Option<About> {
         match (level, kind) {
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMP) => Some(About::Stamp),
-            (libc::IPPROTO_IP, libc::IP_RECVTTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+            (libc::IPPROTO_IP, hops::IP_RECVTTL) | (libc::IPPROTO_IPV6, hops::IPV6_HOPLIMIT) => {
                 Some(About::Hops)
             }
             _ => None,

@@ -1,8 +1,8 @@
-//! What macOS and FreeBSD have instead: sockets that hear every ICMP packet of the machine and are not told apart by the
+//! What macOS and the BSDs have instead: sockets that hear every ICMP packet of the machine and are not told apart by the
 //! kernel, options of the socket for what an echo is to be told, and stamps of what is received.
 //!
 //! Apple lets everybody ping over datagram sockets. It leaves their identifier as it is, and delivers the IPv4 header with
-//! what they hear. FreeBSD has RAW sockets only.
+//! what they hear. FreeBSD and NetBSD have RAW sockets only.
 
 use std::collections::VecDeque;
 use std::io;
@@ -115,19 +115,41 @@ fn open(family: Family, kind: Type) -> io::Result<Socket> {
 pub(super) fn set_options(socket: &Socket, family: Family, dont_fragment: bool) -> io::Result<()> {
     let fd = socket.as_fd();
     let (level, hops) = match family {
-        Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVTTL),
-        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
+        Family::V4 => (libc::IPPROTO_IP, hops::IP_RECVTTL),
+        Family::V6 => (libc::IPPROTO_IPV6, hops::IPV6_RECVHOPLIMIT),
     };
     // Without, the hops of what comes in are not known, and that is all.
     let _ = set(fd, level, hops, 1);
-    if dont_fragment { set(fd, level, fragments_option(family), 1) } else { Ok(()) }
+    if dont_fragment {
+        let option = fragments_option(family).ok_or(io::ErrorKind::Unsupported)?;
+        set(fd, level, option, 1)?;
+    }
+    Ok(())
 }
 
-fn fragments_option(family: Family) -> libc::c_int {
+/// NetBSD has none for IPv4.
+fn fragments_option(family: Family) -> Option<libc::c_int> {
     match family {
-        Family::V4 => libc::IP_DONTFRAG,
-        Family::V6 => libc::IPV6_DONTFRAG,
+        #[cfg(not(target_os = "netbsd"))]
+        Family::V4 => Some(libc::IP_DONTFRAG),
+        #[cfg(target_os = "netbsd")]
+        Family::V4 => None,
+        Family::V6 => Some(libc::IPV6_DONTFRAG),
     }
+}
+
+/// What asks for the hops of what comes in, and tells them.
+#[cfg(not(target_os = "netbsd"))]
+pub(super) mod hops {
+    pub(in crate::probe::socket) use libc::{IP_RECVTTL, IPV6_HOPLIMIT, IPV6_RECVHOPLIMIT};
+}
+
+/// The same by its netinet/in.h and netinet6/in6.h: libc does not have them there.
+#[cfg(target_os = "netbsd")]
+pub(super) mod hops {
+    pub(in crate::probe::socket) const IP_RECVTTL: libc::c_int = 23;
+    pub(in crate::probe::socket) const IPV6_HOPLIMIT: libc::c_int = 47;
+    pub(in crate::probe::socket) const IPV6_RECVHOPLIMIT: libc::c_int = 37;
 }
 
 /// The family of a socket that another process opened for echoes. Nothing tells its protocol: a run hands over no other.
@@ -145,7 +167,7 @@ pub(super) fn forbids_fragments(socket: &Socket, family: Family) -> io::Result<b
         Family::V4 => libc::IPPROTO_IP,
         Family::V6 => libc::IPPROTO_IPV6,
     };
-    Ok(calls::get(socket.as_fd(), level, fragments_option(family))? != 0)
+    fragments_option(family).map_or(Ok(false), |option| Ok(calls::get(socket.as_fd(), level, option)? != 0))
 }
 
 /// There is no filter to set.
