@@ -209,9 +209,11 @@ pub fn monitor_of(guardian: u32) -> Option<u32> {
 /// Kills a process that is no child of ours, and waits until it holds nothing any more.
 pub fn kill_and_wait(pid: u32) {
     send(pid, Signal::SIGKILL);
-    let status = format!("/proc/{pid}/status");
+    let (status, threads) = (format!("/proc/{pid}/status"), format!("/proc/{pid}/task"));
+    // Its first thread may have ended before others, which still hold files and their locks.
+    let has_others = || fs::read_dir(&threads).is_ok_and(|threads| threads.count() > 1);
     let lives = || fs::read_to_string(&status).is_ok_and(|status| !status.contains("\nState:\tZ"));
-    while lives() {
+    while lives() || has_others() {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
