@@ -84,7 +84,7 @@ impl Said {
         for (level, kind, data) in messages(control) {
             match layout::about(level, kind) {
                 Some(About::Stamp) => said.stamp = layout::nanos_in(data),
-                Some(About::Hops) => said.ttl = hops_in(data),
+                Some(About::Hops) => said.ttl = layout::hops_in(data),
                 #[cfg(target_os = "linux")]
                 Some(About::Error) => said.error = ExtendedError::new(data),
                 None => {}
@@ -157,12 +157,9 @@ pub(super) fn messages(mut control: &[u8]) -> impl Iterator<Item = (libc::c_int,
     })
 }
 
-/// A number, or as others have it a byte.
+/// Those that are told as a number.
 fn hops_in(data: &[u8]) -> Option<u8> {
-    match data {
-        [hops] => Some(*hops),
-        data => int_at(data, 0).and_then(|hops| u8::try_from(hops).ok()),
-    }
+    int_at(data, 0).and_then(|hops| u8::try_from(hops).ok())
 }
 
 fn int_at(bytes: &[u8], at: usize) -> Option<libc::c_int> {
@@ -184,6 +181,7 @@ pub(super) const fn space(data: usize) -> usize {
 #[cfg(target_os = "linux")]
 mod layout {
     use super::About;
+    pub(super) use super::hops_in;
 
     const WORD: usize = size_of::<usize>();
     pub(super) const LENGTH_LEN: usize = WORD;
@@ -253,6 +251,11 @@ mod layout {
             }
             _ => None,
         }
+    }
+
+    /// Those of IPv4 are a byte.
+    pub(super) fn hops_in(data: &[u8]) -> Option<u8> {
+        if let [hops] = data { Some(*hops) } else { super::hops_in(data) }
     }
 
     /// A `struct timeval`, in nanoseconds.
