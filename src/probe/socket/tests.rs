@@ -832,6 +832,14 @@ fn control_messages_are_read_and_what_is_cut_off_is_not() {
     }
 }
 
+/// Found by fuzzing, when the BSDs' byte was read here too: Linux tells hops as a number, and less is cut off.
+#[test]
+fn hops_of_a_single_byte_are_none() {
+    let mut control: Messages<64> = Messages::EMPTY;
+    control.push(libc::SOL_IP, libc::IP_TTL, &[2]);
+    assert_eq!(Said::new(control.as_bytes()), Said::default());
+}
+
 proptest::proptest! {
     #[test]
     fn no_control_messages_panic_or_never_end(bytes: Vec<u8>, length in 0usize..64) {
