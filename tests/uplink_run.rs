@@ -67,11 +67,12 @@ fn fifty_targets_behind_a_dead_uplink_are_two_mails_and_no_loss() {
         offline.contains(" OFFLINE: ") && gap.contains(" GAP: ") && online.contains(" ONLINE: "),
         "{subjects:?}"
     );
+    // Nobody locks the archives any more.
+    monitor.stop();
     for n in 0..50 {
         let rows = desk.rows(&format!("t{n}.rrd"));
         assert!(rows.iter().all(|(_, values)| values[1] == 0.0), "t{n}: {rows:?}");
         let gap = rows.windows(2).map(|pair| pair[1].0 - pair[0].0).max();
         assert!(gap >= Some(3), "t{n} was well all the time: {rows:?}");
     }
-    monitor.stop();
 }
