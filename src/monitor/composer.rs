@@ -143,11 +143,10 @@ impl Desk {
                 let _ = is_safe && kept.send(key.clone()).is_ok();
                 !is_safe
             });
-            while let Some((notice, sights)) = {
+            loop {
                 // What came while another was composed is not too late.
                 seen.try_iter().for_each(|seen| queue.see(seen));
-                queue.next(Instant::now())
-            } {
+                let Some((notice, sights)) = queue.next(Instant::now()) else { break };
                 match self.tell(&notice, sights) {
                     Ok(unsafe_yet) if unsafe_yet.is_empty() => _ = kept.send(notice.key),
                     Ok(unsafe_yet) => held.push((notice.key, unsafe_yet)),
