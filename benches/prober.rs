@@ -1,7 +1,7 @@
-//! What the prober costs: pings addresses of 127.0.0.0/8 in whole rounds and prints one line of what that took. Run by
-//! `benches/prober`, which gives it a network namespace of its own.
+//! What the prober costs: pings addresses that this machine answers for in whole rounds and prints one line of what that
+//! took. Run by `benches/prober`, which gives it a network namespace of its own.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,18 +11,21 @@ use latmon::round::{Ping, Round, Target};
 use latmon::time::Step;
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// What is to be done: so many targets, with so many pings in each step of so many seconds, for so many rounds.
+/// What is to be done: so many targets, with so many pings in each step of so many seconds, for so many rounds; over IPv6
+/// where that is said, and with all targets due at the same moments where that is.
 struct Work {
     targets: u32,
     pings: u16,
     step: u32,
     collect: Duration,
     rounds: usize,
+    v6: bool,
+    at_once: bool,
 }
 
 fn main() {
     let Some(work) = arguments() else {
-        eprintln!("usage: prober TARGETS PINGS STEP_SECONDS COLLECT_MILLISECONDS ROUNDS");
+        eprintln!("usage: prober TARGETS PINGS STEP_SECONDS COLLECT_MILLISECONDS ROUNDS [v6] [at-once]");
         std::process::exit(2);
     };
     let (sender, rounds) = bounded(2 * work.targets as usize + 16);
@@ -59,8 +62,10 @@ fn main() {
 }
 
 fn arguments() -> Option<Work> {
-    let numbers: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let numbers: Vec<u32> = words.iter().filter_map(|word| word.parse().ok()).collect();
     let [targets, pings, step, collect, rounds] = numbers[..] else { return None };
+    let says = |what: &str| words.iter().any(|word| word == what);
     let pings = u16::try_from(pings).ok()?;
     Some(Work {
         targets,
@@ -68,16 +73,25 @@ fn arguments() -> Option<Work> {
         step,
         collect: Duration::from_millis(collect.into()),
         rounds: rounds as usize,
+        v6: says("v6"),
+        at_once: says("at-once"),
     })
 }
 
 impl Work {
     fn settings(&self) -> Settings {
         let target = |index: u32| {
-            // From 127.0.1.1 on.
-            let host = Ipv4Addr::from_bits(0x7f00_0101 + index).to_string();
+            // From 127.0.1.1 on, or from fd00::1:0 on.
+            let host: IpAddr = if self.v6 {
+                Ipv6Addr::from_bits((0xfd00 << 112) + 0x1_0000 + u128::from(index)).into()
+            } else {
+                Ipv4Addr::from_bits(0x7f00_0101 + index).into()
+            };
+            let host = host.to_string();
+            // A target's name decides when its pings are due.
+            let name = if self.at_once { "loopback".to_owned() } else { format!("loopback/{host}") };
             TargetSettings {
-                target: Arc::new(Target { name: format!("loopback/{host}"), host }),
+                target: Arc::new(Target { name, host }),
                 step: Step::new(self.step).expect("not zero"),
                 pings: self.pings,
                 timeout: Duration::from_secs(1).min(Duration::from_secs(self.step.into())),
