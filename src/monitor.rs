@@ -269,7 +269,11 @@ fn record(archives: &mut Archives, rounds: &[Round]) {
         let target = &round.target().name;
         match recorded {
             Recorded::Stored | Recorded::StillFailing => {}
-            Recorded::Recovered { missed } => info!("{target}: recorded again; {missed} rounds were not"),
+            Recorded::Recovered { missed: 0, waited } => {
+                info!("{target}: recorded again, with {waited} rounds that waited");
+            }
+            Recorded::Recovered { missed, .. } => info!("{target}: recorded again; {missed} rounds were not"),
+            Recorded::Waits(error) => warn!("{target}: not recorded yet: {error}; its rounds wait for that"),
             Recorded::Behind { last } => warn!(
                 "{target}: the clock stands behind the archive's last update ({}): rounds are judged, not stored, until it is past that",
                 last.local().civil.format("%Y-%m-%d %H:%M:%S")

@@ -1,7 +1,8 @@
 //! Rounds in archives, as rrdtool reads them: a row is a round, whatever was missed in between. Needs rrdtool.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +102,12 @@ fn a_group_of_rounds_is_stored_in_order_and_survives_a_crash() {
     assert!(
         matches!(
             &recorded[..],
-            [Recorded::Stored, Recorded::Stored, Recorded::Behind { .. }, Recorded::Recovered { missed: 1 }]
+            [
+                Recorded::Stored,
+                Recorded::Stored,
+                Recorded::Behind { .. },
+                Recorded::Recovered { missed: 1, waited: 0 }
+            ]
         ),
         "{recorded:?}"
     );
@@ -141,7 +147,10 @@ fn a_clock_behind_the_archive_is_told_once_and_stores_nothing() {
         assert!(matches!(told, Recorded::Behind { last } if last.secs() == START + 60 * ahead), "{told:?}");
         assert!(matches!(record(&mut archives, round(ahead - 1, "2222")), Recorded::StillFailing));
         assert!(matches!(record(&mut archives, round(ahead, "2222")), Recorded::StillFailing));
-        assert!(matches!(record(&mut archives, round(ahead + 1, "4444")), Recorded::Recovered { missed: 3 }));
+        assert!(matches!(
+            record(&mut archives, round(ahead + 1, "4444")),
+            Recorded::Recovered { missed: 3, waited: 0 }
+        ));
         let rows = rows(dir.path(), ahead + 1);
         assert_eq!(rows[ahead as usize - 1..], ["0.00 1 1 1 1 1", "0.00 4 4 4 4 4"]);
         assert!(rows[..ahead as usize - 1].iter().all(|row| row == "- - - - - -"), "{rows:?}");
@@ -160,8 +169,54 @@ fn a_file_that_goes_away_is_told_once_and_made_anew() {
     assert!(matches!(record(&mut archives, round(2, "2222")), Recorded::Failed(_)));
     assert!(matches!(record(&mut archives, round(3, "2222")), Recorded::StillFailing));
     std::fs::remove_dir(&file).unwrap();
-    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2 }));
+    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2, waited: 0 }));
     assert_eq!(rows(dir.path(), 4)[3], "0.00 4 4 4 4 4");
+}
+
+/// A dump that somebody reads slowly, as in a pager, holds the lock: what is measured meanwhile waits, in order.
+#[test]
+fn rounds_wait_for_an_archive_that_somebody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path(), Wanted::Default(minute()), Wanted::Outright(4));
+    let other = Arc::new(Target { name: "other".into(), host: "192.0.2.2".into() });
+    settings.targets.push(TargetSettings { target: Arc::clone(&other), ..settings.targets[0].clone() });
+    let mut archives = Archives::open(&settings, UnixTime::from_secs(START)).unwrap();
+    assert!(matches!(record(&mut archives, round(1, "1111")), Recorded::Stored));
+    let dump = || {
+        let mut dump = Command::new("rrdtool")
+            .args(["dump", "line.rrd"])
+            .current_dir(dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("rrdtool runs (apt-get install rrdtool)");
+        // Its first byte says that it has the lock; the rest is more than the pipe takes.
+        dump.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        dump
+    };
+    let end = |mut dump: Child| {
+        dump.kill().unwrap();
+        dump.wait().unwrap();
+    };
+
+    let reader = dump();
+    let told = record(&mut archives, round(2, "2222"));
+    let Recorded::Waits(error) = told else { panic!("{told:?}") };
+    assert!(error.to_string().ends_with("line.rrd: could not lock RRD"), "{error}");
+    let start = UnixTime::from_secs(START + 120);
+    let others = Round::new(other, None, start, start.plus(minute().duration()), vec![Ping::Lost; 4]);
+    let told = archives.record(&[round(3, "3333"), others]);
+    assert!(matches!(told[..], [Recorded::StillFailing, Recorded::Stored]), "{told:?}");
+    end(reader);
+    let told = record(&mut archives, round(4, "4444"));
+    assert!(matches!(told, Recorded::Recovered { missed: 0, waited: 2 }), "{told:?}");
+    assert!(matches!(record(&mut archives, round(5, "5555")), Recorded::Stored));
+
+    let reader = dump();
+    assert!(matches!(record(&mut archives, round(6, "6666")), Recorded::Waits(_)));
+    end(reader);
+    archives.close().unwrap();
+    let expected = ["1 1 1 1 1", "2 2 2 2 2", "3 3 3 3 3", "4 4 4 4 4", "5 5 5 5 5", "6 6 6 6 6"];
+    assert_eq!(rows(dir.path(), 6), expected.map(|row| format!("0.00 {row}")));
 }
 
 /// Two programs that write one archive would blend their rows: ours stands back, and says so once, until the other
@@ -184,7 +239,7 @@ fn another_writer_is_noticed_and_its_rows_are_left_alone() {
     assert!(error.to_string().contains("another program has updated it"), "{error}");
     other(130);
     assert!(matches!(record(&mut archives, round(3, "3333")), Recorded::StillFailing));
-    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2 }));
+    assert!(matches!(record(&mut archives, round(4, "4444")), Recorded::Recovered { missed: 2, waited: 0 }));
 }
 
 /// One archive that is spoilt stops neither the start nor the others.

@@ -6,6 +6,7 @@
 //! it.
 
 mod convert;
+mod error;
 mod folder;
 mod forecast;
 mod history;
@@ -15,18 +16,20 @@ mod lock;
 mod past;
 mod turn;
 mod usual;
+mod waiting;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::errno::Errno;
+use tracing::warn;
 
 use crate::round::{Round, Target};
 use crate::rrd;
 use crate::time::{Step, UnixTime};
 
 pub use convert::{ConvertError, Converted, Kept, Median, Shape, convert};
+pub use error::Error;
 pub use folder::{Lock, file_name, holder, names, path, picture_name};
 pub use history::history;
 pub use past::Known;
@@ -34,6 +37,7 @@ pub use usual::usual;
 
 use journal::{GROUP_BYTES, Journal, Recovered};
 use turn::{Open, Outcome, Turn, commit};
+use waiting::Waiting;
 
 /// Where archives lie, and how new ones are made.
 #[derive(Clone, Debug)]
@@ -101,156 +105,6 @@ pub struct Rhythm {
     pub pings: u16,
 }
 
-/// Why an archive, or the folder of archives, cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The data folder cannot be made or written.
-    #[error("the data folder {} cannot be used: {source}", dir.display())]
-    Folder {
-        /// The folder.
-        dir: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// Another monitor records there.
-    #[error(
-        "another latmon{} records in {}: stop it first, or give this one its own --data-dir",
-        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
-        dir.display()
-    )]
-    Taken {
-        /// The folder.
-        dir: PathBuf,
-        /// The other one's process, where it said so.
-        pid: Option<u32>,
-    },
-    /// The journal of the data folder says no.
-    #[error(transparent)]
-    Journal(#[from] journal::Error),
-    /// The archive engine says no.
-    #[error("{}", in_words(file, source))]
-    Rrd {
-        /// The file.
-        file: PathBuf,
-        /// What it says, in rrdtool's words.
-        source: rrd::Error,
-    },
-    /// The file is an archive, but not of rounds.
-    #[error("{} is no archive of rounds: it has no data source '{missing}'", file.display())]
-    NotOfRounds {
-        /// The file.
-        file: PathBuf,
-        /// The name that is missing.
-        missing: String,
-    },
-    /// Another program updates the archive, SmokePing perhaps; its rows and ours would blend.
-    #[error(
-        "{}: another program has updated it (at {}): stop that one, or give it another file; nothing is stored while it \
-         goes on",
-        file.display(),
-        last.local().civil.format("%Y-%m-%d %H:%M:%S")
-    )]
-    OtherWriter {
-        /// The file.
-        file: PathBuf,
-        /// Its last update.
-        last: UnixTime,
-    },
-    /// The archive has another step than was said outright.
-    #[error(
-        "{} has a step of {found}, the settings say {wanted}: leave the step out of the settings to go on with the \
-         archive's, or reshape it: latmon convert {} --step {wanted}",
-        file.display(),
-        file.display()
-    )]
-    OtherStep {
-        /// The file.
-        file: PathBuf,
-        /// Its step.
-        found: Step,
-        /// The one that was said.
-        wanted: Step,
-    },
-    /// A rule asks for a forecast, and the archive has none.
-    #[error(
-        "{} has no forecast, and a rule with when = \"aberrant\" asks for one: add it: latmon convert {} --forecast",
-        file.display(),
-        file.display()
-    )]
-    NoForecast {
-        /// The file.
-        file: PathBuf,
-    },
-    /// The archive has room for another number of pings than was said outright.
-    #[error(
-        "{} holds {found} pings a round, the settings say {wanted}: leave the pings out of the settings to go on with \
-         the archive's, or reshape it: latmon convert {} --pings {wanted}",
-        file.display(),
-        file.display()
-    )]
-    OtherPings {
-        /// The file.
-        file: PathBuf,
-        /// Its number of pings.
-        found: u16,
-        /// The one that was said.
-        wanted: u16,
-    },
-}
-
-/// The engine speaks as rrdtool does, which does not always name the file.
-fn in_words(file: &Path, source: &rrd::Error) -> String {
-    let text = source.to_string();
-    let name = file.display();
-    match source {
-        rrd::Error::Fault { fault: rrd::Fault::EndsIn(rrd::Section::StatHead), .. } => {
-            format!("{name} is no archive: it is too short to be one")
-        }
-        // What cannot be mapped at all.
-        rrd::Error::System { operation: rrd::Operation::Map, errno, .. }
-            if *errno == Errno::EINVAL as i32 =>
-        {
-            format!("{name} is no archive: it is empty")
-        }
-        rrd::Error::System { operation: rrd::Operation::Map, errno, .. }
-            if *errno == Errno::ENODEV as i32 =>
-        {
-            format!("{name} is no archive: it is a folder or a device")
-        }
-        rrd::Error::Temporary { errno, .. } | rrd::Error::Rename { errno, .. } => {
-            format!("{name} cannot be made: {}", std::io::Error::from_raw_os_error(*errno))
-        }
-        _ if text.contains(&*file.to_string_lossy()) => text,
-        _ => format!("{name}: {text}"),
-    }
-}
-
-impl Error {
-    /// An error of the engine about `file`.
-    fn of_file(file: &Path) -> impl Fn(rrd::Error) -> Self + Copy {
-        move |source| Self::Rrd { file: file.to_owned(), source }
-    }
-
-    /// Why the journal did not store what was for `file`.
-    fn of_journal(file: &Path, error: &journal::Error) -> Self {
-        match error {
-            journal::Error::Archive(source) => Self::of_file(file)(source.clone()),
-            error => Self::Journal(error.clone()),
-        }
-    }
-
-    /// True when the settings ask for what the archive is not: a matter for whoever wrote them, not for the disk.
-    fn is_about_settings(&self) -> bool {
-        matches!(
-            self,
-            Self::OtherStep { .. }
-                | Self::OtherPings { .. }
-                | Self::NotOfRounds { .. }
-                | Self::NoForecast { .. }
-        )
-    }
-}
-
 impl Settings {
     /// How many archives are still to be made, and how many bytes those will take.
     pub fn to_be_made(&self) -> (usize, u64) {
@@ -271,11 +125,16 @@ impl Settings {
 pub enum Recorded {
     /// It is in the archive.
     Stored,
-    /// It is in the archive, after so many that are not.
+    /// It is in the archive, and so it was not for a while.
     Recovered {
-        /// How many rounds were not stored.
+        /// How many rounds before it were not stored.
         missed: u64,
+        /// How many had to wait for the archive, and are in it.
+        waited: u64,
     },
+    /// It is not yet: another program holds the archive's lock. It waits for that in memory, as those do that follow it, for
+    /// which it is not said again.
+    Waits(Error),
     /// It is not: the archive was last updated after the round ended. Said for the first such round only.
     Behind {
         /// The archive's last update.
@@ -283,7 +142,7 @@ pub enum Recorded {
     },
     /// It is not. Said for the first such round only.
     Failed(Error),
-    /// It is not, and the reason was told before.
+    /// It is not, or not yet, and the reason was told before.
     StillFailing,
 }
 
@@ -295,6 +154,7 @@ pub struct Archives {
     files: rrd::Set,
     journal: Journal,
     recovered: Recovered,
+    waiting: Waiting,
     reading: past::Reading,
     _lock: Lock,
 }
@@ -304,8 +164,9 @@ struct Entry {
     settings: TargetSettings,
     file: PathBuf,
     open: Option<Open>,
-    /// Rounds that were not stored since the last that was.
+    /// Rounds that were not stored since the last that was, and how many waited to be.
     missed: u64,
+    waited: u64,
     usual: past::Usual,
 }
 
@@ -329,8 +190,8 @@ impl Archives {
                     None
                 }
             };
-            let entry =
-                Entry { settings: target.clone(), file, open, missed: 0, usual: past::Usual::default() };
+            let usual = past::Usual::default();
+            let entry = Entry { settings: target.clone(), file, open, missed: 0, waited: 0, usual };
             targets.insert(target.target.name.clone(), entry);
         }
         journal.settle(targets.values().map(|entry| &*entry.file))?;
@@ -341,6 +202,7 @@ impl Archives {
                 files,
                 journal,
                 recovered,
+                waiting: Waiting::default(),
                 reading: past::Reading::default(),
                 _lock: lock,
             }),
@@ -357,14 +219,53 @@ impl Archives {
         &self.recovered
     }
 
-    /// Stores rounds, which share a sync of the journal. What became of each stands at its place in the answer.
+    /// Stores rounds, which share a sync of the journal. What became of each stands at its place in the answer. Those that
+    /// waited for these archives are stored before them.
     pub fn record(&mut self, rounds: &[Round]) -> Vec<Recorded> {
         self.reading.begin_turn();
+        let waited = self.waiting.take_for(rounds);
+        let all: Vec<&Round> = waited.iter().chain(rounds).collect();
+        let mut outcomes = self.store(&all, waited.len());
+        let new = outcomes.split_off(waited.len());
+        // What is to be said of those that waited is said with the next of their target.
+        let mut news = HashMap::new();
+        for (round, outcome) in waited.iter().zip(outcomes) {
+            let recorded = self.tell(round, outcome, false);
+            if !matches!(recorded, Recorded::Stored | Recorded::StillFailing) {
+                news.insert(&*round.target().name, recorded);
+            }
+        }
+        let tell = |(round, outcome): (&Round, Outcome)| match self.tell(round, outcome, true) {
+            recorded @ (Recorded::Stored | Recorded::StillFailing) => {
+                news.remove(&*round.target().name).unwrap_or(recorded)
+            }
+            recorded => recorded,
+        };
+        rounds.iter().zip(new).map(tell).collect()
+    }
+
+    /// Stores what still waits, and ends the journal: the archives are on the disk, and the next run has nothing to make
+    /// good.
+    pub fn close(mut self) -> Result<(), Error> {
+        let waited = self.waiting.take_all();
+        let outcomes = self.store(&waited.iter().collect::<Vec<_>>(), 0);
+        let lost = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Stored)).count();
+        if lost > 0 {
+            warn!("{lost} rounds are not recorded: another program holds the locks of their archives");
+        }
+        Ok(self.journal.close()?)
+    }
+
+    /// Stores rounds, of which the first `waited` have done so. Only for the first archive that turns out to be locked is
+    /// its lock waited for: the rounds can wait instead, and the monitor has more to do.
+    fn store(&mut self, rounds: &[&Round], waited: usize) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = rounds.iter().map(|_| Outcome::NotTried).collect();
         let mut turns = self.turns(rounds, &mut outcomes);
-        let (mut group, mut bytes) = (Vec::new(), 0);
+        let (mut group, mut bytes, mut is_patient) = (Vec::new(), 0, true);
         for turn in &mut turns {
-            let prepared = turn.prepare(rounds, &mut outcomes);
+            let first = turn.places[0];
+            let prepared = turn.prepare(rounds, &mut outcomes, is_patient && first >= waited);
+            is_patient &= !matches!(outcomes[first], Outcome::Locked);
             bytes += prepared.as_ref().map_or(0, |(prepared, _)| prepared.waiting_bytes());
             group.extend(prepared);
             if bytes >= GROUP_BYTES {
@@ -381,20 +282,21 @@ impl Archives {
             }
             entry.open = open;
         }
-        let tell = |(round, outcome): (&Round, Outcome)| match self.targets.get_mut(&round.target().name) {
-            Some(entry) => entry.tell(outcome),
-            None => Recorded::StillFailing,
-        };
-        rounds.iter().zip(outcomes).map(tell).collect()
+        outcomes
     }
 
-    /// Ends the journal: the archives are on the disk, and the next run has nothing to make good.
-    pub fn close(self) -> Result<(), Error> {
-        Ok(self.journal.close()?)
+    /// What is to be said of a round; one whose archive is locked is put with those that wait.
+    fn tell(&mut self, round: &Round, outcome: Outcome, is_new: bool) -> Recorded {
+        let Some(entry) = self.targets.get_mut(&round.target().name) else { return Recorded::StillFailing };
+        if !matches!(outcome, Outcome::Locked) || !self.waiting.add(round) {
+            return entry.tell(outcome);
+        }
+        entry.waited += u64::from(is_new);
+        if is_new && entry.waited == 1 { Recorded::Waits(entry.locked()) } else { Recorded::StillFailing }
     }
 
     /// Sorts the rounds by target and takes the archives out, opened where they are not.
-    fn turns<'a>(&mut self, rounds: &'a [Round], outcomes: &mut [Outcome]) -> Vec<Turn<'a>> {
+    fn turns<'a>(&mut self, rounds: &[&'a Round], outcomes: &mut [Outcome]) -> Vec<Turn<'a>> {
         let mut turns: Vec<Turn<'a>> = Vec::new();
         let mut of_target: HashMap<&str, usize> = HashMap::new();
         for (place, round) in rounds.iter().enumerate() {
@@ -409,7 +311,7 @@ impl Archives {
                     of_target.insert(name, turns.len());
                     turns.push(Turn { name, open, rrd, before: None, places: vec![place] });
                 }
-                Err(error) => outcomes[place] = Outcome::Failed(error),
+                Err(error) => outcomes[place] = Outcome::of(error),
             }
         }
         turns
@@ -429,14 +331,19 @@ impl Entry {
 
     fn tell(&mut self, outcome: Outcome) -> Recorded {
         match outcome {
-            Outcome::Stored => match std::mem::take(&mut self.missed) {
-                0 => Recorded::Stored,
-                missed => Recorded::Recovered { missed },
+            Outcome::Stored => match (std::mem::take(&mut self.missed), std::mem::take(&mut self.waited)) {
+                (0, 0) => Recorded::Stored,
+                (missed, waited) => Recorded::Recovered { missed, waited },
             },
             Outcome::Behind(last) => self.miss(Recorded::Behind { last }),
             Outcome::Failed(error) => self.miss(Recorded::Failed(error)),
+            Outcome::Locked => self.miss(Recorded::Failed(self.locked())),
             Outcome::NotTried => self.miss(Recorded::StillFailing),
         }
+    }
+
+    fn locked(&self) -> Error {
+        Error::of_file(&self.file)(rrd::Error::Locked { path: self.file.clone() })
     }
 
     fn miss(&mut self, told: Recorded) -> Recorded {

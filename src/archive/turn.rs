@@ -18,8 +18,19 @@ pub(super) enum Outcome {
     /// The archive's last update is not before its end.
     Behind(UnixTime),
     Failed(Error),
+    /// Another program holds the archive's lock.
+    Locked,
     /// One before it failed.
     NotTried,
+}
+
+impl Outcome {
+    pub(super) fn of(error: Error) -> Self {
+        match error {
+            Error::Rrd { source: rrd::Error::Locked { .. }, .. } => Self::Locked,
+            error => Self::Failed(error),
+        }
+    }
 }
 
 /// The part of a target in a group of rounds.
@@ -35,20 +46,25 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Locks the archive and computes what its rounds make of it.
+    /// Locks the archive and computes what its rounds make of it. Where somebody else has the lock, that is waited for, but
+    /// not for long, or not at all.
     pub(super) fn prepare(
         &mut self,
-        rounds: &[Round],
+        rounds: &[&Round],
         outcomes: &mut [Outcome],
+        is_patient: bool,
     ) -> Option<(Prepared<'_>, &[usize])> {
         let Self { open, rrd, before, places, .. } = self;
-        match open.prepare(rrd, rounds, places, outcomes) {
+        match open.prepare(rrd, rounds, places, outcomes, is_patient) {
             Ok(prepared) => {
                 *before = Some(prepared.stored_last_update());
                 Some((prepared, places))
             }
             Err(error) => {
-                outcomes[places[0]] = Outcome::Failed(error);
+                match Outcome::of(error) {
+                    Outcome::Locked => places.iter().for_each(|place| outcomes[*place] = Outcome::Locked),
+                    outcome => outcomes[places[0]] = outcome,
+                }
                 None
             }
         }
@@ -149,20 +165,22 @@ impl Open {
     fn prepare<'a>(
         &mut self,
         rrd: &'a mut rrd::File,
-        rounds: &[Round],
+        rounds: &[&Round],
         places: &[usize],
         outcomes: &mut [Outcome],
+        is_patient: bool,
     ) -> Result<Prepared<'a>, Error> {
         let Self { columns, values, seen, .. } = self;
         let file = rrd.path().to_owned();
         let failed = Error::of_file(&file);
-        let mut prepared = rrd.prepare().map_err(failed)?;
+        let prepared = if is_patient { rrd.prepare() } else { rrd.prepare_at_once() };
+        let mut prepared = prepared.map_err(failed)?;
         let last = prepared.last_update();
         if seen.replace(last).is_some_and(|seen| seen != last) {
             return Err(Error::OtherWriter { file, last });
         }
         for place in places {
-            outcomes[*place] = match add(&mut prepared, &rounds[*place], columns, values) {
+            outcomes[*place] = match add(&mut prepared, rounds[*place], columns, values) {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Failed(failed(error)),
             };

@@ -67,11 +67,20 @@ impl Handle<'_> {
 impl File {
     /// Locks the archive and begins updates of it.
     pub fn prepare(&mut self) -> Result<Prepared<'_>, Error> {
+        self.prepare_within(Wait::Moment)
+    }
+
+    /// As [`File::prepare`]; where somebody has the lock it is not waited for.
+    pub fn prepare_at_once(&mut self) -> Result<Prepared<'_>, Error> {
+        self.prepare_within(Wait::No)
+    }
+
+    fn prepare_within(&mut self, wait: Wait) -> Result<Prepared<'_>, Error> {
         self.let_go();
         if self.map.access() == Access::Read {
             return Err(Error::ReadOnly { path: self.place.path.clone() });
         }
-        self.place.lock(Kind::Write, Wait::Moment, &self.map)?.keep();
+        self.place.lock(Kind::Write, wait, &self.map)?.keep();
         let looked_at = self.look();
         let lock = Lock::of_holder(&self.place.file);
         looked_at?;
