@@ -1,5 +1,6 @@
 use super::super::posting::Posting;
 use super::*;
+use crate::mail::way::Next;
 
 fn settings(url: &str, form: Form) -> WebhookSettings {
     WebhookSettings {
