@@ -11,8 +11,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use super::clock::{self, Clocks, Monotonic, Now};
-use super::flights::{Asked, Flights, Verdict};
-use super::icmp::{Family, Kind, Malformed, Message, Reason, Secret};
+use super::flights::{Flights, Verdict};
+use super::icmp::{Family, Reason, Secret};
+use super::proof::{Asked, Defect, Evidence, Flaw};
 use super::socket::{
     Backlog, EchoSocket, Identity, Inbox, Origin, Packet, Report, Reports, Route, SocketKind, Sockets, Wanted,
 };
@@ -88,12 +89,21 @@ pub enum Odd {
     Truncated,
     /// It looks like ours, and does not carry our secret.
     Forged,
+    /// It is ours by all but its identifier, which somebody on the way rewrote. Only RAW sockets hear such.
+    Identifier,
 }
 
 impl Odd {
     /// Every kind, in the order in which they are told.
-    pub const ALL: [Self; 6] =
-        [Self::Duplicate, Self::Late, Self::Damaged, Self::WrongSource, Self::Truncated, Self::Forged];
+    pub const ALL: [Self; 7] = [
+        Self::Duplicate,
+        Self::Late,
+        Self::Damaged,
+        Self::WrongSource,
+        Self::Truncated,
+        Self::Forged,
+        Self::Identifier,
+    ];
 }
 
 impl Asker {
@@ -306,39 +316,34 @@ fn adopt_spares(wanted: &Wanted) -> Option<Sockets> {
 /// Whose packet it is, and what is wrong with it; `None` for those of other programs.
 fn weigh(packet: &Packet<'_>, origin: Origin, flights: &mut Flights, now: Now) -> Option<Heard> {
     let from = packet.from;
-    let odd = |odd| Some(Heard::Odd { number: None, odd, from, rtt: None });
-    let bytes = origin.message_in(packet.bytes).ok()?;
-    let message = Message::new(origin.family, bytes).ok()?;
-    let Identity { identifier, mark } = origin.identity;
-    let is_ours = message.identifier() == identifier || message.mark() == Some(mark);
-    if message.kind() != Kind::EchoReply || !is_ours {
-        return None;
-    }
-    if packet.truncated {
-        return odd(Odd::Truncated);
-    }
-    if !message.checksum_is_right() {
-        return odd(Odd::Damaged);
-    }
-    let echo = match message.echo() {
-        Ok(echo) => echo,
-        Err(Malformed::Length { .. } | Malformed::Header { .. }) => return odd(Odd::Truncated),
-        Err(_) => return odd(Odd::Damaged),
-    };
-    let number = echo.number;
-    let odd = |odd, rtt| Some(Heard::Odd { number: Some(number), odd, from, rtt });
-    match flights.reply(echo, from, packet.stamp, now) {
-        Verdict::Answered(rtt) => {
-            Some(Heard::Answered { number, from, rtt, ttl: packet.ttl, bytes: bytes.len() })
+    let proven = Evidence::new(packet, &origin).and_then(|evidence| {
+        let number = evidence.prove(flights.secret(), |number| flights.asked(number))?;
+        Ok((number, evidence.message.len()))
+    });
+    let (number, bytes) = match proven {
+        Ok(proven) => proven,
+        Err(Flaw { defect, number }) => {
+            return Some(Heard::Odd { number, odd: odd(defect)?, from, rtt: None });
         }
+    };
+    let odd = |odd, rtt| Some(Heard::Odd { number: Some(number), odd, from, rtt });
+    match flights.reply(number, packet.stamp, now) {
+        Verdict::Answered(rtt) => Some(Heard::Answered { number, from, rtt, ttl: packet.ttl, bytes }),
         Verdict::Duplicate => odd(Odd::Duplicate, None),
         Verdict::Late(rtt) => odd(Odd::Late, rtt),
-        Verdict::WrongSource => odd(Odd::WrongSource, None),
-        Verdict::Truncated => odd(Odd::Truncated, None),
-        // Its number cannot be believed.
-        Verdict::Forged => Some(Heard::Odd { number: None, odd: Odd::Forged, from, rtt: None }),
         Verdict::Impossible => Some(Heard::Unknown { number, fault: Fault::ClockSet }),
     }
+}
+
+fn odd(defect: Defect) -> Option<Odd> {
+    Some(match defect {
+        Defect::Foreign => return None,
+        Defect::Truncated => Odd::Truncated,
+        Defect::Damaged => Odd::Damaged,
+        Defect::Forged => Odd::Forged,
+        Defect::Identifier => Odd::Identifier,
+        Defect::WrongSource => Odd::WrongSource,
+    })
 }
 
 /// A trace asks no more at once.
@@ -349,3 +354,50 @@ const MOST_BATCHES: usize = 1024;
 
 /// Clocks that move less than this against each other between two looks are only being trimmed.
 const STILL: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::clock::Wall;
+    use crate::probe::icmp::{Echo, Padding};
+
+    const THEM: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+    /// ICMPv6, whose checksum is the kernel's affair.
+    #[test]
+    fn a_reply_that_anything_is_wrong_with_leaves_its_echo_under_way() {
+        let (secret, to) = (Secret::new([7; 16]), IpAddr::from(THEM));
+        let identity = Identity { identifier: 0x4c4d, mark: secret.mark() };
+        let origin = Origin {
+            family: Family::V6,
+            kind: SocketKind::Raw,
+            dont_fragment: false,
+            source: None,
+            identity,
+        };
+        let now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
+        let tag = secret.tag(1, to);
+        let mut flights = Flights::new(secret, Duration::from_secs(1));
+        flights.sent(1, Asked { to, any_source: false, payload: 56 }, (now.monotonic, now.wall));
+        let Identity { identifier, mark } = identity;
+        let echo = Echo { identifier, number: 1, tag, mark, payload: 56 };
+        let padding = Padding::new(56);
+        let mut reply = [&echo.request_head(Family::V6, &padding), padding.bytes()].concat();
+        reply[0] = Family::V6.echo_reply();
+        let mut hear = |bytes: &[u8]| {
+            let packet = Packet { from: to, bytes, truncated: false, stamp: None, ttl: None };
+            weigh(&packet, origin, &mut flights, now)
+        };
+        let mut changed = |offset: usize| {
+            let mut reply = reply.clone();
+            reply[offset] ^= 1;
+            hear(&reply)
+        };
+        let odd = |number, odd| Some(Heard::Odd { number, odd, from: to, rtt: None });
+        assert_eq!(changed(5), odd(Some(1), Odd::Identifier), "somebody rewrote it");
+        assert_eq!(changed(27), odd(Some(1), Odd::Damaged), "the mark");
+        assert_eq!(changed(20), odd(None, Odd::Forged), "its number cannot be believed");
+        assert_eq!(changed(0), None, "it is no reply");
+        assert!(matches!(hear(&reply), Some(Heard::Answered { number: 1, bytes: 64, .. })));
+    }
+}

@@ -116,6 +116,7 @@ fn words(odd: Odd) -> &'static str {
         Odd::WrongSource => "from another address",
         Odd::Truncated => "of another length",
         Odd::Forged => "forged",
+        Odd::Identifier => "with another identifier",
     }
 }
 
@@ -169,6 +170,7 @@ struct Line<'a> {
     wrong_source: u64,
     truncated: u64,
     forged: u64,
+    wrong_identifier: u64,
     errors: Vec<ErrorLine>,
 }
 
@@ -220,6 +222,7 @@ impl<'a> Line<'a> {
             wrong_source: looked.odd.of(Odd::WrongSource),
             truncated: looked.odd.of(Odd::Truncated),
             forged: looked.odd.of(Odd::Forged),
+            wrong_identifier: looked.odd.of(Odd::Identifier),
             errors: said.chain(own).collect(),
         }
     }
