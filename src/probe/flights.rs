@@ -8,10 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::clock::{Monotonic, Now, Wall};
-use super::icmp::Secret;
+use super::clock::{Clocks, Monotonic, Now, Wall};
+use super::icmp::{Family, Secret};
 use super::proof::Asked;
-use crate::round::Rtt;
+use crate::round::{Fault, Rtt};
 
 /// See the module.
 pub(super) struct Flights {
@@ -22,6 +22,20 @@ pub(super) struct Flights {
     deadlines: VecDeque<(Monotonic, u64)>,
     /// Those that are over, oldest first.
     over: VecDeque<u64>,
+    clocks: Clocks,
+    /// When the clocks last moved against each other.
+    moved: Monotonic,
+    /// What our own side last failed at in hearing each family.
+    deaf: [Option<Trouble>; 2],
+    /// And in sending to an address.
+    broken: HashMap<IpAddr, Trouble>,
+}
+
+/// A failure of our own side: of what was sent before, it cannot be said that nobody answers.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    at: Monotonic,
+    fault: Fault,
 }
 
 /// One echo.
@@ -58,8 +72,18 @@ pub(super) enum Verdict {
 
 impl Flights {
     /// None yet; a reply may take `timeout`.
-    pub(super) fn new(secret: Secret, timeout: Duration) -> Self {
-        Self { secret, timeout, flights: HashMap::new(), deadlines: VecDeque::new(), over: VecDeque::new() }
+    pub(super) fn new(secret: Secret, timeout: Duration, now: Now) -> Self {
+        Self {
+            secret,
+            timeout,
+            flights: HashMap::new(),
+            deadlines: VecDeque::new(),
+            over: VecDeque::new(),
+            clocks: Clocks::new(now),
+            moved: Monotonic::LONG_AGO,
+            deaf: [None; 2],
+            broken: HashMap::new(),
+        }
     }
 
     /// What proves replies to be ours.
@@ -101,8 +125,7 @@ impl Flights {
     pub(super) fn reply(&mut self, number: u64, stamp: Option<Wall>, now: Now) -> Verdict {
         // So old that it was forgotten.
         let Some(flight) = self.flights.get(&number) else { return Verdict::Late(None) };
-        let took = flight.took(stamp, now);
-        match (flight.state, took) {
+        match (flight.state, self.took(number, stamp, now)) {
             (State::Answered, _) => Verdict::Duplicate,
             (State::SetAside, _) => Verdict::Late(None),
             (State::Overdue, took) => Verdict::Late(took),
@@ -123,7 +146,43 @@ impl Flights {
 
     /// How long after echo `number` left this packet came, where both are known.
     pub(super) fn took(&self, number: u64, stamp: Option<Wall>, now: Now) -> Option<Rtt> {
-        self.flights.get(&number)?.took(stamp, now)
+        let flight = self.flights.get(&number).filter(|flight| flight.sent > self.moved)?;
+        let took = match stamp {
+            Some(stamp) => stamp.since(flight.left)?,
+            None => now.monotonic.since(flight.sent),
+        };
+        Some(Rtt::new(took))
+    }
+
+    /// Compares the clocks. Where one was set or the machine slept, nothing can be said any more of what is under way, which
+    /// is to be set aside: tells why.
+    pub(super) fn observe(&mut self, now: Now) -> Option<Fault> {
+        let clocks = Clocks::new(now);
+        let before = std::mem::replace(&mut self.clocks, clocks);
+        let slept = clocks.asleep.saturating_sub(before.asleep) > STILL;
+        let moved = clocks.offset.abs_diff(before.offset) > STILL.as_nanos() as u64;
+        if !slept && !moved {
+            return None;
+        }
+        self.moved = now.monotonic;
+        Some(if slept { Fault::HeldUp } else { Fault::ClockSet })
+    }
+
+    /// Some replies that came in before `at` could not be taken.
+    pub(super) fn deaf(&mut self, family: Family, fault: Fault, at: Monotonic) {
+        self.deaf[family as usize] = Some(Trouble { at, fault });
+    }
+
+    /// An echo to this address could not be sent. What broke may have taken those under way along.
+    pub(super) fn broken(&mut self, to: IpAddr, fault: Fault, at: Monotonic) {
+        self.broken.insert(to, Trouble { at, fault });
+    }
+
+    /// What our own side failed at while echo `number` was under way.
+    fn excuse(&self, number: u64) -> Option<Fault> {
+        let Flight { asked: Asked { to, .. }, sent, .. } = self.flights.get(&number)?;
+        let mut troubles = self.deaf[Family::of(*to) as usize].iter().chain(self.broken.get(to));
+        troubles.find(|trouble| *sent <= trouble.at).map(|trouble| trouble.fault)
     }
 
     /// The echo that an ICMP error quotes: by number and tag, where it quotes so much, else by the address and the
@@ -139,13 +198,15 @@ impl Flights {
         self.deadlines.iter().rev().map(|(_, number)| *number).find(fits)
     }
 
-    /// The next echo whose time is over. Everything that came in until `now` must have been handed in before.
-    pub(super) fn take_overdue(&mut self, now: Monotonic) -> Option<u64> {
+    /// The next echo whose time is over, and what excuses that. Everything that came in until `now` must have been handed
+    /// in before.
+    pub(super) fn take_overdue(&mut self, now: Monotonic) -> Option<(u64, Option<Fault>)> {
         while self.next_deadline() <= now {
             let (_, number) = self.deadlines.pop_front()?;
             if self.is_under_way(number) {
+                let excuse = self.excuse(number);
                 self.end(number, State::Overdue);
-                return Some(number);
+                return Some((number, excuse));
             }
         }
         None
@@ -185,18 +246,11 @@ impl Flights {
     }
 }
 
-impl Flight {
-    fn took(&self, stamp: Option<Wall>, now: Now) -> Option<Rtt> {
-        let took = match stamp {
-            Some(stamp) => stamp.since(self.left)?,
-            None => now.monotonic.since(self.sent),
-        };
-        Some(Rtt::new(took))
-    }
-}
-
 /// How many echoes are remembered that are over: what a hundred targets have in ten minutes.
 const MOST_REMEMBERED: usize = 65_536;
+
+/// Clocks that move less than this against each other between two looks are only being trimmed.
+const STILL: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -223,7 +277,7 @@ mod tests {
 
     /// Echoes 1 to `count` to [`them`], sent one each 100 ms from zero on.
     fn flights(count: u64) -> Flights {
-        let mut flights = Flights::new(Secret::new([7; 16]), TIMEOUT);
+        let mut flights = Flights::new(Secret::new([7; 16]), TIMEOUT, at(0));
         for number in 1..=count {
             let now = at(100 * (number as i64 - 1));
             flights.sent(number, asked(), (now.monotonic, now.wall));
@@ -261,7 +315,10 @@ mod tests {
         assert_eq!(flights.next_deadline(), at(500).monotonic);
         assert_eq!(flights.take_overdue(at(499).monotonic), None);
         let overdue = |flights: &mut Flights, millis| flights.take_overdue(at(millis).monotonic);
-        assert_eq!((overdue(&mut flights, 650), overdue(&mut flights, 650)), (Some(1), Some(2)));
+        assert_eq!(
+            (overdue(&mut flights, 650), overdue(&mut flights, 650)),
+            (Some((1, None)), Some((2, None)))
+        );
         assert_eq!(overdue(&mut flights, 650), None);
         assert_eq!(flights.next_deadline(), at(700).monotonic);
         assert_eq!(flights.reply(1, Some(at(800).wall), at(800)), Verdict::Late(Some(rtt(800))));
@@ -283,6 +340,67 @@ mod tests {
         assert_eq!(flights.reply(1, Some(Wall(0)), at(10)), Verdict::Impossible);
         assert_eq!((flights.set_aside(), flights.set_aside()), (Some(2), None));
         assert_eq!(flights.reply(2, None, at(120)), Verdict::Late(None));
+    }
+
+    #[test]
+    fn what_was_under_way_when_a_clock_was_set_or_the_machine_slept_is_set_aside() {
+        const HOUR: i64 = 3_600_000;
+        let asleep = |millis: i64| Now { asleep: Duration::from_millis(50), ..at(millis) };
+        let set = |millis: i64, by: i64| Now { wall: at(millis + by).wall, ..at(millis) };
+        for (later, by, fault) in [
+            (set(610, HOUR), HOUR, Fault::ClockSet),
+            (set(610, -HOUR), -HOUR, Fault::ClockSet),
+            (asleep(610), 0, Fault::HeldUp),
+        ] {
+            let mut flights = flights(3);
+            assert_eq!(flights.observe(at(600)), None);
+            assert_eq!(flights.take_overdue(at(600).monotonic), Some((1, None)));
+            assert_eq!(flights.observe(later), Some(fault));
+            assert_eq!(flights.observe(later), None, "it is told once");
+            assert_eq!(
+                [flights.set_aside(), flights.set_aside(), flights.set_aside()],
+                [Some(2), Some(3), None]
+            );
+            for number in 1..=3 {
+                let stamp = Some(at(620 + by).wall);
+                assert_eq!(flights.reply(number, stamp, set(620, by)), Verdict::Late(None), "{number}");
+                assert_eq!(flights.took(number, stamp, set(620, by)), None, "nor does an error of it");
+            }
+            assert_eq!(flights.take_overdue(at(9_000).monotonic), None, "none is lost");
+            flights.sent(4, asked(), (at(630).monotonic, set(630, by).wall));
+            let reply = flights.reply(4, Some(set(640, by).wall), set(650, by));
+            assert_eq!(reply, Verdict::Answered(rtt(10)), "life goes on");
+        }
+    }
+
+    #[test]
+    fn clocks_that_are_trimmed_disturb_nothing() {
+        let mut flights = flights(1);
+        for millis in 1..500 {
+            let trimmed = Wall(at(millis).wall.0 + millis * 500_000);
+            assert_eq!(flights.observe(Now { wall: trimmed, ..at(millis) }), None);
+        }
+    }
+
+    #[test]
+    fn what_our_own_side_may_have_lost_is_no_loss() {
+        let send = Fault::Send(libc::ENETUNREACH);
+        let overdue = |flights: &mut Flights| -> Vec<Option<Fault>> {
+            std::iter::from_fn(|| flights.take_overdue(at(9_000).monotonic))
+                .map(|(_, excuse)| excuse)
+                .collect()
+        };
+        let mut swamped = flights(3);
+        swamped.deaf(Family::V6, Fault::Overflow, at(900).monotonic);
+        swamped.deaf(Family::V4, Fault::Overflow, at(150).monotonic);
+        assert_eq!(overdue(&mut swamped), [Some(Fault::Overflow), Some(Fault::Overflow), None]);
+        let mut broken = flights(3);
+        broken.broken(other(), Fault::Send(libc::EPERM), at(900).monotonic);
+        broken.broken(them(), send, at(120).monotonic);
+        assert_eq!(overdue(&mut broken), [Some(send), Some(send), None], "what was sent later has no excuse");
+        let mut answered = flights(1);
+        answered.broken(them(), send, at(120).monotonic);
+        assert_eq!(answered.reply(1, None, at(130)), Verdict::Answered(rtt(130)), "it was not lost");
     }
 
     #[test]

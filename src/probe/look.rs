@@ -176,7 +176,7 @@ pub fn look(
             sheet.sent(target, ping);
             asker.push(number(target, ping), &addressees[target], &mut heard);
         }
-        asker.flush(&mut heard)?;
+        asker.flush(&mut heard);
         let until = rhythm.next().min(asker.next_deadline());
         if heard.is_empty() && until < Monotonic::NEVER {
             asker.wait(until, Some(&stop.0), &mut heard)?;
@@ -298,6 +298,9 @@ impl<'a> Sheet<'a> {
             }
             Heard::Unknown { number, fault } => {
                 let (target, ping) = self.settle(number, Ping::Unknown(fault))?;
+                if let Fault::Send(_) = fault {
+                    self.lanes[target].excuse_before(ping, fault);
+                }
                 Some((target, LookEvent::Unknown { ping, fault }))
             }
             Heard::Refused { number, reason, from, .. } => {
@@ -350,6 +353,15 @@ impl<'a> Sheet<'a> {
 }
 
 impl Lane {
+    /// A ping could not be sent: what broke may have taken the one before along, which may have been declared lost already.
+    fn excuse_before(&mut self, ping: u32, fault: Fault) {
+        if let Some(slot @ Some(Ping::Lost)) =
+            (ping as usize).checked_sub(1).and_then(|before| self.pings.get_mut(before))
+        {
+            *slot = Some(Ping::Unknown(fault));
+        }
+    }
+
     fn refused(&mut self, reason: Reason, from: IpAddr) {
         if let Some(known) =
             self.refusals.iter_mut().find(|known| (known.reason, known.from) == (reason, from))
@@ -480,6 +492,25 @@ mod tests {
         assert_eq!(second.round.pings(), [Ping::Lost, Ping::Unknown(Fault::ClockSet)]);
         assert_eq!((second.under_way, second.odd.of(Odd::Damaged)), (2, 1));
         assert_eq!(second.refusals, [Refusals { reason: unreachable, from: address(9), count: 2 }]);
+    }
+
+    #[test]
+    fn a_ping_that_was_lost_right_before_one_that_did_not_leave_is_excused() {
+        let settings = settings(1, 9, 1000, 0);
+        let mut sheet = Sheet::new(&settings);
+        (0..4).for_each(|ping| sheet.sent(0, ping));
+        let fault = Fault::Send(libc::ENETUNREACH);
+        for heard in [
+            Heard::Overdue { number: number(0, 0) },
+            Heard::Overdue { number: number(0, 1) },
+            Heard::Unknown { number: number(0, 2), fault },
+            Heard::Unknown { number: number(0, 3), fault },
+        ] {
+            assert!(sheet.enter(heard).is_some());
+        }
+        let looked = sheet.close(UnixTime::from_secs(0), UnixTime::from_secs(9));
+        let unknown = Ping::Unknown(fault);
+        assert_eq!(looked[0].round.pings(), [Ping::Lost, unknown, unknown, unknown]);
     }
 
     #[test]

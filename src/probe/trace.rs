@@ -158,7 +158,7 @@ pub fn trace_all(
                     asker.push(search.send(distance), addressee, &mut heard);
                 }
             }
-            asker.flush(&mut heard)?;
+            asker.flush(&mut heard);
             wave += 1;
         } else if wave == echoes && searches.iter().flatten().all(|(search, _)| search.is_over()) {
             break;
