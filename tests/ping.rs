@@ -13,13 +13,15 @@ mod support {
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use latmon::probe::LookSettings;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use support::dns::{Etc, Manner, NameServer, has};
 use support::latmon::{Desk, told};
 use support::net::{
-    All, At, Every, Form, Net, OWN_IPV4, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse, silence,
+    All, At, Every, Form, Net, OWN_IPV4, OWN_IPV6, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse,
+    silence,
 };
 use support::sockets::{Sockets, in_both, net};
 use support::terminal::on_a_terminal;
@@ -367,7 +369,13 @@ fn a_name_that_fails_is_told_and_the_others_go_on() {
     let targets: Vec<&str> = objects.iter().filter_map(|object| object["target"].as_str()).collect();
     assert_eq!(targets, ["nowhere.invalid", HOSTS[0], "::1"]);
     assert!(objects[0]["address"].is_null() && objects[2]["address"].is_null());
-    assert_eq!(counts(&objects[0], ["sent", "received"]), [0, 0]);
+    for (object, why) in [(&objects[0], "does not resolve: "), (&objects[2], "is no IPv4 address")] {
+        assert_eq!(counts(object, ["sent", "received", "lost", "unknown"]), [1, 0, 0, 1], "{object}");
+        assert_eq!(rtts(object), [None]);
+        let [error] = object["errors"].as_array().expect("a list").as_slice() else { panic!("{object}") };
+        assert!(error["kind"].as_str().expect("a text").starts_with(why), "{error}");
+        assert_eq!((&error["from"], &error["count"]), (&Value::Null, &Value::from(1)));
+    }
     assert_eq!(counts(&objects[1], ["sent", "received"]), [1, 1]);
 }
 
@@ -516,6 +524,22 @@ fn fpings_lines_are_fpings() {
     }
 }
 
+/// A source of one family is no reason not to measure the targets of that family.
+#[test]
+fn a_target_that_cannot_be_asked_from_there_is_unknown_and_the_others_are_measured() {
+    let net = net(Sockets::Raw);
+    net.host(HOSTS[1], answer());
+    let words = format!("ping --fping -C 2 -q -p 50 -t 1000 -S {OWN_IPV6} {} 127.0.0.1 localhost", HOSTS[1]);
+    let (code, said) = told(&Desk::new().done(&words));
+    let lines: Vec<&str> = said.lines().collect();
+    let [answered, unknown, named] = lines[..] else { panic!("three lines: {said}") };
+    assert!(answered.starts_with("fd00::1   : 0.") && !answered.contains('-'), "{said}");
+    assert_eq!(unknown, "127.0.0.1 : - -", "{said}");
+    // By its IPv6 address: from there the other one cannot be asked.
+    assert!(named.starts_with("localhost : 0.") && !named.contains('-'), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+}
+
 /// One second and more has no decimals, in fping and here.
 #[test]
 fn fpings_long_times_are_fpings() {
@@ -546,6 +570,22 @@ fn a_link_named_fping_is_fping() {
     let help = String::from_utf8(output.stdout).expect("text");
     assert!(code == Some(0) && help.contains(" -S ") && help.contains(" -O "), "{help}");
     assert_eq!(run("-C 2 -q --no-such-option 198.18.0.1").0, Some(3), "fping's manual says 3");
+
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_latmon"), desk.path("fping6")).expect("a link");
+    let output = Command::new(desk.path("fping6")).args(["-C", "1", "-q", "localhost", "127.0.0.1"]).output();
+    let (code, said) = told(&output.expect("it starts"));
+    assert!(said.starts_with("localhost : 0.") && said.lines().count() == 1, "{said}");
+    assert_eq!(code, Some(2), "IPv6 only");
+}
+
+#[test]
+fn the_help_tells_the_bounds() {
+    let help = String::from_utf8(Desk::new().done("ping --help").stdout).expect("text");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let most = format!("at most {} times", LookSettings::MOST_PINGS);
+    for bound in [most.as_str(), "at least 1 ms for each target"] {
+        assert!(help.contains(bound), "no '{bound}' in {help}");
+    }
 }
 
 /// Lines of replies, by target: which of two comes first is a matter of microseconds.

@@ -15,7 +15,8 @@ use super::flights::{Flights, Verdict};
 use super::icmp::{Family, Reason, Secret};
 use super::proof::{Asked, Defect, Evidence, Flaw};
 use super::socket::{
-    Backlog, EchoSocket, Identity, Inbox, Origin, Packet, Report, Reports, Route, SocketKind, Sockets, Wanted,
+    Backlog, EchoSocket, Identity, Inbox, NoRoute, Origin, Packet, Report, Reports, Route, SocketKind,
+    Sockets, Wanted,
 };
 use super::{Bell, EchoSettings, Error, random, wake};
 use crate::round::{Fault, Rtt};
@@ -144,10 +145,9 @@ impl Asker {
     }
 
     /// Works out how such echoes to `to` are to leave.
-    pub(super) fn addressee(&mut self, to: SocketAddr, echo: &EchoSettings) -> Result<Addressee, Error> {
+    pub(super) fn addressee(&mut self, to: SocketAddr, echo: &EchoSettings) -> Result<Addressee, NoRoute> {
         let socket = self.sockets.of(Family::of(to.ip()), echo.dont_fragment, echo.source);
-        let route = socket.map(|socket| Route::new(echo, socket.origin())).transpose();
-        let route = route.map_err(|error| Error::Unroutable { to: to.ip(), why: error.to_string() })?;
+        let route = socket.map(|socket| Route::new(echo, socket.origin())).transpose()?;
         let asked = Asked { to: to.ip(), any_source: echo.any_source, payload: echo.payload };
         Ok(Addressee { to, asked, route })
     }
