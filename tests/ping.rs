@@ -189,10 +189,13 @@ fn errors_say_what_and_who() {
     in_both(|sockets| {
         let net = net(sockets);
         let routers = [ROUTER_IPV4, ROUTER_IPV6];
+        // A kernel that lets routers fragment keeps that one from datagram sockets of IPv4.
+        let too_big = if sockets == Sockets::Raw { "packet too big" } else { "" };
         let rows = [
             (Refusal::Host, ["host unreachable"; 2]),
             (Refusal::Prohibited, ["administratively prohibited"; 2]),
             (Refusal::Network, ["network unreachable", "no route"]),
+            (Refusal::TooBig, [too_big, "packet too big"]),
             (Refusal::Expired, ["time to live exceeded"; 2]),
         ];
         let hosts = |n: usize| [format!("198.18.1.{n}"), format!("fd00::1:{n}")];
@@ -204,7 +207,10 @@ fn errors_say_what_and_who() {
         assert_eq!((objects.len(), code), (2 * rows.len(), Some(1)));
         let told = rows.iter().flat_map(|(_, kinds)| kinds.iter().zip(routers));
         for (object, (kind, router)) in objects.iter().zip(told) {
-            let wanted = serde_json::json!([{"kind": kind, "from": router, "count": 3}]);
+            let wanted = match *kind {
+                "" => serde_json::json!([]),
+                kind => serde_json::json!([{"kind": kind, "from": router, "count": 3}]),
+            };
             assert_eq!(object["errors"], wanted, "{sockets:?}");
             assert_eq!(
                 counts(object, ["sent", "lost"]),
