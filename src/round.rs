@@ -82,6 +82,9 @@ pub enum Fault {
     /// The kernel refused to send it, with this `errno`.
     #[error("cannot send: {}", std::io::Error::from_raw_os_error(*.0))]
     Send(i32),
+    /// The kernel refused to hand over what came in while it was under way, with this `errno`.
+    #[error("cannot receive: {}", std::io::Error::from_raw_os_error(*.0))]
+    Receive(i32),
     /// Our own receive buffer overflowed while it was under way.
     #[error("our receive buffer overflowed")]
     Overflow,

@@ -13,13 +13,15 @@ mod support {
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use latmon::probe::LookSettings;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use support::dns::{Etc, Manner, NameServer, has};
 use support::latmon::{Desk, told};
 use support::net::{
-    All, At, Every, Form, OWN_IPV4, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse, silence,
+    All, At, Every, Form, Net, OWN_IPV4, OWN_IPV6, ROUTER_IPV4, ROUTER_IPV6, Refusal, answer, ms, refuse,
+    silence,
 };
 use support::sockets::{Sockets, in_both, net};
 use support::terminal::on_a_terminal;
@@ -135,13 +137,15 @@ fn lost_pings_are_null_in_their_places() {
 /// kernel keeps wrong checksums and foreign identifiers, and ICMPv6's does so everywhere.
 #[test]
 fn replies_that_do_not_count_are_in_their_columns() {
-    const COLUMNS: [&str; 6] = ["duplicates", "late", "damaged", "wrong_source", "truncated", "forged"];
+    const COLUMNS: [&str; 7] =
+        ["duplicates", "late", "damaged", "wrong_source", "truncated", "forged", "wrong_identifier"];
     in_both(|sockets| {
         let net = net(sockets);
         let other = |host: &str| if host.contains(':') { "fd00::99" } else { "198.18.0.99" };
         let half = |form| answer().delay(ms(1)).spoil(Every(2), form);
         let only_raw_v4 = |host: &str| u64::from(sockets == Sockets::Raw && !host.contains(':')) * 4;
-        let kinds = 7;
+        let only_raw = if sockets == Sockets::Raw { 4 } else { 0 };
+        let kinds = 11;
         let hosts: Vec<String> =
             (1..=kinds).flat_map(|n| [format!("198.18.0.{n}"), format!("fd00::{n}")]).collect();
         let mut wanted = Vec::new();
@@ -149,13 +153,18 @@ fn replies_that_do_not_count_are_in_their_columns() {
             let source = other(host).parse().expect("an address");
             let (behaviour, columns) = match place / 2 {
                 // The last ping has none, so that all of them are there before the look ends.
-                0 => (answer().delay(ms(1)).duplicate(At(vec![0, 2, 5])), [3, 0, 0, 0, 0, 0]),
-                1 => (answer().delay(ms(1)).late(At(vec![0, 1]), ms(1200)), [0, 2, 0, 0, 0, 0]),
-                2 => (half(Form::Checksum), [0, 0, only_raw_v4(host), 0, 0, 0]),
-                3 => (half(Form::Payload(40)), [0, 0, 4, 0, 0, 0]),
-                4 => (half(Form::Source(source)), [0, 0, 0, 4, 0, 0]),
-                5 => (half(Form::Truncated(30)), [0, 0, 0, 0, 4, 0]),
-                _ => (half(Form::Payload(10)), [0, 0, 0, 0, 0, 4]),
+                0 => (answer().delay(ms(1)).duplicate(At(vec![0, 2, 5])), [3, 0, 0, 0, 0, 0, 0]),
+                1 => (answer().delay(ms(1)).late(At(vec![0, 1]), ms(1200)), [0, 2, 0, 0, 0, 0, 0]),
+                2 => (half(Form::Checksum), [0, 0, only_raw_v4(host), 0, 0, 0, 0]),
+                3 => (half(Form::Payload(40)), [0, 0, 4, 0, 0, 0, 0]),
+                4 => (half(Form::Source(source)), [0, 0, 0, 4, 0, 0, 0]),
+                5 => (half(Form::Truncated(30)), [0, 0, 0, 0, 4, 0, 0]),
+                6 => (half(Form::Payload(10)), [0, 0, 0, 0, 0, 4, 0]),
+                7 => (half(Form::Identifier), [0, 0, 0, 0, 0, 0, only_raw]),
+                8 => (half(Form::Sequence), [0, 0, 4, 0, 0, 0, 0]),
+                9 => (half(Form::Forged), [0, 0, 0, 0, 0, 4, 0]),
+                // What another request asked is no answer to this one.
+                _ => (half(Form::Replayed), [0, 0, 4, 0, 0, 0, 0]),
             };
             net.host(host, behaviour);
             wanted.push(columns);
@@ -180,15 +189,28 @@ fn errors_say_what_and_who() {
     in_both(|sockets| {
         let net = net(sockets);
         let routers = [ROUTER_IPV4, ROUTER_IPV6];
-        for (host, n) in HOSTS.iter().zip(1..) {
-            net.host(host, refuse(Refusal::Host));
-            net.host(&format!("198.18.1.{n}"), refuse(Refusal::Prohibited));
+        // A kernel that lets routers fragment keeps that one from datagram sockets of IPv4.
+        let too_big = if sockets == Sockets::Raw { "packet too big" } else { "" };
+        let rows = [
+            (Refusal::Host, ["host unreachable"; 2]),
+            (Refusal::Prohibited, ["administratively prohibited"; 2]),
+            (Refusal::Network, ["network unreachable", "no route"]),
+            (Refusal::TooBig, [too_big, "packet too big"]),
+            (Refusal::Expired, ["time to live exceeded"; 2]),
+        ];
+        let hosts = |n: usize| [format!("198.18.1.{n}"), format!("fd00::1:{n}")];
+        for (n, (refusal, _)) in rows.iter().enumerate() {
+            hosts(n).iter().for_each(|host| net.host(host, refuse(*refusal)));
         }
-        let words = format!("-c 3 -i 20ms -W 500ms {} {} 198.18.1.1", HOSTS[0], HOSTS[1]);
-        let (objects, code) = pinged(&words);
-        assert_eq!(code, Some(1));
-        for (object, router) in objects.iter().zip(routers) {
-            let wanted = serde_json::json!([{"kind": "host unreachable", "from": router, "count": 3}]);
+        let all = (0..rows.len()).flat_map(hosts).collect::<Vec<_>>().join(" ");
+        let (objects, code) = pinged(&format!("-c 3 -i 20ms -W 500ms {all}"));
+        assert_eq!((objects.len(), code), (2 * rows.len(), Some(1)));
+        let told = rows.iter().flat_map(|(_, kinds)| kinds.iter().zip(routers));
+        for (object, (kind, router)) in objects.iter().zip(told) {
+            let wanted = match *kind {
+                "" => serde_json::json!([]),
+                kind => serde_json::json!([{"kind": kind, "from": router, "count": 3}]),
+            };
             assert_eq!(object["errors"], wanted, "{sockets:?}");
             assert_eq!(
                 counts(object, ["sent", "lost"]),
@@ -196,7 +218,6 @@ fn errors_say_what_and_who() {
                 "an error settles nothing, the timeout does"
             );
         }
-        assert_eq!(objects[2]["errors"][0]["kind"], "administratively prohibited");
     });
 }
 
@@ -261,6 +282,70 @@ fn a_look_that_was_stopped_for_a_while_loses_nothing() {
     });
 }
 
+/// A receive buffer has room for what is under way, not for hosts that say everything eighty times while nobody reads.
+#[test]
+fn replies_that_our_receive_buffer_had_no_room_for_are_no_loss() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        for host in HOSTS {
+            let once = answer().delay(ms(1500));
+            net.host(host, (1..80).fold(once, |host, _| host.inject(All, Form::True, ms(1500))));
+        }
+        let words = format!("ping --json -c 45 -i 20ms -W 3 {}", HOSTS.join(" "));
+        let latmon = Desk::new().latmon(&words).current_dir("/").stdout(Stdio::piped()).spawn();
+        let latmon = latmon.expect("the binary starts");
+        let pid = Pid::from_raw(i32::try_from(latmon.id()).expect("a process id"));
+        await_requests(&net, 40);
+        kill(pid, Signal::SIGSTOP).expect("it runs");
+        for host in HOSTS {
+            net.wait_for(host, net.requests(host).len(), LIMIT);
+        }
+        kill(pid, Signal::SIGCONT).expect("it is there");
+        let output = latmon.wait_with_output().expect("it ends");
+        for object in objects(&output) {
+            let [sent, received, lost, unknown] = counts(&object, ["sent", "received", "lost", "unknown"]);
+            assert_eq!((sent, lost), (45, 0), "{sockets:?}: {object}");
+            assert!(received > 0 && unknown > 0, "{sockets:?}: {object}");
+            let wanted = serde_json::json!([{"kind": "our receive buffer overflowed", "from": null, "count": unknown}]);
+            assert_eq!(object["errors"], wanted, "{sockets:?}");
+        }
+    });
+}
+
+/// What breaks on our side takes along what is under way, and says so at the next ping.
+#[test]
+fn an_interface_that_goes_down_and_comes_back_is_no_loss() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        for host in HOSTS {
+            net.host(host, answer().delay(ms(100)));
+        }
+        let words = format!("ping --json -c 40 -i 50ms -W 1 {}", HOSTS.join(" "));
+        let latmon = Desk::new().latmon(&words).current_dir("/").stdout(Stdio::piped()).spawn();
+        let latmon = latmon.expect("the binary starts");
+        await_requests(&net, 8);
+        net.ip("link set far0 down");
+        std::thread::sleep(ms(400));
+        net.ip("link set far0 up\naddr replace fd00:ffff::1:1/8 dev far0 nodad");
+        let output = latmon.wait_with_output().expect("it ends");
+        for object in objects(&output) {
+            let [sent, received, lost, unknown] = counts(&object, ["sent", "received", "lost", "unknown"]);
+            assert_eq!((sent, lost), (40, 0), "{sockets:?}: {object}");
+            assert!(received > 0 && unknown > 0, "{sockets:?}: {object}");
+            assert!(object["errors"][0]["kind"].as_str().expect("a text").starts_with("cannot send: "));
+        }
+    });
+}
+
+/// Waits until each of [`HOSTS`] was asked so often, answered or not.
+fn await_requests(net: &Net, count: usize) {
+    let began = Instant::now();
+    while HOSTS.iter().any(|host| net.requests(host).len() < count) {
+        assert!(began.elapsed() < LIMIT, "they were not asked");
+        std::thread::sleep(ms(2));
+    }
+}
+
 #[test]
 fn size_and_hops_are_as_asked() {
     in_both(|sockets| {
@@ -290,7 +375,13 @@ fn a_name_that_fails_is_told_and_the_others_go_on() {
     let targets: Vec<&str> = objects.iter().filter_map(|object| object["target"].as_str()).collect();
     assert_eq!(targets, ["nowhere.invalid", HOSTS[0], "::1"]);
     assert!(objects[0]["address"].is_null() && objects[2]["address"].is_null());
-    assert_eq!(counts(&objects[0], ["sent", "received"]), [0, 0]);
+    for (object, why) in [(&objects[0], "does not resolve: "), (&objects[2], "is no IPv4 address")] {
+        assert_eq!(counts(object, ["sent", "received", "lost", "unknown"]), [1, 0, 0, 1], "{object}");
+        assert_eq!(rtts(object), [None]);
+        let [error] = object["errors"].as_array().expect("a list").as_slice() else { panic!("{object}") };
+        assert!(error["kind"].as_str().expect("a text").starts_with(why), "{error}");
+        assert_eq!((&error["from"], &error["count"]), (&Value::Null, &Value::from(1)));
+    }
     assert_eq!(counts(&objects[1], ["sent", "received"]), [1, 1]);
 }
 
@@ -439,6 +530,22 @@ fn fpings_lines_are_fpings() {
     }
 }
 
+/// A source of one family is no reason not to measure the targets of that family.
+#[test]
+fn a_target_that_cannot_be_asked_from_there_is_unknown_and_the_others_are_measured() {
+    let net = net(Sockets::Raw);
+    net.host(HOSTS[1], answer());
+    let words = format!("ping --fping -C 2 -q -p 50 -t 1000 -S {OWN_IPV6} {} 127.0.0.1 localhost", HOSTS[1]);
+    let (code, said) = told(&Desk::new().done(&words));
+    let lines: Vec<&str> = said.lines().collect();
+    let [answered, unknown, named] = lines[..] else { panic!("three lines: {said}") };
+    assert!(answered.starts_with("fd00::1   : 0.") && !answered.contains('-'), "{said}");
+    assert_eq!(unknown, "127.0.0.1 : - -", "{said}");
+    // By its IPv6 address: from there the other one cannot be asked.
+    assert!(named.starts_with("localhost : 0.") && !named.contains('-'), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+}
+
 /// One second and more has no decimals, in fping and here.
 #[test]
 fn fpings_long_times_are_fpings() {
@@ -469,6 +576,22 @@ fn a_link_named_fping_is_fping() {
     let help = String::from_utf8(output.stdout).expect("text");
     assert!(code == Some(0) && help.contains(" -S ") && help.contains(" -O "), "{help}");
     assert_eq!(run("-C 2 -q --no-such-option 198.18.0.1").0, Some(3), "fping's manual says 3");
+
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_latmon"), desk.path("fping6")).expect("a link");
+    let output = Command::new(desk.path("fping6")).args(["-C", "1", "-q", "localhost", "127.0.0.1"]).output();
+    let (code, said) = told(&output.expect("it starts"));
+    assert!(said.starts_with("localhost : 0.") && said.lines().count() == 1, "{said}");
+    assert_eq!(code, Some(2), "IPv6 only");
+}
+
+#[test]
+fn the_help_tells_the_bounds() {
+    let help = String::from_utf8(Desk::new().done("ping --help").stdout).expect("text");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let most = format!("at most {} times", LookSettings::MOST_PINGS);
+    for bound in [most.as_str(), "at least 1 ms for each target"] {
+        assert!(help.contains(bound), "no '{bound}' in {help}");
+    }
 }
 
 /// Lines of replies, by target: which of two comes first is a matter of microseconds.

@@ -141,7 +141,7 @@ pub(crate) fn run() -> ExitCode {
         return rrd_verb(rest);
     }
     if let Some(rest) = fping_arguments(&arguments) {
-        return ping::run_as_fping(rest);
+        return ping::run_as_fping(&rest);
     }
     // Before anything else: the guardian stays small.
     if let Some((charge, program)) = charged(&arguments) {
@@ -221,14 +221,18 @@ fn words_of(arguments: &[OsString]) -> Vec<&[u8]> {
     arguments.iter().map(|argument| argument.as_bytes()).collect()
 }
 
-/// fping's own arguments, where the program is called by that name or with `ping --fping`.
-fn fping_arguments(arguments: &[OsString]) -> Option<&[OsString]> {
+/// fping's own arguments, where the program is called by that name or with `ping --fping`. As `fping6` it is `fping -6`.
+fn fping_arguments(arguments: &[OsString]) -> Option<Vec<OsString>> {
     let (program, rest) = arguments.split_first()?;
-    if Path::new(program).file_name() == Some(OsStr::new("fping")) {
-        return Some(rest);
+    let name = Path::new(program).file_name();
+    if name == Some(OsStr::new("fping")) {
+        return Some(rest.to_vec());
+    }
+    if name == Some(OsStr::new("fping6")) {
+        return Some(std::iter::once("-6".into()).chain(rest.iter().cloned()).collect());
     }
     match rest {
-        [verb, mode, rest @ ..] if verb == "ping" && mode == "--fping" => Some(rest),
+        [verb, mode, rest @ ..] if verb == "ping" && mode == "--fping" => Some(rest.to_vec()),
         _ => None,
     }
 }

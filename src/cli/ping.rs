@@ -24,10 +24,10 @@ pub(super) struct Args {
     /// Host names or addresses
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
-    /// How often each is asked [default: until Ctrl-C on a terminal, else 5 times]
+    /// How often each is asked, at most 1000000 times [default: until Ctrl-C on a terminal, or that often; else 5 times]
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(LookSettings::MOST_PINGS)))]
     count: Option<u32>,
-    /// From one ping to the next, in seconds, or as 200ms
+    /// From one ping to the next, in seconds, or as 200ms; at least 1 ms for each target
     #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     interval: Duration,
     /// How long a reply may take, in seconds, or as 800ms; a later one is lost
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     })
     .map_err(Failure::failed)?;
     let text = match args.json {
-        true => summary::json(&args.targets, &found, &looked),
+        true => summary::json(&args.targets, &found, &looked, settings.count),
         false => summary::table(&looked, columns(terminal), live.is_shown()),
     };
     let printed = output::print(&text);

@@ -10,11 +10,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use super::clock::{self, Clocks, Monotonic, Now};
-use super::flights::{Asked, Flights, Verdict};
-use super::icmp::{Family, Kind, Malformed, Message, Reason, Secret};
+use super::clock::{self, Monotonic, Now};
+use super::flights::{Flights, Verdict};
+use super::icmp::{Family, Reason, Secret};
+use super::proof::{Asked, Defect, Evidence, Flaw};
 use super::socket::{
-    Backlog, EchoSocket, Identity, Inbox, Origin, Packet, Report, Reports, Route, SocketKind, Sockets, Wanted,
+    Backlog, EchoSocket, Identity, Inbox, NoRoute, Origin, Packet, Report, Reports, Route, SocketKind,
+    Sockets, Wanted,
 };
 use super::{Bell, EchoSettings, Error, random, wake};
 use crate::round::{Fault, Rtt};
@@ -27,7 +29,17 @@ pub(super) struct Asker {
     flights: Flights,
     /// What was pushed and is not yet sent.
     waiting: HashMap<u64, Asked>,
-    clocks: Clocks,
+    /// What each socket has failed to hear so far.
+    ears: Vec<Ear>,
+}
+
+/// What is known of one socket's receive buffer.
+#[derive(Default)]
+struct Ear {
+    /// How many packets it had had no room for when that was last asked.
+    drops: u32,
+    /// Whether much piled up in it since.
+    swamped: bool,
 }
 
 /// Whom an echo goes to, and how.
@@ -88,12 +100,21 @@ pub enum Odd {
     Truncated,
     /// It looks like ours, and does not carry our secret.
     Forged,
+    /// It is ours by all but its identifier, which somebody on the way rewrote. Only RAW sockets hear such.
+    Identifier,
 }
 
 impl Odd {
     /// Every kind, in the order in which they are told.
-    pub const ALL: [Self; 6] =
-        [Self::Duplicate, Self::Late, Self::Damaged, Self::WrongSource, Self::Truncated, Self::Forged];
+    pub const ALL: [Self; 7] = [
+        Self::Duplicate,
+        Self::Late,
+        Self::Damaged,
+        Self::WrongSource,
+        Self::Truncated,
+        Self::Forged,
+        Self::Identifier,
+    ];
 }
 
 impl Asker {
@@ -111,21 +132,22 @@ impl Asker {
             Ok(sockets) => sockets,
             Err(refused) => adopt_spares(&wanted).ok_or_else(|| Error::no_socket(refused))?,
         };
+        // One that was opened long ago has heard others.
+        let ear = |socket: &EchoSocket| Ear { drops: socket.drops().unwrap_or(0), swamped: false };
         Ok(Self {
+            ears: sockets.iter().map(ear).collect(),
             sockets,
             inbox: Inbox::new(payload),
             reports: Reports::new(),
-            flights: Flights::new(secret, timeout),
+            flights: Flights::new(secret, timeout, clock::now()),
             waiting: HashMap::new(),
-            clocks: Clocks::new(clock::now()),
         })
     }
 
     /// Works out how such echoes to `to` are to leave.
-    pub(super) fn addressee(&mut self, to: SocketAddr, echo: &EchoSettings) -> Result<Addressee, Error> {
+    pub(super) fn addressee(&mut self, to: SocketAddr, echo: &EchoSettings) -> Result<Addressee, NoRoute> {
         let socket = self.sockets.of(Family::of(to.ip()), echo.dont_fragment, echo.source);
-        let route = socket.map(|socket| Route::new(echo, socket.origin())).transpose();
-        let route = route.map_err(|error| Error::Unroutable { to: to.ip(), why: error.to_string() })?;
+        let route = socket.map(|socket| Route::new(echo, socket.origin())).transpose()?;
         let asked = Asked { to: to.ip(), any_source: echo.any_source, payload: echo.payload };
         Ok(Addressee { to, asked, route })
     }
@@ -150,16 +172,15 @@ impl Asker {
     }
 
     /// Sends what was pushed.
-    pub(super) fn flush(&mut self, heard: &mut Vec<Heard>) -> Result<(), Error> {
+    pub(super) fn flush(&mut self, heard: &mut Vec<Heard>) {
         if self.waiting.is_empty() {
-            return Ok(());
+            return;
         }
         // An error that waits there would be told to one of these.
-        self.take_reports(heard)?;
+        self.take_reports(heard);
         for socket in self.sockets.iter_mut() {
             Self::send(socket, &mut self.waiting, &mut self.flights, heard);
         }
-        Ok(())
     }
 
     fn send(
@@ -172,7 +193,11 @@ impl Asker {
             let Some(asked) = waiting.remove(&number) else { return };
             match outcome {
                 Ok(handed) => flights.sent(number, asked, (handed.monotonic, handed.wall)),
-                Err(errno) => heard.push(Heard::Unknown { number, fault: Fault::Send(errno) }),
+                Err(errno) => {
+                    let fault = Fault::Send(errno);
+                    flights.broken(asked.to, fault, clock::now().monotonic);
+                    heard.push(Heard::Unknown { number, fault });
+                }
             }
         });
     }
@@ -193,12 +218,33 @@ impl Asker {
         // What comes in from now on is not read for sure; what was due to come before is.
         let before = clock::now().monotonic;
         for place in 0..self.sockets.iter().count() {
-            self.receive(place, heard)?;
+            self.receive(place, heard);
         }
-        while let Some(number) = self.flights.take_overdue(before) {
-            heard.push(Heard::Overdue { number });
+        if self.flights.next_deadline() <= before {
+            self.note_drops();
+        }
+        while let Some((number, excuse)) = self.flights.take_overdue(before) {
+            heard.push(match excuse {
+                None => Heard::Overdue { number },
+                Some(fault) => Heard::Unknown { number, fault },
+            });
         }
         Ok(())
+    }
+
+    /// Asks whether a receive buffer overflowed, before anything is said to be lost.
+    fn note_drops(&mut self) {
+        for (socket, ear) in self.sockets.iter().zip(&mut self.ears) {
+            let Origin { family, kind, .. } = socket.origin();
+            // A RAW socket of IPv6 counts damaged packets the same way, but a buffer overflows only where much piled up.
+            let is_told = (family, kind) != (Family::V6, SocketKind::Raw) || std::mem::take(&mut ear.swamped);
+            if is_told
+                && let Ok(drops) = socket.drops()
+                && std::mem::replace(&mut ear.drops, drops) != drops
+            {
+                self.flights.deaf(family, Fault::Overflow, clock::now().monotonic);
+            }
+        }
     }
 
     fn sleep(&self, until: Monotonic, stop: Option<&Bell>) -> Result<(), Error> {
@@ -214,27 +260,33 @@ impl Asker {
     }
 
     /// Takes what waits in one of the sockets.
-    fn receive(&mut self, place: usize, heard: &mut Vec<Heard>) -> Result<(), Error> {
-        for _ in 0..MOST_BATCHES {
-            let Some(socket) = self.sockets.iter_mut().nth(place) else { return Ok(()) };
+    fn receive(&mut self, place: usize, heard: &mut Vec<Heard>) {
+        for batch in 1..=MOST_BATCHES {
+            let Some(socket) = self.sockets.iter_mut().nth(place) else { return };
             let origin = socket.origin();
-            let emptied = socket
-                .receive(&mut self.inbox)
-                .map_err(|error| Error::System { operation: "receive packets", error })?;
+            let emptied = match socket.receive(&mut self.inbox) {
+                Ok(emptied) => emptied,
+                // Errors about echoes may be many, and have an end.
+                Err(_) if batch < MOST_BATCHES => continue,
+                Err(error) => {
+                    let fault = Fault::Receive(error.raw_os_error().unwrap_or(libc::EIO));
+                    return self.flights.deaf(origin.family, fault, clock::now().monotonic);
+                }
+            };
             // The stamps of the echoes that these answer are there by now.
-            self.take_reports(heard)?;
+            self.take_reports(heard);
             let now = self.look(heard);
             let Self { inbox, flights, .. } = self;
             heard.extend(inbox.packets().filter_map(|packet| weigh(&packet, origin, flights, now)));
             if emptied {
-                break;
+                return;
             }
+            self.ears[place].swamped = true;
         }
-        Ok(())
     }
 
     /// Takes what the error queues tell: when echoes left, and what routers say of them.
-    fn take_reports(&mut self, heard: &mut Vec<Heard>) -> Result<(), Error> {
+    fn take_reports(&mut self, heard: &mut Vec<Heard>) {
         let now = self.look(heard);
         let Self { sockets, reports, flights, .. } = self;
         for socket in sockets.iter_mut() {
@@ -247,25 +299,18 @@ impl Asker {
                         heard.push(Heard::Refused { number, reason, from, rtt });
                     }
                 });
-                match emptied {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    Err(error) => return Err(Error::System { operation: "read the error queue", error }),
+                // What cannot be read there settles no echo: replies do, and the timeout.
+                if emptied.unwrap_or(true) {
+                    break;
                 }
             }
         }
-        Ok(())
     }
 
     /// Reads the clocks. Where one was set or the machine slept, what is under way is set aside.
     fn look(&mut self, heard: &mut Vec<Heard>) -> Now {
         let now = clock::now();
-        let clocks = Clocks::new(now);
-        let slept = clocks.asleep.saturating_sub(self.clocks.asleep) > STILL;
-        let moved = clocks.offset.abs_diff(self.clocks.offset) > STILL.as_nanos() as u64;
-        self.clocks = clocks;
-        if slept || moved {
-            let fault = if slept { Fault::HeldUp } else { Fault::ClockSet };
+        if let Some(fault) = self.flights.observe(now) {
             while let Some(number) = self.flights.set_aside() {
                 heard.push(Heard::Unknown { number, fault });
             }
@@ -306,39 +351,34 @@ fn adopt_spares(wanted: &Wanted) -> Option<Sockets> {
 /// Whose packet it is, and what is wrong with it; `None` for those of other programs.
 fn weigh(packet: &Packet<'_>, origin: Origin, flights: &mut Flights, now: Now) -> Option<Heard> {
     let from = packet.from;
-    let odd = |odd| Some(Heard::Odd { number: None, odd, from, rtt: None });
-    let bytes = origin.message_in(packet.bytes).ok()?;
-    let message = Message::new(origin.family, bytes).ok()?;
-    let Identity { identifier, mark } = origin.identity;
-    let is_ours = message.identifier() == identifier || message.mark() == Some(mark);
-    if message.kind() != Kind::EchoReply || !is_ours {
-        return None;
-    }
-    if packet.truncated {
-        return odd(Odd::Truncated);
-    }
-    if !message.checksum_is_right() {
-        return odd(Odd::Damaged);
-    }
-    let echo = match message.echo() {
-        Ok(echo) => echo,
-        Err(Malformed::Length { .. } | Malformed::Header { .. }) => return odd(Odd::Truncated),
-        Err(_) => return odd(Odd::Damaged),
-    };
-    let number = echo.number;
-    let odd = |odd, rtt| Some(Heard::Odd { number: Some(number), odd, from, rtt });
-    match flights.reply(echo, from, packet.stamp, now) {
-        Verdict::Answered(rtt) => {
-            Some(Heard::Answered { number, from, rtt, ttl: packet.ttl, bytes: bytes.len() })
+    let proven = Evidence::new(packet, &origin).and_then(|evidence| {
+        let number = evidence.prove(flights.secret(), |number| flights.asked(number))?;
+        Ok((number, evidence.message.len()))
+    });
+    let (number, bytes) = match proven {
+        Ok(proven) => proven,
+        Err(Flaw { defect, number }) => {
+            return Some(Heard::Odd { number, odd: odd(defect)?, from, rtt: None });
         }
+    };
+    let odd = |odd, rtt| Some(Heard::Odd { number: Some(number), odd, from, rtt });
+    match flights.reply(number, packet.stamp, now) {
+        Verdict::Answered(rtt) => Some(Heard::Answered { number, from, rtt, ttl: packet.ttl, bytes }),
         Verdict::Duplicate => odd(Odd::Duplicate, None),
         Verdict::Late(rtt) => odd(Odd::Late, rtt),
-        Verdict::WrongSource => odd(Odd::WrongSource, None),
-        Verdict::Truncated => odd(Odd::Truncated, None),
-        // Its number cannot be believed.
-        Verdict::Forged => Some(Heard::Odd { number: None, odd: Odd::Forged, from, rtt: None }),
         Verdict::Impossible => Some(Heard::Unknown { number, fault: Fault::ClockSet }),
     }
+}
+
+fn odd(defect: Defect) -> Option<Odd> {
+    Some(match defect {
+        Defect::Foreign => return None,
+        Defect::Truncated => Odd::Truncated,
+        Defect::Damaged => Odd::Damaged,
+        Defect::Forged => Odd::Forged,
+        Defect::Identifier => Odd::Identifier,
+        Defect::WrongSource => Odd::WrongSource,
+    })
 }
 
 /// A trace asks no more at once.
@@ -347,5 +387,49 @@ const SPARE_ECHOES: u32 = 1000;
 /// A bound on how long a flood can keep us from sending.
 const MOST_BATCHES: usize = 1024;
 
-/// Clocks that move less than this against each other between two looks are only being trimmed.
-const STILL: Duration = Duration::from_millis(1);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::clock::Wall;
+    use crate::probe::icmp::{Echo, Padding};
+
+    const THEM: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+    /// ICMPv6, whose checksum is the kernel's affair.
+    #[test]
+    fn a_reply_that_anything_is_wrong_with_leaves_its_echo_under_way() {
+        let (secret, to) = (Secret::new([7; 16]), IpAddr::from(THEM));
+        let identity = Identity { identifier: 0x4c4d, mark: secret.mark() };
+        let origin = Origin {
+            family: Family::V6,
+            kind: SocketKind::Raw,
+            dont_fragment: false,
+            source: None,
+            identity,
+        };
+        let now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
+        let tag = secret.tag(1, to);
+        let mut flights = Flights::new(secret, Duration::from_secs(1), now);
+        flights.sent(1, Asked { to, any_source: false, payload: 56 }, (now.monotonic, now.wall));
+        let Identity { identifier, mark } = identity;
+        let echo = Echo { identifier, number: 1, tag, mark, payload: 56 };
+        let padding = Padding::new(56);
+        let mut reply = [&echo.request_head(Family::V6, &padding), padding.bytes()].concat();
+        reply[0] = Family::V6.echo_reply();
+        let mut hear = |bytes: &[u8]| {
+            let packet = Packet { from: to, bytes, truncated: false, stamp: None, ttl: None };
+            weigh(&packet, origin, &mut flights, now)
+        };
+        let mut changed = |offset: usize| {
+            let mut reply = reply.clone();
+            reply[offset] ^= 1;
+            hear(&reply)
+        };
+        let odd = |number, odd| Some(Heard::Odd { number, odd, from: to, rtt: None });
+        assert_eq!(changed(5), odd(Some(1), Odd::Identifier), "somebody rewrote it");
+        assert_eq!(changed(27), odd(Some(1), Odd::Damaged), "the mark");
+        assert_eq!(changed(20), odd(None, Odd::Forged), "its number cannot be believed");
+        assert_eq!(changed(0), None, "it is no reply");
+        assert!(matches!(hear(&reply), Some(Heard::Answered { number: 1, bytes: 64, .. })));
+    }
+}

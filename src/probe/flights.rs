@@ -8,9 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::clock::{Monotonic, Now, Wall};
-use super::icmp::{Echo, Secret};
-use crate::round::Rtt;
+use super::clock::{Clocks, Monotonic, Now, Wall};
+use super::icmp::{Family, Secret};
+use super::proof::Asked;
+use crate::round::{Fault, Rtt};
 
 /// See the module.
 pub(super) struct Flights {
@@ -21,17 +22,20 @@ pub(super) struct Flights {
     deadlines: VecDeque<(Monotonic, u64)>,
     /// Those that are over, oldest first.
     over: VecDeque<u64>,
+    clocks: Clocks,
+    /// When the clocks last moved against each other.
+    moved: Monotonic,
+    /// What our own side last failed at in hearing each family.
+    deaf: [Option<Trouble>; 2],
+    /// And in sending to an address.
+    broken: HashMap<IpAddr, Trouble>,
 }
 
-/// What an echo asks, and of whom.
+/// A failure of our own side: of what was sent before, it cannot be said that nobody answers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    /// The address.
-    pub(super) to: IpAddr,
-    /// Whether another one may answer.
-    pub(super) any_source: bool,
-    /// How many bytes of payload are to come back.
-    pub(super) payload: u16,
+struct Trouble {
+    at: Monotonic,
+    fault: Fault,
 }
 
 /// One echo.
@@ -62,20 +66,29 @@ pub(super) enum Verdict {
     Duplicate,
     /// It took longer than the timeout; how long, where that is still known.
     Late(Option<Rtt>),
-    /// Another address answered than was asked.
-    WrongSource,
-    /// It has another length than the request.
-    Truncated,
     /// The stamps contradict each other: a clock was set in between.
     Impossible,
-    /// Nobody who saw our request made it.
-    Forged,
 }
 
 impl Flights {
     /// None yet; a reply may take `timeout`.
-    pub(super) fn new(secret: Secret, timeout: Duration) -> Self {
-        Self { secret, timeout, flights: HashMap::new(), deadlines: VecDeque::new(), over: VecDeque::new() }
+    pub(super) fn new(secret: Secret, timeout: Duration, now: Now) -> Self {
+        Self {
+            secret,
+            timeout,
+            flights: HashMap::new(),
+            deadlines: VecDeque::new(),
+            over: VecDeque::new(),
+            clocks: Clocks::new(now),
+            moved: Monotonic::LONG_AGO,
+            deaf: [None; 2],
+            broken: HashMap::new(),
+        }
+    }
+
+    /// What proves replies to be ours.
+    pub(super) fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// What proves the reply to echo `number` to be ours.
@@ -102,27 +115,17 @@ impl Flights {
         self.flights.get(&number).is_some_and(|flight| flight.state == State::UnderWay)
     }
 
-    /// Takes an undamaged echo reply, which came from `from`: at `stamp` by the kernel's clock, if it says so, else just
-    /// before `now`.
-    pub(super) fn reply(&mut self, echo: Echo, from: IpAddr, stamp: Option<Wall>, now: Now) -> Verdict {
-        let number = echo.number;
-        let Some(flight) = self.flights.get(&number) else {
-            // So old that it was forgotten. The tag says still whether we asked.
-            let ours = echo.tag == self.secret.tag(number, from);
-            return if ours { Verdict::Late(None) } else { Verdict::Forged };
-        };
-        let Asked { to, any_source, payload } = flight.asked;
-        if echo.tag != self.secret.tag(number, to) {
-            return Verdict::Forged;
-        }
-        if from != to && !any_source {
-            return Verdict::WrongSource;
-        }
-        if echo.payload != payload {
-            return Verdict::Truncated;
-        }
-        let took = flight.took(stamp, now);
-        match (flight.state, took) {
+    /// What echo `number` asked, unless it was forgotten.
+    pub(super) fn asked(&self, number: u64) -> Option<Asked> {
+        self.flights.get(&number).map(|flight| flight.asked)
+    }
+
+    /// Takes a proven reply to echo `number`, which came at `stamp` by the kernel's clock, if it says so, else just before
+    /// `now`.
+    pub(super) fn reply(&mut self, number: u64, stamp: Option<Wall>, now: Now) -> Verdict {
+        // So old that it was forgotten.
+        let Some(flight) = self.flights.get(&number) else { return Verdict::Late(None) };
+        match (flight.state, self.took(number, stamp, now)) {
             (State::Answered, _) => Verdict::Duplicate,
             (State::SetAside, _) => Verdict::Late(None),
             (State::Overdue, took) => Verdict::Late(took),
@@ -143,7 +146,43 @@ impl Flights {
 
     /// How long after echo `number` left this packet came, where both are known.
     pub(super) fn took(&self, number: u64, stamp: Option<Wall>, now: Now) -> Option<Rtt> {
-        self.flights.get(&number)?.took(stamp, now)
+        let flight = self.flights.get(&number).filter(|flight| flight.sent > self.moved)?;
+        let took = match stamp {
+            Some(stamp) => stamp.since(flight.left)?,
+            None => now.monotonic.since(flight.sent),
+        };
+        Some(Rtt::new(took))
+    }
+
+    /// Compares the clocks. Where one was set or the machine slept, nothing can be said any more of what is under way, which
+    /// is to be set aside: tells why.
+    pub(super) fn observe(&mut self, now: Now) -> Option<Fault> {
+        let clocks = Clocks::new(now);
+        let before = std::mem::replace(&mut self.clocks, clocks);
+        let slept = clocks.asleep.saturating_sub(before.asleep) > STILL;
+        let moved = clocks.offset.abs_diff(before.offset) > STILL.as_nanos() as u64;
+        if !slept && !moved {
+            return None;
+        }
+        self.moved = now.monotonic;
+        Some(if slept { Fault::HeldUp } else { Fault::ClockSet })
+    }
+
+    /// Some replies that came in before `at` could not be taken.
+    pub(super) fn deaf(&mut self, family: Family, fault: Fault, at: Monotonic) {
+        self.deaf[family as usize] = Some(Trouble { at, fault });
+    }
+
+    /// An echo to this address could not be sent. What broke may have taken those under way along.
+    pub(super) fn broken(&mut self, to: IpAddr, fault: Fault, at: Monotonic) {
+        self.broken.insert(to, Trouble { at, fault });
+    }
+
+    /// What our own side failed at while echo `number` was under way.
+    fn excuse(&self, number: u64) -> Option<Fault> {
+        let Flight { asked: Asked { to, .. }, sent, .. } = self.flights.get(&number)?;
+        let mut troubles = self.deaf[Family::of(*to) as usize].iter().chain(self.broken.get(to));
+        troubles.find(|trouble| *sent <= trouble.at).map(|trouble| trouble.fault)
     }
 
     /// The echo that an ICMP error quotes: by number and tag, where it quotes so much, else by the address and the
@@ -159,13 +198,15 @@ impl Flights {
         self.deadlines.iter().rev().map(|(_, number)| *number).find(fits)
     }
 
-    /// The next echo whose time is over. Everything that came in until `now` must have been handed in before.
-    pub(super) fn take_overdue(&mut self, now: Monotonic) -> Option<u64> {
+    /// The next echo whose time is over, and what excuses that. Everything that came in until `now` must have been handed
+    /// in before.
+    pub(super) fn take_overdue(&mut self, now: Monotonic) -> Option<(u64, Option<Fault>)> {
         while self.next_deadline() <= now {
             let (_, number) = self.deadlines.pop_front()?;
             if self.is_under_way(number) {
+                let excuse = self.excuse(number);
                 self.end(number, State::Overdue);
-                return Some(number);
+                return Some((number, excuse));
             }
         }
         None
@@ -205,18 +246,11 @@ impl Flights {
     }
 }
 
-impl Flight {
-    fn took(&self, stamp: Option<Wall>, now: Now) -> Option<Rtt> {
-        let took = match stamp {
-            Some(stamp) => stamp.since(self.left)?,
-            None => now.monotonic.since(self.sent),
-        };
-        Some(Rtt::new(took))
-    }
-}
-
 /// How many echoes are remembered that are over: what a hundred targets have in ten minutes.
 const MOST_REMEMBERED: usize = 65_536;
+
+/// Clocks that move less than this against each other between two looks are only being trimmed.
+const STILL: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -243,7 +277,7 @@ mod tests {
 
     /// Echoes 1 to `count` to [`them`], sent one each 100 ms from zero on.
     fn flights(count: u64) -> Flights {
-        let mut flights = Flights::new(Secret::new([7; 16]), TIMEOUT);
+        let mut flights = Flights::new(Secret::new([7; 16]), TIMEOUT, at(0));
         for number in 1..=count {
             let now = at(100 * (number as i64 - 1));
             flights.sent(number, asked(), (now.monotonic, now.wall));
@@ -255,12 +289,6 @@ mod tests {
         Asked { to: them(), any_source: false, payload: 56 }
     }
 
-    /// The true reply to an echo.
-    fn reply_to(flights: &Flights, number: u64) -> Echo {
-        let tag = flights.tag(number, them());
-        Echo { identifier: 1, number, tag, mark: 0, payload: 56 }
-    }
-
     fn rtt(millis: u64) -> Rtt {
         Rtt::new(Duration::from_millis(millis))
     }
@@ -268,10 +296,9 @@ mod tests {
     #[test]
     fn a_reply_counts_once_and_by_the_stamps_of_the_kernel() {
         let mut flights = flights(1);
-        let echo = reply_to(&flights, 1);
         flights.stamped(1, Wall(at(2).wall.0));
-        assert_eq!(flights.reply(echo, them(), Some(at(32).wall), at(480)), Verdict::Answered(rtt(30)));
-        assert_eq!(flights.reply(echo, them(), Some(at(33).wall), at(481)), Verdict::Duplicate);
+        assert_eq!(flights.reply(1, Some(at(32).wall), at(480)), Verdict::Answered(rtt(30)));
+        assert_eq!(flights.reply(1, Some(at(33).wall), at(481)), Verdict::Duplicate);
         assert_eq!(flights.take_overdue(at(9_000).monotonic), None);
         assert_eq!(flights.next_deadline(), Monotonic::NEVER);
     }
@@ -279,33 +306,7 @@ mod tests {
     #[test]
     fn without_stamps_the_clocks_of_the_program_count() {
         let mut flights = flights(1);
-        let echo = reply_to(&flights, 1);
-        assert_eq!(flights.reply(echo, them(), None, at(31)), Verdict::Answered(rtt(31)));
-    }
-
-    #[test]
-    fn what_is_not_ours_harms_nobody() {
-        let mut flights = flights(1);
-        let echo = reply_to(&flights, 1);
-        let now = at(10);
-        let untrue = Echo { tag: echo.tag ^ 1, ..echo };
-        assert_eq!(flights.reply(untrue, them(), None, now), Verdict::Forged);
-        let other_number = Echo { number: 2, ..echo };
-        assert_eq!(flights.reply(other_number, them(), None, now), Verdict::Forged);
-        assert_eq!(flights.reply(echo, other(), None, now), Verdict::WrongSource);
-        let short = Echo { payload: 30, ..echo };
-        assert_eq!(flights.reply(short, them(), None, now), Verdict::Truncated);
-        assert!(flights.is_under_way(1));
-        assert_eq!(flights.reply(echo, them(), None, now), Verdict::Answered(rtt(10)));
-    }
-
-    #[test]
-    fn anybody_may_answer_where_that_was_asked_for() {
-        let mut flights = flights(0);
-        flights.sent(9, Asked { any_source: true, ..asked() }, (at(0).monotonic, at(0).wall));
-        let echo = reply_to(&flights, 9);
-        assert_eq!(flights.reply(echo, other(), None, at(5)), Verdict::Answered(rtt(5)));
-        assert_eq!(flights.reply(echo, them(), None, at(6)), Verdict::Duplicate);
+        assert_eq!(flights.reply(1, None, at(31)), Verdict::Answered(rtt(31)));
     }
 
     #[test]
@@ -314,32 +315,92 @@ mod tests {
         assert_eq!(flights.next_deadline(), at(500).monotonic);
         assert_eq!(flights.take_overdue(at(499).monotonic), None);
         let overdue = |flights: &mut Flights, millis| flights.take_overdue(at(millis).monotonic);
-        assert_eq!((overdue(&mut flights, 650), overdue(&mut flights, 650)), (Some(1), Some(2)));
+        assert_eq!(
+            (overdue(&mut flights, 650), overdue(&mut flights, 650)),
+            (Some((1, None)), Some((2, None)))
+        );
         assert_eq!(overdue(&mut flights, 650), None);
         assert_eq!(flights.next_deadline(), at(700).monotonic);
-        let echo = reply_to(&flights, 1);
-        assert_eq!(flights.reply(echo, them(), Some(at(800).wall), at(800)), Verdict::Late(Some(rtt(800))));
+        assert_eq!(flights.reply(1, Some(at(800).wall), at(800)), Verdict::Late(Some(rtt(800))));
     }
 
     /// Whoever was stopped for a while finds in the buffer what came in time, and what came too late.
     #[test]
     fn the_stamp_decides_what_is_late_and_not_when_it_is_read() {
         let mut flights = flights(2);
-        let [first, second] = [1, 2].map(|number| reply_to(&flights, number));
         let read = at(30_000);
-        assert_eq!(flights.reply(first, them(), Some(at(40).wall), read), Verdict::Answered(rtt(40)));
-        assert_eq!(flights.reply(second, them(), Some(at(601).wall), read), Verdict::Late(Some(rtt(501))));
+        assert_eq!(flights.reply(1, Some(at(40).wall), read), Verdict::Answered(rtt(40)));
+        assert_eq!(flights.reply(2, Some(at(601).wall), read), Verdict::Late(Some(rtt(501))));
         assert_eq!(flights.take_overdue(read.monotonic), None, "both are settled");
     }
 
     #[test]
     fn a_clock_that_was_set_makes_no_round_trip() {
         let mut flights = flights(2);
-        let echo = reply_to(&flights, 1);
-        assert_eq!(flights.reply(echo, them(), Some(Wall(0)), at(10)), Verdict::Impossible);
+        assert_eq!(flights.reply(1, Some(Wall(0)), at(10)), Verdict::Impossible);
         assert_eq!((flights.set_aside(), flights.set_aside()), (Some(2), None));
-        let echo = reply_to(&flights, 2);
-        assert_eq!(flights.reply(echo, them(), None, at(120)), Verdict::Late(None));
+        assert_eq!(flights.reply(2, None, at(120)), Verdict::Late(None));
+    }
+
+    #[test]
+    fn what_was_under_way_when_a_clock_was_set_or_the_machine_slept_is_set_aside() {
+        const HOUR: i64 = 3_600_000;
+        let asleep = |millis: i64| Now { asleep: Duration::from_millis(50), ..at(millis) };
+        let set = |millis: i64, by: i64| Now { wall: at(millis + by).wall, ..at(millis) };
+        for (later, by, fault) in [
+            (set(610, HOUR), HOUR, Fault::ClockSet),
+            (set(610, -HOUR), -HOUR, Fault::ClockSet),
+            (asleep(610), 0, Fault::HeldUp),
+        ] {
+            let mut flights = flights(3);
+            assert_eq!(flights.observe(at(600)), None);
+            assert_eq!(flights.take_overdue(at(600).monotonic), Some((1, None)));
+            assert_eq!(flights.observe(later), Some(fault));
+            assert_eq!(flights.observe(later), None, "it is told once");
+            assert_eq!(
+                [flights.set_aside(), flights.set_aside(), flights.set_aside()],
+                [Some(2), Some(3), None]
+            );
+            for number in 1..=3 {
+                let stamp = Some(at(620 + by).wall);
+                assert_eq!(flights.reply(number, stamp, set(620, by)), Verdict::Late(None), "{number}");
+                assert_eq!(flights.took(number, stamp, set(620, by)), None, "nor does an error of it");
+            }
+            assert_eq!(flights.take_overdue(at(9_000).monotonic), None, "none is lost");
+            flights.sent(4, asked(), (at(630).monotonic, set(630, by).wall));
+            let reply = flights.reply(4, Some(set(640, by).wall), set(650, by));
+            assert_eq!(reply, Verdict::Answered(rtt(10)), "life goes on");
+        }
+    }
+
+    #[test]
+    fn clocks_that_are_trimmed_disturb_nothing() {
+        let mut flights = flights(1);
+        for millis in 1..500 {
+            let trimmed = Wall(at(millis).wall.0 + millis * 500_000);
+            assert_eq!(flights.observe(Now { wall: trimmed, ..at(millis) }), None);
+        }
+    }
+
+    #[test]
+    fn what_our_own_side_may_have_lost_is_no_loss() {
+        let send = Fault::Send(libc::ENETUNREACH);
+        let overdue = |flights: &mut Flights| -> Vec<Option<Fault>> {
+            std::iter::from_fn(|| flights.take_overdue(at(9_000).monotonic))
+                .map(|(_, excuse)| excuse)
+                .collect()
+        };
+        let mut swamped = flights(3);
+        swamped.deaf(Family::V6, Fault::Overflow, at(900).monotonic);
+        swamped.deaf(Family::V4, Fault::Overflow, at(150).monotonic);
+        assert_eq!(overdue(&mut swamped), [Some(Fault::Overflow), Some(Fault::Overflow), None]);
+        let mut broken = flights(3);
+        broken.broken(other(), Fault::Send(libc::EPERM), at(900).monotonic);
+        broken.broken(them(), send, at(120).monotonic);
+        assert_eq!(overdue(&mut broken), [Some(send), Some(send), None], "what was sent later has no excuse");
+        let mut answered = flights(1);
+        answered.broken(them(), send, at(120).monotonic);
+        assert_eq!(answered.reply(1, None, at(130)), Verdict::Answered(rtt(130)), "it was not lost");
     }
 
     #[test]
@@ -360,12 +421,10 @@ mod tests {
         let all = MOST_REMEMBERED as u64 + 10;
         for number in 0..all {
             flights.sent(number, asked(), (at(0).monotonic, at(0).wall));
-            let echo = reply_to(&flights, number);
-            flights.reply(echo, them(), None, at(1));
+            flights.reply(number, None, at(1));
         }
         assert_eq!(flights.flights.len(), MOST_REMEMBERED);
-        let echo = reply_to(&flights, 0);
-        assert_eq!(flights.reply(echo, them(), None, at(2)), Verdict::Late(None), "the tag is ours still");
+        assert_eq!(flights.reply(0, None, at(2)), Verdict::Late(None));
         assert!(flights.deadlines.len() as u64 <= all);
         flights.next_deadline();
         assert!(flights.deadlines.is_empty());

@@ -9,7 +9,8 @@ use tracing::{debug, info, warn};
 
 use super::clock::{Monotonic, Now};
 use super::course::{Number, Verdict};
-use super::icmp::{Kind, Malformed, Message, Quote, Reason, Secret};
+use super::icmp::{Quote, Reason, Secret};
+use super::proof::{Asked, Defect, Evidence, Flaw};
 use super::schedule::Schedule;
 use super::socket::{Origin, Packet};
 use super::tally::{Counts, Ignored, Tally, Throttle};
@@ -21,8 +22,8 @@ pub(super) struct Judge {
     secret: Secret,
     tally: Tally,
     targets: Vec<Arc<Target>>,
-    /// How much payload each target's echoes have.
-    payloads: Vec<u16>,
+    /// What replies each target is to give.
+    replies: Vec<Replies>,
     /// What went wrong with each target's pings last, until one is answered: the log hears of changes only.
     troubles: Vec<Option<Trouble>>,
     /// Whose address it is, for errors that quote too little of the request to say so; and the other way round.
@@ -39,6 +40,19 @@ pub(super) enum Trouble {
     Says(Reason, IpAddr),
     /// Our kernel refuses to send, with this `errno`.
     Send(i32),
+}
+
+/// What the settings of a target say of its replies.
+#[derive(Clone, Copy)]
+struct Replies {
+    payload: u16,
+    any_source: bool,
+}
+
+impl Replies {
+    fn to(echo: &EchoSettings) -> Self {
+        Self { payload: echo.payload, any_source: echo.any_source }
+    }
 }
 
 /// Why a packet did not count, and whose it would have been.
@@ -67,7 +81,7 @@ impl Judge {
             troubles: vec![None; targets.len()],
             owners: HashMap::with_capacity(targets.len()),
             addresses: vec![None; targets.len()],
-            payloads: targets.iter().map(|it| it.echo.payload).collect(),
+            replies: targets.iter().map(|it| Replies::to(&it.echo)).collect(),
             targets: targets.iter().map(|it| Arc::clone(&it.target)).collect(),
             stamping: if kernel_stamps { Stamping::Awaited(0) } else { Stamping::NotExpected },
             throttle: Throttle::default(),
@@ -112,50 +126,10 @@ impl Judge {
         schedule: &mut Schedule,
         now: Now,
     ) -> Result<(), Dismissed> {
-        if packet.truncated {
-            return Err(Ignored::Truncated.into());
-        }
-        let message = Message::new(origin.family, origin.message_in(packet.bytes)?)?;
-        let ours = message.identifier() == origin.identity.identifier
-            || message.mark() == Some(origin.identity.mark);
-        if message.kind() != Kind::EchoReply || !ours {
-            return Err(Ignored::Foreign.into());
-        }
-        if !message.checksum_is_right() {
-            return Err(Ignored::Damaged.into());
-        }
-        self.weigh_reply(&message, packet, origin, schedule, now)
-    }
-
-    fn weigh_reply(
-        &mut self,
-        message: &Message<'_>,
-        packet: Packet<'_>,
-        origin: Origin,
-        schedule: &mut Schedule,
-        now: Now,
-    ) -> Result<(), Dismissed> {
-        let Some((number, tag)) = message.secrets() else { return Err(Ignored::Truncated.into()) };
+        let evidence = Evidence::new(&packet, &origin)?;
+        let number = evidence.prove(&self.secret, |number| self.asked(number.into(), schedule))?;
         let number = Number::from(number);
-        let asked = schedule.asked(number).unwrap_or(packet.from);
-        if tag != self.tag(number, asked) {
-            return Err(Ignored::Forged.into());
-        }
-        let target = Some(number.target);
-        let dismissed = |kind| Err(Dismissed { kind, target });
-        let echo = match message.echo() {
-            Ok(echo) => echo,
-            Err(malformed) => return Err(Dismissed { target, ..malformed.into() }),
-        };
-        if echo.mark != origin.identity.mark {
-            return dismissed(Ignored::Damaged);
-        }
-        if self.payload(number) != echo.payload {
-            return dismissed(Ignored::Truncated);
-        }
-        if message.identifier() != origin.identity.identifier {
-            return dismissed(Ignored::Identifier);
-        }
+        let dismissed = |kind| Err(Dismissed { kind, target: Some(number.target) });
         match schedule.on_reply(number, packet.from, packet.stamp, now) {
             Verdict::Answered { by_kernel } => {
                 if let Some(trouble) = self.troubles.get_mut(number.target as usize) {
@@ -172,10 +146,13 @@ impl Judge {
         }
     }
 
-    /// How much payload the echo of that number had.
-    fn payload(&self, number: Number) -> u16 {
-        let anchors = EchoSettings::LEAST_PAYLOAD;
-        self.payloads.get(number.target as usize).copied().unwrap_or(anchors)
+    /// What the echo of that number was. Once its round is gone, the target's address is the one that was most likely asked.
+    fn asked(&self, number: Number, schedule: &Schedule) -> Option<Asked> {
+        let place = number.target as usize;
+        let to = schedule.asked(number).or_else(|| self.addresses.get(place).copied().flatten())?;
+        let of_anchors = Replies { payload: EchoSettings::LEAST_PAYLOAD, any_source: false };
+        let Replies { payload, any_source } = self.replies.get(place).copied().unwrap_or(of_anchors);
+        Some(Asked { to, any_source, payload })
     }
 
     /// Takes an ICMP error about an echo to `to`; it changes no ping, since it may be forged or mistaken, and the timeout
@@ -251,18 +228,17 @@ impl Judge {
     }
 }
 
-impl From<Ignored> for Dismissed {
-    fn from(kind: Ignored) -> Self {
-        Self { kind, target: None }
-    }
-}
-
-impl From<Malformed> for Dismissed {
-    fn from(malformed: Malformed) -> Self {
-        Self::from(match malformed {
-            Malformed::Length { .. } | Malformed::Header { .. } => Ignored::Truncated,
-            Malformed::Ipv4Header | Malformed::Payload | Malformed::Sequence { .. } => Ignored::Damaged,
-        })
+impl From<Flaw> for Dismissed {
+    fn from(Flaw { defect, number }: Flaw) -> Self {
+        let kind = match defect {
+            Defect::Foreign => Ignored::Foreign,
+            Defect::Truncated => Ignored::Truncated,
+            Defect::Damaged => Ignored::Damaged,
+            Defect::Forged => Ignored::Forged,
+            Defect::Identifier => Ignored::Identifier,
+            Defect::WrongSource => Ignored::WrongSource,
+        };
+        Self { kind, target: number.map(|number| Number::from(number).target) }
     }
 }
 
@@ -307,6 +283,10 @@ mod tests {
 
     impl Court {
         fn new() -> Self {
+            Self::over(EchoSettings::default())
+        }
+
+        fn over(echo: EchoSettings) -> Self {
             let target = Arc::new(Target { name: "them".to_owned(), host: "198.18.0.2".to_owned() });
             let settings = TargetSettings {
                 target,
@@ -314,7 +294,7 @@ mod tests {
                 pings: 1,
                 timeout: Duration::from_millis(500),
                 family: None,
-                echo: EchoSettings::default(),
+                echo,
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
             let settings = [settings];
@@ -336,6 +316,17 @@ mod tests {
             let padding = Padding::new(56);
             let request = [&echo.request_head(Family::V4, &padding), padding.bytes()].concat();
             Self { judge, schedule, now, request }
+        }
+
+        /// Lets time pass until the round of the ping is handed over.
+        fn close_the_round(&mut self) {
+            while self.schedule.take_round().is_none() {
+                match self.schedule.poll(self.now.monotonic) {
+                    Action::Wait(until) => (self.now.monotonic, self.now.wall) = (until, Wall(until.0)),
+                    Action::Listen => self.schedule.heard(self.now.monotonic),
+                    _ => {}
+                }
+            }
         }
 
         /// Hands in an ICMP message as a RAW socket delivers it, and tells why it did not count.
@@ -417,6 +408,7 @@ mod tests {
         };
         assert_eq!(court.hear(ROUTER, &reply), Some(Ignored::WrongSource));
         assert_eq!(court.hear(THEM, &changed(2)), Some(Ignored::Damaged), "the checksum");
+        assert_eq!(court.hear(THEM, &changed(1)), Some(Ignored::Damaged), "the code");
         assert_eq!(court.hear(THEM, &changed(40)), Some(Ignored::Damaged), "the payload");
         assert_eq!(
             court.hear(THEM, &summed(changed(40))),
@@ -444,7 +436,24 @@ mod tests {
             Some(Ignored::Foreign),
             "what loopback lets us hear"
         );
+        assert_eq!(court.hear(THEM, &summed(changed(1))), Some(Ignored::Foreign), "no echo reply, and whole");
         assert_eq!(court.hear(THEM, &reply), None, "the true one still counts");
+    }
+
+    /// The target is known by its number still, and its address is most likely the one that was asked.
+    #[test]
+    fn a_reply_to_a_round_that_is_gone_is_known_for_what_it_is() {
+        let mut court = Court::new();
+        let reply = court.reply();
+        court.close_the_round();
+        assert_eq!(court.hear(THEM, &reply), Some(Ignored::Late));
+        assert_eq!(court.hear(ROUTER, &reply), Some(Ignored::WrongSource));
+        court.judge.set_address(0, SocketAddr::new(ROUTER.into(), 0));
+        assert_eq!(court.hear(THEM, &reply), Some(Ignored::Late), "it was asked there before");
+        let mut anycast = Court::over(EchoSettings { any_source: true, ..EchoSettings::default() });
+        let reply = anycast.reply();
+        anycast.close_the_round();
+        assert_eq!(anycast.hear(ROUTER, &reply), Some(Ignored::Late));
     }
 
     #[test]

@@ -103,10 +103,10 @@ pub enum LookEvent {
 /// What became of one target's pings.
 #[derive(Clone, Debug)]
 pub struct Looked {
-    /// The pings, in the order they left: those that are over.
+    /// The pings, in the order they left, up to the first that was still under way when it was stopped.
     pub round: Round,
-    /// How many more were under way when it was stopped.
-    pub under_way: u32,
+    /// How many more had left: that one and those behind it, answered or not.
+    pub left_out: u32,
     /// The replies that did not count.
     pub odd: OddReplies,
     /// The ICMP errors about its pings.
@@ -164,8 +164,10 @@ pub fn look(
     }
     let mut asker =
         Asker::open(settings.targets.iter().map(|it| &it.echo), settings.in_flight(), settings.timeout)?;
+    // One that cannot be asked is no reason not to ask the others.
     let addressees = settings.targets.iter().map(|it| asker.addressee(it.address, &it.echo));
-    let addressees = addressees.collect::<Result<Vec<Addressee>, Error>>()?;
+    let addressees: Vec<Result<Addressee, Fault>> =
+        addressees.map(|it| it.map_err(|why| Fault::Send(why.errno()))).collect();
     let now = clock::now();
     let mut rhythm = Rhythm::new(settings, now.monotonic);
     let mut sheet = Sheet::new(settings);
@@ -174,9 +176,13 @@ pub fn look(
         let due = clock::now().monotonic;
         while let Some(Due { ping, target }) = rhythm.take(due) {
             sheet.sent(target, ping);
-            asker.push(number(target, ping), &addressees[target], &mut heard);
+            let number = number(target, ping);
+            match &addressees[target] {
+                Ok(addressee) => asker.push(number, addressee, &mut heard),
+                Err(fault) => heard.push(Heard::Unknown { number, fault: *fault }),
+            }
         }
-        asker.flush(&mut heard)?;
+        asker.flush(&mut heard);
         let until = rhythm.next().min(asker.next_deadline());
         if heard.is_empty() && until < Monotonic::NEVER {
             asker.wait(until, Some(&stop.0), &mut heard)?;
@@ -298,6 +304,9 @@ impl<'a> Sheet<'a> {
             }
             Heard::Unknown { number, fault } => {
                 let (target, ping) = self.settle(number, Ping::Unknown(fault))?;
+                if let Fault::Send(_) = fault {
+                    self.lanes[target].excuse_before(ping, fault);
+                }
                 Some((target, LookEvent::Unknown { ping, fault }))
             }
             Heard::Refused { number, reason, from, .. } => {
@@ -336,10 +345,10 @@ impl<'a> Sheet<'a> {
 
     fn close(self, begun: UnixTime, ended: UnixTime) -> Vec<Looked> {
         let looked = |(it, lane): (&LookTarget, Lane)| {
-            let pings: Vec<Ping> = lane.pings.iter().flatten().copied().collect();
+            let pings: Vec<Ping> = lane.pings.iter().map_while(|ping| *ping).collect();
             Looked {
                 // A bounded number of pings: it fits.
-                under_way: (lane.pings.len() - pings.len()) as u32,
+                left_out: (lane.pings.len() - pings.len()) as u32,
                 round: Round::new(Arc::clone(&it.target), Some(it.address.ip()), begun, ended, pings),
                 odd: lane.odd,
                 refusals: lane.refusals,
@@ -350,6 +359,15 @@ impl<'a> Sheet<'a> {
 }
 
 impl Lane {
+    /// A ping could not be sent: what broke may have taken the one before along, which may have been declared lost already.
+    fn excuse_before(&mut self, ping: u32, fault: Fault) {
+        if let Some(slot @ Some(Ping::Lost)) =
+            (ping as usize).checked_sub(1).and_then(|before| self.pings.get_mut(before))
+        {
+            *slot = Some(Ping::Unknown(fault));
+        }
+    }
+
     fn refused(&mut self, reason: Reason, from: IpAddr) {
         if let Some(known) =
             self.refusals.iter_mut().find(|known| (known.reason, known.from) == (reason, from))
@@ -475,11 +493,30 @@ mod tests {
         let looked = sheet.close(UnixTime::from_secs(0), UnixTime::from_secs(9));
         let [first, second] = &looked[..] else { panic!("two targets") };
         assert_eq!(first.round.pings(), [Ping::Answered(rtt(7)), Ping::Lost, Ping::Lost]);
-        assert_eq!(first.under_way, 1);
+        assert_eq!(first.left_out, 1);
         assert_eq!([Odd::Duplicate, Odd::Late, Odd::Damaged].map(|odd| first.odd.of(odd)), [1, 2, 0]);
-        assert_eq!(second.round.pings(), [Ping::Lost, Ping::Unknown(Fault::ClockSet)]);
-        assert_eq!((second.under_way, second.odd.of(Odd::Damaged)), (2, 1));
+        assert_eq!(second.round.pings(), [Ping::Lost], "each in its place: the second is still under way");
+        assert_eq!((second.left_out, second.odd.of(Odd::Damaged)), (3, 1));
         assert_eq!(second.refusals, [Refusals { reason: unreachable, from: address(9), count: 2 }]);
+    }
+
+    #[test]
+    fn a_ping_that_was_lost_right_before_one_that_did_not_leave_is_excused() {
+        let settings = settings(1, 9, 1000, 0);
+        let mut sheet = Sheet::new(&settings);
+        (0..4).for_each(|ping| sheet.sent(0, ping));
+        let fault = Fault::Send(libc::ENETUNREACH);
+        for heard in [
+            Heard::Overdue { number: number(0, 0) },
+            Heard::Overdue { number: number(0, 1) },
+            Heard::Unknown { number: number(0, 2), fault },
+            Heard::Unknown { number: number(0, 3), fault },
+        ] {
+            assert!(sheet.enter(heard).is_some());
+        }
+        let looked = sheet.close(UnixTime::from_secs(0), UnixTime::from_secs(9));
+        let unknown = Ping::Unknown(fault);
+        assert_eq!(looked[0].round.pings(), [Ping::Lost, unknown, unknown, unknown]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! mod       the door
 //! worker    the thread: waits, listens, sends
 //! post      echoes out, packets and reports in
-//! judge     whose packet is it
+//! judge     whose packet is it; proof: whether it is the reply to an echo of ours (pure)
 //! resolve   names in the background; dns: the thread that asks
 //! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
 //! socket    the kernel's side, with its differences
@@ -27,6 +27,7 @@ mod look;
 mod meter;
 mod open_round;
 mod post;
+pub mod proof;
 mod resolve;
 mod schedule;
 mod socket;

@@ -143,7 +143,8 @@ pub fn trace_all(
     for ((address, echo), first) in asked.iter().zip(1..) {
         let addressees = (1..=hops)
             .map(|ttl| asker.addressee(*address, &EchoSettings { ttl: Some(ttl), ..echo.clone() }))
-            .collect::<Result<_, Error>>();
+            .collect::<Result<_, _>>()
+            .map_err(|why| Error::Unroutable { to: address.ip(), why: why.to_string() });
         let search = Search::numbered(hops, first, asked.len() as u64);
         searches.push(addressees.map(|addressees| (search, addressees)));
     }
@@ -158,7 +159,7 @@ pub fn trace_all(
                     asker.push(search.send(distance), addressee, &mut heard);
                 }
             }
-            asker.flush(&mut heard)?;
+            asker.flush(&mut heard);
             wave += 1;
         } else if wave == echoes && searches.iter().flatten().all(|(search, _)| search.is_over()) {
             break;

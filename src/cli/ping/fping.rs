@@ -3,12 +3,14 @@
 //! there too, and the times to standard error. It is no fping beyond that.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use latmon::probe::{self, EchoSettings, LookEvent, LookSettings, Looked};
+use latmon::probe::icmp::Family;
+use latmon::probe::{self, EchoSettings, LookEvent, LookSettings, Looked, NotFound};
 use latmon::round::{Ping, Rtt};
 
 use super::super::family::FamilyArgs;
@@ -93,7 +95,7 @@ fn look(args: &Args) -> Exit {
             return Exit::SystemFailure;
         }
     };
-    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE);
+    let found = args.addresses();
     let echo = args.echo();
     let targets = args.targets.iter().zip(&found);
     let reachable =
@@ -206,6 +208,22 @@ fn millis_of(rtt: Rtt) -> String {
 }
 
 impl Args {
+    /// The targets' addresses. Where no family is asked for, names have that of the source: from there no other one can be
+    /// asked. An address is what it is.
+    fn addresses(&self) -> Vec<Result<SocketAddr, NotFound>> {
+        let wanted = self.family.wanted();
+        let of_source = self.src.map(Family::of);
+        let mut found = probe::addresses(&self.targets, wanted.or(of_source), LOOKUP_PATIENCE);
+        for (host, found) in self.targets.iter().zip(&mut found) {
+            if wanted.is_none()
+                && let Err(NotFound::OtherFamily(_)) = found
+            {
+                *found = probe::addresses(std::slice::from_ref(host), None, LOOKUP_PATIENCE).remove(0);
+            }
+        }
+        found
+    }
+
     fn echo(&self) -> EchoSettings {
         EchoSettings {
             // fping's least is smaller; what proves a reply to be ours needs some more.
@@ -284,7 +302,6 @@ This is latmon in fping's place: it prints the lines of fping -C COUNT, the time
 #[cfg(test)]
 mod tests {
     use super::*;
-    use latmon::probe::icmp::Family;
 
     fn parsed(words: &str) -> Result<Args, String> {
         Args::try_parse_from(words.split(' ')).map_err(|error| explained(&error))

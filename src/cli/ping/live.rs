@@ -89,5 +89,6 @@ fn a(odd: Odd) -> &'static str {
         Odd::WrongSource => "a reply of another host",
         Odd::Truncated => "a reply of another length",
         Odd::Forged => "a forged reply",
+        Odd::Identifier => "a reply with another identifier",
     }
 }

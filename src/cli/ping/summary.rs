@@ -102,8 +102,10 @@ fn remarks(looked: &Looked) -> Vec<String> {
     for (fault, count) in faults(&looked.round) {
         remarks.push(format!("{count} unknown: {fault}"));
     }
-    if looked.under_way > 0 {
-        remarks.push(format!("{} more under way", looked.under_way));
+    match looked.left_out {
+        0 => {}
+        1 => remarks.push("1 more under way".to_owned()),
+        more => remarks.push(format!("{more} more from the first that was under way on")),
     }
     remarks
 }
@@ -116,6 +118,7 @@ fn words(odd: Odd) -> &'static str {
         Odd::WrongSource => "from another address",
         Odd::Truncated => "of another length",
         Odd::Forged => "forged",
+        Odd::Identifier => "with another identifier",
     }
 }
 
@@ -132,14 +135,21 @@ fn faults(round: &Round) -> Vec<(Fault, u64)> {
     faults
 }
 
-/// One object a line for each target, in the order they were typed; one whose name did not resolve has no address.
-pub(super) fn json(hosts: &[String], found: &[Result<SocketAddr, NotFound>], looked: &[Looked]) -> String {
+/// One object a line for each target, in the order they were typed; one whose name did not resolve has no address,
+/// and as many unknown pings as the others were sent, or the `count` that was asked for where there are no others.
+pub(super) fn json(
+    hosts: &[String],
+    found: &[Result<SocketAddr, NotFound>],
+    looked: &[Looked],
+    count: u32,
+) -> String {
+    let unsent = looked.iter().map(|it| it.round.pings().len()).max().unwrap_or(count as usize);
     let mut looked = looked.iter();
     let mut text = String::new();
     for (host, found) in hosts.iter().zip(found) {
-        let line = match found.as_ref().ok().and_then(|_| looked.next()) {
-            Some(looked) => Line::of(looked),
-            None => Line { target: host, ..Line::default() },
+        let line = match found {
+            Ok(_) => Line::of(looked.next().expect("whoever has an address was looked at")),
+            Err(why) => Line::unsent(host, why, unsent),
         };
         text.push_str(&serde_json::to_string(&line).expect("numbers and strings have a form in JSON"));
         text.push('\n');
@@ -169,6 +179,7 @@ struct Line<'a> {
     wrong_source: u64,
     truncated: u64,
     forged: u64,
+    wrong_identifier: u64,
     errors: Vec<ErrorLine>,
 }
 
@@ -181,6 +192,19 @@ struct ErrorLine {
 }
 
 impl<'a> Line<'a> {
+    /// Of a host that has no address.
+    fn unsent(host: &'a str, why: &NotFound, pings: usize) -> Self {
+        let error = ErrorLine { kind: why.to_string(), from: None, count: pings as u64 };
+        Self {
+            target: host,
+            sent: pings,
+            unknown: pings,
+            rtt_us: vec![None; pings],
+            errors: vec![error],
+            ..Self::default()
+        }
+    }
+
     fn of(looked: &'a Looked) -> Self {
         let round = &looked.round;
         let [min_us, median_us, mean_us, p95_us, p99_us, max_us, jitter_us] =
@@ -220,6 +244,7 @@ impl<'a> Line<'a> {
             wrong_source: looked.odd.of(Odd::WrongSource),
             truncated: looked.odd.of(Odd::Truncated),
             forged: looked.odd.of(Odd::Forged),
+            wrong_identifier: looked.odd.of(Odd::Identifier),
             errors: said.chain(own).collect(),
         }
     }

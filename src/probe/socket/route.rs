@@ -46,6 +46,16 @@ pub(in crate::probe) enum NoRoute {
     },
 }
 
+impl NoRoute {
+    /// What the kernel would say to an echo that is sent so all the same.
+    pub(in crate::probe) fn errno(&self) -> i32 {
+        match self {
+            Self::Interface { errno, .. } => *errno as i32,
+            Self::Source { .. } | Self::DatagramSource { .. } => libc::EAFNOSUPPORT,
+        }
+    }
+}
+
 impl Route {
     /// For the socket that [`super::Sockets::of`] has for such echoes. Looks up the interface, by its name: one that is
     /// taken away and comes back has another index, so a send that fails with ENODEV asks for a new route.

@@ -37,6 +37,8 @@ pub enum Refusal {
     Host,
     /// ICMP 3/13, ICMPv6 1/1: a firewall forbids it.
     Prohibited,
+    /// ICMP 3/4, ICMPv6 2/0: no link behind it takes packets of this length.
+    TooBig,
     /// ICMP 11/0, ICMPv6 3/0: the hops are used up.
     Expired,
 }
@@ -65,6 +67,9 @@ const ECHO_HEADER: usize = 8;
 const QUOTED_IPV4: usize = IPV4_HEADER + 8;
 /// RFC 4443 asks for as much as fits into the smallest link.
 const QUOTED_IPV6: usize = 1280 - IPV6_HEADER - ECHO_HEADER;
+
+/// What a router takes that says that a packet is too big.
+const SMALLER_MTU: u32 = 1400;
 
 impl EchoRequest {
     /// Reads an IP packet; `None` where it is anything else than an echo request.
@@ -137,6 +142,7 @@ impl EchoRequest {
                 Refusal::Network => [3, 0],
                 Refusal::Host => [3, 1],
                 Refusal::Prohibited => [3, 13],
+                Refusal::TooBig => [3, 4],
                 Refusal::Expired => [11, 0],
             };
             (kind, router.unwrap_or_else(|| super::parse(super::ROUTER_IPV4)), QUOTED_IPV4)
@@ -145,12 +151,15 @@ impl EchoRequest {
                 Refusal::Network => [1, 0],
                 Refusal::Host => [1, 3],
                 Refusal::Prohibited => [1, 1],
+                Refusal::TooBig => [2, 0],
                 Refusal::Expired => [3, 0],
             };
             (kind, router.unwrap_or_else(|| super::parse(super::ROUTER_IPV6)), QUOTED_IPV6)
         };
         let quoted = &self.packet[..self.packet.len().min(quoted)];
-        message(router, self.source, kind, &[0; 4], quoted)
+        // For both families in the last bytes, and nothing in all other errors.
+        let mtu = if refusal == Refusal::TooBig { SMALLER_MTU } else { 0 };
+        message(router, self.source, kind, &mtu.to_be_bytes(), quoted)
     }
 }
 
