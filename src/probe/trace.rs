@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::asker::{Addressee, Asker, Heard};
+use super::asker::{Addressee, Asker, Heard, Odd};
 use super::clock::{self, Monotonic};
 use super::icmp::Reason;
 use super::{EchoSettings, Error};
@@ -160,10 +160,13 @@ pub fn trace_all(
             }
             asker.flush(&mut heard)?;
             wave += 1;
-        } else if wave == echoes && searches.iter().flatten().all(|(search, _)| search.is_over()) {
-            break;
         } else {
             let until = next_wave.min(asker.next_deadline());
+            // Nothing is to come any more where nothing is under way.
+            let is_all_over = || searches.iter().flatten().all(|(search, _)| search.is_over());
+            if until == Monotonic::NEVER || (wave == echoes && is_all_over()) {
+                break;
+            }
             asker.wait(until, None, &mut heard)?;
         }
         for heard in heard.drain(..) {
@@ -223,7 +226,9 @@ impl Search {
             Heard::Refused { number, reason, from, rtt: Some(rtt) } => {
                 self.answer(number, HopAnswer { from, rtt, says: Some(reason) });
             }
-            Heard::Overdue { number } => drop(self.under_way.remove(&number)),
+            Heard::Overdue { number } | Heard::Odd { number: Some(number), odd: Odd::Late, .. } => {
+                self.under_way.remove(&number);
+            }
             Heard::Unknown { number, fault } => {
                 // It says nothing of the path, as if it had not been sent.
                 if let Some(distance) = self.under_way.remove(&number) {
@@ -336,6 +341,19 @@ mod tests {
         }
         let path = search.close(target()).unwrap();
         assert_eq!((path.hops.len(), path.end), (2, PathEnd::Refused(says(3, 1))));
+    }
+
+    /// Whoever was stopped for a while reads what came too late, and hears of no other end.
+    #[test]
+    fn a_late_answer_is_none_and_is_waited_for_no_longer() {
+        let mut search = search(1);
+        let odd = |number, odd| Heard::Odd { number, odd, from: target(), rtt: Some(rtt(600)) };
+        search.enter(odd(Some(1), Odd::WrongSource));
+        search.enter(odd(None, Odd::Forged));
+        assert!(!search.is_over(), "its own may come still");
+        search.enter(odd(Some(1), Odd::Late));
+        assert!(search.is_over());
+        assert_eq!(search.close(target()).unwrap().end, PathEnd::Silent(1));
     }
 
     #[test]
