@@ -49,7 +49,7 @@ struct Resolver {
 }
 
 /// What is to be looked up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Question {
     place: usize,
     host: Arc<str>,

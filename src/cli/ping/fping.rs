@@ -93,7 +93,7 @@ fn look(args: &Args) -> Exit {
             return Exit::SystemFailure;
         }
     };
-    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE);
+    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE, Some(&stop));
     let echo = args.echo();
     let targets = args.targets.iter().zip(&found);
     let reachable =

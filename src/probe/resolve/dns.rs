@@ -22,10 +22,11 @@ use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::{Answer, Found, Question};
+use crate::probe::Stop;
 use crate::probe::icmp::Family;
 
 /// Where questions are put; the thread ends when this is dropped.
@@ -190,9 +191,10 @@ impl Sources {
     }
 }
 
-/// Runs all of them together, and returns what those came to that ended within `patience`.
+/// Runs all of them together, and returns what those came to that ended within `patience` and before `stop`.
 pub(super) fn all_within<T: Send + 'static>(
     patience: Duration,
+    stop: Option<&Stop>,
     futures: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let mut done = Vec::new();
@@ -209,9 +211,19 @@ pub(super) fn all_within<T: Send + 'static>(
             }
         };
         // Those that have not ended are dropped with the set.
-        let _ = timeout(patience, all).await;
+        tokio::select! {
+            _ = timeout(patience, all) => {}
+            () = given(stop) => {}
+        }
     });
     done
+}
+
+/// Ends when the stop is given, or soon after: nobody sees the difference, and a look-up does not last.
+async fn given(stop: Option<&Stop>) {
+    while !stop.is_some_and(|stop| stop.0.is_stopped()) {
+        sleep(LOOK_FOR_STOP_EVERY).await;
+    }
 }
 
 fn addresses(lookup: &Lookup) -> Vec<SocketAddr> {
@@ -317,6 +329,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 const LONGEST_TRY: Duration = Duration::from_secs(2);
 const MOST_RETRIES: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_FOR_STOP_EVERY: Duration = Duration::from_millis(20);
 /// The longest tables of hosts are those that block advertisements.
 const MOST_BYTES: u64 = 16 << 20;
 const NO_ANSWER: &str = "no name server answers";
