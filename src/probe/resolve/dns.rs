@@ -63,18 +63,23 @@ pub(super) fn start(
     Ok(Questions(sender))
 }
 
-/// The interface's number in a link-local address with a zone.
-pub(super) fn zoned(host: &str) -> Option<SocketAddr> {
+/// A link-local address with a zone, whose number is to be told.
+pub(super) fn zoned(host: &str, number_of: impl FnOnce(&str) -> Option<u32>) -> Option<SocketAddr> {
     let (address, zone) = host.split_once('%')?;
-    let number = zone.parse().ok().or_else(|| nix::net::if_::if_nametoindex(zone).ok())?;
-    Some(SocketAddrV6::new(address.parse().ok()?, 0, 0, number).into())
+    Some(SocketAddrV6::new(address.parse().ok()?, 0, 0, number_of(zone)?).into())
+}
+
+/// As this machine has its interfaces now.
+fn interface_number(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
 }
 
 pub(super) async fn answer(sources: &Sources, question: Question) -> Answer {
     let Question { place, host, v4, v6, patience } = question;
-    // The interface may come and go, and then comes with another number.
     if host.contains('%') {
-        let found = zoned(&host).map(|address| vec![address]).ok_or("there is no such interface".to_owned());
+        let found = zoned(&host, interface_number)
+            .map(|address| vec![address])
+            .ok_or("there is no such interface".to_owned());
         return Answer { place, v4: None, v6: Some(found), preferred: Family::V6, cut_short: false };
     }
     let name = Name::from_str_relaxed(&*host).map_err(|error| error.to_string());
@@ -369,11 +374,11 @@ mod tests {
 
     #[test]
     fn a_zone_is_the_number_of_its_interface() {
-        let zone = |host: &str| match zoned(host) {
+        let zone = |host: &str| match zoned(host, interface_number) {
             Some(SocketAddr::V6(address)) => Some(address.scope_id()),
             _ => None,
         };
-        assert_eq!((zone("fe80::1%lo"), zone("fe80::1%7")), (Some(1), Some(7)));
+        assert_eq!((zone("fe80::1%lo"), zone("core1%lo")), (Some(1), None));
         assert_eq!((zone("fe80::1%no-such-one"), zone("fe80::1")), (None, None));
     }
 }
