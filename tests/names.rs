@@ -3,19 +3,24 @@
 
 mod support {
     pub(crate) mod dns;
+    pub(crate) mod latmon;
     pub(crate) mod net;
 }
 
 use std::net::{IpAddr, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use latmon::probe::icmp::Family;
-use latmon::probe::{Anchors, EchoSettings, Pace, Prober, RESOLVE_EVERY, Settings, TargetSettings};
+use latmon::probe::{
+    self, Anchors, EchoSettings, NotFound, Pace, Prober, RESOLVE_EVERY, Settings, Stop, TargetSettings,
+};
 use latmon::round::{Fault, Ping, Round, Target};
 use latmon::time::Step;
-use support::dns::{A, AAAA, Etc, Manner, NameServer, has, long, slow};
+use support::dns::{A, AAAA, Etc, Manner, NameServer, has, long, only, slow};
+use support::latmon::Desk;
 use support::net::{Net, answer, ms};
 
 const V4: Option<Family> = Some(Family::V4);
@@ -138,6 +143,65 @@ fn servers_and_tables_that_come_later_are_used() {
             assert_eq!(server.asked("tabled.example", kind), 0, "the table knows");
         }
         watch.stop();
+    });
+}
+
+/// Some name servers answer no question for the type that a name has no record of.
+#[test]
+fn half_an_answer_is_one_for_somebody_who_waits_too() {
+    in_a_world(|_| {
+        let server = NameServer::start("127.0.0.1");
+        server.name("four.example", only(A, &["198.18.0.1"]));
+        server.name("six.example", only(AAAA, &["fd00::1"]));
+        let hosts = ["four.example", "six.example"].map(str::to_owned);
+        let found = probe::addresses(&hosts, None, Duration::from_secs(5), None);
+        let found: Vec<_> = found.into_iter().map(|found| found.map(|it| it.ip().to_string())).collect();
+        assert_eq!(found, [Ok("198.18.0.1".to_owned()), Ok("fd00::1".to_owned())]);
+    });
+}
+
+#[test]
+fn whoever_stops_waits_for_no_name() {
+    in_a_world(|_| {
+        let server = NameServer::start("127.0.0.1");
+        server.name("dead.example", Manner::Silent);
+        let stop = Stop::new().expect("an event can be had");
+        let began = Instant::now();
+        let found = std::thread::scope(|scope| {
+            let hosts = ["dead.example".to_owned(), "198.18.0.1".to_owned()];
+            let given = &stop;
+            let looked = scope.spawn(move || probe::addresses(&hosts, None, LIMIT, Some(given)));
+            wait(|| server.asked("dead.example", A) > 0, "a question");
+            stop.stop();
+            looked.join().expect("it does not panic")
+        });
+        assert!(began.elapsed() < LIMIT / 2, "took {:?}", began.elapsed());
+        assert_eq!(found[0], Err(NotFound::Stopped));
+        assert!(found[1].is_ok(), "{found:?}");
+    });
+}
+
+/// More names than a process may have sockets for, half of them dead.
+#[test]
+fn many_names_are_asked_for_with_few_descriptors() {
+    in_a_world(|_| {
+        let server = NameServer::start("127.0.0.1");
+        let hosts: Vec<String> = (0..400).map(|n| format!("n{n}.example")).collect();
+        for (host, place) in hosts.iter().zip(0..) {
+            let manner = if place % 2 == 0 { Manner::Silent } else { slow(ms(100), &["198.18.0.1"]) };
+            server.name(host, manner);
+        }
+        let desk = Desk::new();
+        let mut ping = Command::new("sh");
+        ping.arg("-c").arg("ulimit -n 450; exec \"$@\"").arg("sh").arg(env!("CARGO_BIN_EXE_latmon"));
+        ping.args(["ping", "--json", "-c", "1"]).args(&hosts).current_dir(desk.path(""));
+        let output = ping.output().expect("sh runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        for (host, place) in hosts.iter().zip(0..) {
+            let failed = format!("latmon: {host}: does not resolve: no name server answers\n");
+            assert_eq!(text.contains(&failed), place % 2 == 0, "{host}: {text}");
+        }
+        assert_eq!(text.lines().count(), 200, "{text}");
     });
 }
 

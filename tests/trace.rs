@@ -12,6 +12,7 @@ mod support {
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::chain::Chain;
 use support::dns::{Etc, Manner, NameServer, called, has};
@@ -163,6 +164,21 @@ fn a_silent_target_ends_in_stars_that_are_counted_and_takes_no_longer_than_promi
     assert_eq!(end, "198.18.0.9 was not reached: no answer from hops 3 to 30");
     // 200 ms for the echoes, one second for the last of them.
     assert!(took >= ms(1200), "took {took:?}");
+}
+
+/// The machine was asleep, or too busy, until the timeout was over: the answers are there when it looks, and are late.
+#[test]
+fn one_that_was_stopped_meanwhile_ends() {
+    let net = net(Sockets::Raw);
+    net.host("198.18.0.1", answer().delay(ms(600)));
+    let desk = Desk::new();
+    let mut trace = desk.start(&mut desk.latmon("trace 198.18.0.1 -n -c 1 -m 1 -W 500ms"));
+    let asked = |_: &Desk| (!net.requests("198.18.0.1").is_empty()).then_some(());
+    trace.until(Duration::from_secs(20), "an echo", asked);
+    trace.signal(Signal::SIGSTOP);
+    std::thread::sleep(ms(1000));
+    trace.signal(Signal::SIGCONT);
+    assert_eq!(trace.ended(Duration::from_secs(20)).code(), Some(1), "{}", trace.log());
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::usage("--fping must come first: latmon ping --fping -C COUNT -q TARGET..."));
     }
     let stop = stop_on_signals()?;
-    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE);
+    let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE, Some(&stop));
     let echo = EchoSettings { payload: args.size, ttl: args.ttl, ..EchoSettings::default() };
     let mut reachable = Vec::new();
     for (host, found) in args.targets.iter().zip(&found) {

@@ -39,7 +39,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let host = &args.target;
-    let found = probe::addresses(std::slice::from_ref(host), args.family.wanted(), LOOKUP_PATIENCE).remove(0);
+    let found =
+        probe::addresses(std::slice::from_ref(host), args.family.wanted(), LOOKUP_PATIENCE, None).remove(0);
     let address = found.map_err(|why| Failure::failed(format!("{host}: {why}")))?;
     let settings = TraceSettings {
         hops: args.hops,

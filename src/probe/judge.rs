@@ -270,6 +270,7 @@ mod tests {
         kind: SocketKind::Raw,
         dont_fragment: false,
         source: None,
+        takes_control: true,
         identity: IDENTITY,
     };
 

@@ -173,6 +173,7 @@ impl Way {
             let route = Route::new(&self.settings, origin).map_err(|why| match why {
                 NoRoute::Interface { errno, .. } => errno as i32,
                 NoRoute::Source { .. } | NoRoute::DatagramSource { .. } => libc::EAFNOSUPPORT,
+                NoRoute::Untold { .. } => libc::EOPNOTSUPP,
             })?;
             *known = Some(route);
         }

@@ -49,7 +49,7 @@ struct Resolver {
 }
 
 /// What is to be looked up.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Question {
     place: usize,
     host: Arc<str>,
@@ -346,7 +346,7 @@ fn more(held_back: u64) -> String {
 }
 
 /// The address of a host that can be told without asking: a literal, and `localhost`, which not every machine has in its
-/// tables.
+/// tables. The name of a zone is one: an interface that comes back has another number.
 fn literal(host: &str, family: Option<Family>, kinds: SocketKinds) -> Option<SocketAddr> {
     if host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost") {
         let family = family.unwrap_or(if kinds.of(Family::V4).is_some() { Family::V4 } else { Family::V6 });
@@ -358,7 +358,7 @@ fn literal(host: &str, family: Option<Family>, kinds: SocketKinds) -> Option<Soc
     }
     match host.parse::<IpAddr>() {
         Ok(address) => Some(SocketAddr::new(address.to_canonical(), 0)),
-        Err(_) => dns::zoned(host),
+        Err(_) => dns::zoned(host, |zone| zone.parse().ok()),
     }
 }
 

@@ -307,6 +307,8 @@ pub(super) struct Origin {
     pub(super) dont_fragment: bool,
     /// The source that it is bound to, where it sends from that one only.
     pub(super) source: Option<Ipv6Addr>,
+    /// Whether it can be told with an echo how that is to leave.
+    pub(super) takes_control: bool,
     /// By what its echoes are known.
     pub(super) identity: Identity,
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::asker::{Addressee, Asker, Heard};
+use super::asker::{Addressee, Asker, Heard, Odd};
 use super::clock::{self, Monotonic};
 use super::icmp::Reason;
 use super::{EchoSettings, Error};
@@ -116,10 +116,19 @@ impl Hop {
         self.answers.get(self.answers.len() / 2).map(|answer| answer.rtt)
     }
 
-    /// How the path ends here, if it does.
-    fn end(&self) -> Option<PathEnd> {
-        let ends = self.answers.iter().find(|answer| !answer.says.is_some_and(|says| says.is_expired()))?;
-        Some(ends.says.map_or(PathEnd::Reached, PathEnd::Refused))
+    /// Whether the target answered an echo that was to end here.
+    fn is_target(&self) -> bool {
+        self.answers.iter().any(|answer| answer.says.is_none())
+    }
+
+    /// Whether a router says that an echo came so far, and would have gone on.
+    fn is_passed(&self) -> bool {
+        self.answers.iter().filter_map(|answer| answer.says).any(|says| says.is_expired())
+    }
+
+    /// Why an echo did not go on from here.
+    fn refusal(&self) -> Option<Reason> {
+        self.answers.iter().filter_map(|answer| answer.says).find(|says| !says.is_expired())
     }
 }
 
@@ -161,10 +170,13 @@ pub fn trace_all(
             }
             asker.flush(&mut heard);
             wave += 1;
-        } else if wave == echoes && searches.iter().flatten().all(|(search, _)| search.is_over()) {
-            break;
         } else {
             let until = next_wave.min(asker.next_deadline());
+            // Nothing is to come any more where nothing is under way.
+            let is_all_over = || searches.iter().flatten().all(|(search, _)| search.is_over());
+            if until == Monotonic::NEVER || (wave == echoes && is_all_over()) {
+                break;
+            }
             asker.wait(until, None, &mut heard)?;
         }
         for heard in heard.drain(..) {
@@ -183,6 +195,8 @@ struct Search {
     hops: Vec<Hop>,
     /// The distances of the echoes that are under way.
     under_way: HashMap<u64, u8>,
+    /// Those that an error answered. It settles nothing: anybody can say so, and the target may answer still.
+    refused: HashMap<u64, (u8, HopAnswer)>,
     /// The number of the next echo, and how far apart the numbers are: those between are of other searches.
     next: u64,
     stride: u64,
@@ -193,13 +207,25 @@ impl Search {
     fn numbered(hops: u8, first: u64, stride: u64) -> Self {
         let hop = |distance| Hop { distance, sent: 0, answers: Vec::new() };
         let hops = (1..=hops).map(hop).collect();
-        Self { hops, under_way: HashMap::new(), next: first, stride, fault: None }
+        let (under_way, refused) = (HashMap::new(), HashMap::new());
+        Self { hops, under_way, refused, next: first, stride, fault: None }
     }
 
-    /// How far it is worth asking: to the hop where the path is known to end.
+    /// How far it is worth asking: to the nearest hop at which the target answers. One refusal is no end yet.
     fn length(&self) -> u8 {
-        let end = self.hops.iter().find(|hop| hop.end().is_some());
-        end.or(self.hops.last()).map_or(0, |hop| hop.distance)
+        let target = self.hops.iter().find(|hop| hop.is_target());
+        target.or(self.hops.last()).map_or(0, |hop| hop.distance)
+    }
+
+    /// How the path ends, and at which hop: at the target, else where it is refused to all that went so far.
+    fn end(&self) -> (u8, PathEnd) {
+        let length = self.length();
+        if self.hops.iter().any(Hop::is_target) {
+            return (length, PathEnd::Reached);
+        }
+        let passed = self.hops.iter().rposition(Hop::is_passed).unwrap_or(0);
+        let refusal = self.hops[passed..].iter().find_map(|hop| Some((hop.distance, hop.refusal()?)));
+        refusal.map_or((length, PathEnd::Silent(length)), |(at, reason)| (at, PathEnd::Refused(reason)))
     }
 
     /// Notes that an echo leaves that is to end at `distance`; returns its number.
@@ -224,7 +250,9 @@ impl Search {
             Heard::Refused { number, reason, from, rtt: Some(rtt) } => {
                 self.answer(number, HopAnswer { from, rtt, says: Some(reason) });
             }
-            Heard::Overdue { number } => drop(self.under_way.remove(&number)),
+            Heard::Overdue { number } | Heard::Odd { number: Some(number), odd: Odd::Late, .. } => {
+                self.under_way.remove(&number);
+            }
             Heard::Unknown { number, fault } => {
                 // It says nothing of the path, as if it had not been sent.
                 if let Some(distance) = self.under_way.remove(&number) {
@@ -236,12 +264,29 @@ impl Search {
         }
     }
 
-    /// The first answer to an echo counts.
+    /// The first answer to an echo counts; but a reply more than an error.
     fn answer(&mut self, number: u64, answer: HopAnswer) {
-        let Some(distance) = self.under_way.remove(&number) else { return };
+        let waited_for = self.under_way.remove(&number);
+        let distance = match answer.says {
+            Some(_) => waited_for,
+            None => waited_for.or_else(|| self.take_back(number)),
+        };
+        let Some(distance) = distance else { return };
+        if answer.says.is_some() {
+            self.refused.insert(number, (distance, answer));
+        }
         let answers = &mut self.hop(distance).answers;
         let place = answers.partition_point(|other| other.rtt <= answer.rtt);
         answers.insert(place, answer);
+    }
+
+    /// Takes back the error that answered an echo, and returns where that was to end.
+    fn take_back(&mut self, number: u64) -> Option<u8> {
+        let (distance, error) = self.refused.remove(&number)?;
+        let answers = &mut self.hop(distance).answers;
+        let place = answers.iter().position(|it| *it == error)?;
+        answers.remove(place);
+        Some(distance)
     }
 
     /// True when nothing more is to be heard of the hops up to the path's end.
@@ -256,8 +301,7 @@ impl Search {
         {
             return Err(Error::NotSent { to: target, fault });
         }
-        let length = self.length();
-        let end = self.hop(length).end().unwrap_or(PathEnd::Silent(length));
+        let (length, end) = self.end();
         let answered = self.hops.iter().rposition(|hop| !hop.answers.is_empty() && hop.distance <= length);
         self.hops.truncate(answered.map_or(0, |last| last + 1));
         Ok(Path { target, hops: self.hops, end })
@@ -337,6 +381,53 @@ mod tests {
         }
         let path = search.close(target()).unwrap();
         assert_eq!((path.hops.len(), path.end), (2, PathEnd::Refused(says(3, 1))));
+    }
+
+    /// Whoever was stopped for a while reads what came too late, and hears of no other end.
+    #[test]
+    fn a_late_answer_is_none_and_is_waited_for_no_longer() {
+        let mut search = search(1);
+        let odd = |number, odd| Heard::Odd { number, odd, from: target(), rtt: Some(rtt(600)) };
+        search.enter(odd(Some(1), Odd::WrongSource));
+        search.enter(odd(None, Odd::Forged));
+        assert!(!search.is_over(), "its own may come still");
+        search.enter(odd(Some(1), Odd::Late));
+        assert!(search.is_over());
+        assert_eq!(search.close(target()).unwrap().end, PathEnd::Silent(1));
+    }
+
+    fn refused(number: u64, millis: u64) -> Heard {
+        Heard::Refused { number, reason: says(3, 13), from: router(3), rtt: Some(rtt(millis)) }
+    }
+
+    #[test]
+    fn the_target_that_answers_outweighs_whoever_says_that_it_cannot_be_reached() {
+        let end = |heard: &[Heard]| {
+            let mut search = search(5);
+            heard.iter().for_each(|heard| search.enter(*heard));
+            let path = search.close(target()).unwrap();
+            (path.hops.len(), path.end)
+        };
+        let reached = (5, PathEnd::Reached);
+        assert_eq!(end(&[refused(3, 1), answered(5, 9)]), reached, "at another hop");
+        assert_eq!(end(&[refused(5, 1), answered(5, 9)]), reached, "of one echo");
+        assert_eq!(end(&[answered(5, 1), refused(5, 9)]), reached, "which came first is all the same");
+        let prohibited = PathEnd::Refused(says(3, 13));
+        assert_eq!(end(&[expired(2, router(2), 1), refused(3, 1), refused(5, 1)]), (3, prohibited));
+        assert_eq!(end(&[refused(2, 1), expired(4, router(4), 1)]), (4, PathEnd::Silent(5)), "others pass");
+    }
+
+    #[test]
+    fn behind_a_refusal_is_asked_and_waited_for() {
+        let mut search = search(5);
+        search.enter(refused(3, 1));
+        assert_eq!(search.length(), 5);
+        for number in [1, 2, 4] {
+            search.enter(Heard::Overdue { number });
+        }
+        assert!(!search.is_over());
+        search.enter(answered(5, 9));
+        assert!(search.is_over());
     }
 
     #[test]

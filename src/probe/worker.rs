@@ -235,7 +235,7 @@ impl Worker {
             self.schedule.put_back(news);
         }
         while let Some((target, round)) = self.schedule.take_round() {
-            if round.is_down() {
+            if round.sorted().is_empty() {
                 self.names.doubt(target, now);
             }
             match self.rounds.try_send(round) {

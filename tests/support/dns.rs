@@ -27,6 +27,8 @@ pub enum Manner {
     Long(Vec<IpAddr>),
     /// It is the name of an address (`1.0.18.198.in-addr.arpa`), which is called so.
     Called(String),
+    /// It has these addresses, and questions for this type of record alone are answered.
+    Only(u16, Vec<IpAddr>),
     /// No answer ever comes.
     Silent,
     /// The server says that it failed.
@@ -46,6 +48,11 @@ pub fn slow(delay: Duration, addresses: &[&str]) -> Manner {
 /// A name whose addresses are told by TCP.
 pub fn long(addresses: &[&str]) -> Manner {
     Manner::Long(parse(addresses))
+}
+
+/// A name whose addresses are told to those who ask for this type of record, and nothing to others.
+pub fn only(kind: u16, addresses: &[&str]) -> Manner {
+    Manner::Only(kind, parse(addresses))
 }
 
 /// A name of an address, which is called so.
@@ -127,6 +134,7 @@ fn serve(socket: &UdpSocket, listener: &TcpListener, shared: &Shared) {
             None => drop(socket.send_to(&reply(query, NO_SUCH_NAME, &[]), from)),
             Some(Manner::Fails) => drop(socket.send_to(&reply(query, FAILURE, &[]), from)),
             Some(Manner::Silent) => {}
+            Some(Manner::Only(only, _)) if only != kind => {}
             Some(Manner::Long(_)) => {
                 let mut cut = reply(query, 0, &[]);
                 cut[2] |= TRUNCATED;
@@ -136,7 +144,9 @@ fn serve(socket: &UdpSocket, listener: &TcpListener, shared: &Shared) {
                 let labels: Vec<u8> = name.split('.').flat_map(label).chain([0]).collect();
                 drop(socket.send_to(&reply(query, 0, &[record(PTR, &labels)]), from));
             }
-            Some(Manner::Has(addresses)) => drop(socket.send_to(&answer(query, kind, &addresses), from)),
+            Some(Manner::Has(addresses) | Manner::Only(_, addresses)) => {
+                drop(socket.send_to(&answer(query, kind, &addresses), from))
+            }
             Some(Manner::Slow(delay, addresses)) => {
                 later.push((Instant::now() + delay, from, answer(query, kind, &addresses)));
             }

@@ -85,7 +85,7 @@ pub(super) fn names(patient: &Patient) -> Finding {
     let (mut asked, mut bad) = (0, Vec::new());
     for (family, names) in names_of(&patient.config).into_values() {
         let names: Vec<String> = names.into_iter().take(MOST_NAMES).collect();
-        let found = probe::addresses(&names, family, PATIENCE);
+        let found = probe::addresses(&names, family, PATIENCE, None);
         asked += names.len();
         bad.extend(names.into_iter().zip(found).filter_map(|(name, found)| Some((name, found.err()?))));
     }
@@ -172,7 +172,7 @@ fn hosts_of(config: &Config) -> (Vec<SocketAddr>, usize) {
     for (family, hosts) in names_of(config).into_values() {
         let hosts: Vec<String> = hosts.into_iter().take(ENOUGH_NAMES).collect();
         names += hosts.len();
-        let found = probe::addresses(&hosts, family, PATIENCE);
+        let found = probe::addresses(&hosts, family, PATIENCE, None);
         addresses.extend(found.into_iter().filter_map(Result::ok));
     }
     (addresses, names)

@@ -95,7 +95,7 @@ fn look(args: &Args) -> Exit {
             return Exit::SystemFailure;
         }
     };
-    let found = args.addresses();
+    let found = args.addresses(&stop);
     let echo = args.echo();
     let targets = args.targets.iter().zip(&found);
     let reachable =
@@ -210,15 +210,16 @@ fn millis_of(rtt: Rtt) -> String {
 impl Args {
     /// The targets' addresses. Where no family is asked for, names have that of the source: from there no other one can be
     /// asked. An address is what it is.
-    fn addresses(&self) -> Vec<Result<SocketAddr, NotFound>> {
+    fn addresses(&self, stop: &Stop) -> Vec<Result<SocketAddr, NotFound>> {
         let wanted = self.family.wanted();
         let of_source = self.src.map(Family::of);
-        let mut found = probe::addresses(&self.targets, wanted.or(of_source), LOOKUP_PATIENCE);
+        let mut found = probe::addresses(&self.targets, wanted.or(of_source), LOOKUP_PATIENCE, Some(stop));
         for (host, found) in self.targets.iter().zip(&mut found) {
             if wanted.is_none()
                 && let Err(NotFound::OtherFamily(_)) = found
             {
-                *found = probe::addresses(std::slice::from_ref(host), None, LOOKUP_PATIENCE).remove(0);
+                *found =
+                    probe::addresses(std::slice::from_ref(host), None, LOOKUP_PATIENCE, Some(stop)).remove(0);
             }
         }
         found

@@ -22,10 +22,11 @@ use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::{Answer, Found, Question};
+use crate::probe::Stop;
 use crate::probe::icmp::Family;
 
 /// Where questions are put; the thread ends when this is dropped.
@@ -62,18 +63,23 @@ pub(super) fn start(
     Ok(Questions(sender))
 }
 
-/// The interface's number in a link-local address with a zone.
-pub(super) fn zoned(host: &str) -> Option<SocketAddr> {
+/// A link-local address with a zone, whose number is to be told.
+pub(super) fn zoned(host: &str, number_of: impl FnOnce(&str) -> Option<u32>) -> Option<SocketAddr> {
     let (address, zone) = host.split_once('%')?;
-    let number = zone.parse().ok().or_else(|| nix::net::if_::if_nametoindex(zone).ok())?;
-    Some(SocketAddrV6::new(address.parse().ok()?, 0, 0, number).into())
+    Some(SocketAddrV6::new(address.parse().ok()?, 0, 0, number_of(zone)?).into())
+}
+
+/// As this machine has its interfaces now.
+fn interface_number(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
 }
 
 pub(super) async fn answer(sources: &Sources, question: Question) -> Answer {
     let Question { place, host, v4, v6, patience } = question;
-    // The interface may come and go, and then comes with another number.
     if host.contains('%') {
-        let found = zoned(&host).map(|address| vec![address]).ok_or("there is no such interface".to_owned());
+        let found = zoned(&host, interface_number)
+            .map(|address| vec![address])
+            .ok_or("there is no such interface".to_owned());
         return Answer { place, v4: None, v6: Some(found), preferred: Family::V6, cut_short: false };
     }
     let name = Name::from_str_relaxed(&*host).map_err(|error| error.to_string());
@@ -190,9 +196,10 @@ impl Sources {
     }
 }
 
-/// Runs all of them together, and returns what those came to that ended within `patience`.
+/// Runs all of them together, and returns what those came to that ended within `patience` and before `stop`.
 pub(super) fn all_within<T: Send + 'static>(
     patience: Duration,
+    stop: Option<&Stop>,
     futures: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let mut done = Vec::new();
@@ -209,9 +216,19 @@ pub(super) fn all_within<T: Send + 'static>(
             }
         };
         // Those that have not ended are dropped with the set.
-        let _ = timeout(patience, all).await;
+        tokio::select! {
+            _ = timeout(patience, all) => {}
+            () = given(stop) => {}
+        }
     });
     done
+}
+
+/// Ends when the stop is given, or soon after: nobody sees the difference, and a look-up does not last.
+async fn given(stop: Option<&Stop>) {
+    while !stop.is_some_and(|stop| stop.0.is_stopped()) {
+        sleep(LOOK_FOR_STOP_EVERY).await;
+    }
 }
 
 fn addresses(lookup: &Lookup) -> Vec<SocketAddr> {
@@ -317,6 +334,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 const LONGEST_TRY: Duration = Duration::from_secs(2);
 const MOST_RETRIES: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_FOR_STOP_EVERY: Duration = Duration::from_millis(20);
 /// The longest tables of hosts are those that block advertisements.
 const MOST_BYTES: u64 = 16 << 20;
 const NO_ANSWER: &str = "no name server answers";
@@ -356,11 +374,11 @@ mod tests {
 
     #[test]
     fn a_zone_is_the_number_of_its_interface() {
-        let zone = |host: &str| match zoned(host) {
+        let zone = |host: &str| match zoned(host, interface_number) {
             Some(SocketAddr::V6(address)) => Some(address.scope_id()),
             _ => None,
         };
-        assert_eq!((zone("fe80::1%lo"), zone("fe80::1%7")), (Some(1), Some(7)));
+        assert_eq!((zone("fe80::1%lo"), zone("core1%lo")), (Some(1), None));
         assert_eq!((zone("fe80::1%no-such-one"), zone("fe80::1")), (None, None));
     }
 }

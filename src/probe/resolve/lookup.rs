@@ -1,11 +1,17 @@
 //! Names for somebody who waits: those of one look's targets, all at once, and those of the routers of a trace. They are
-//! looked up where the monitor's are, and none is waited for longer than the caller says.
+//! looked up where the monitor's are, so many at once and no more, and none is waited for longer than the caller says. As
+//! there, each has a quick try first, and what that leaves open a patient one behind all the others.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
 use super::dns::{self, Sources};
-use super::{Question, choose, literal};
+use super::{Answer, QUICK, Question, choose, literal};
+use crate::probe::Stop;
 use crate::probe::icmp::Family;
 use crate::probe::socket::{SocketKind, SocketKinds};
 
@@ -21,44 +27,79 @@ pub enum NotFound {
     /// No name server answered in time.
     #[error("does not resolve: no name server answers")]
     TimedOut,
+    /// The caller had it stopped before.
+    #[error("was not looked up to the end: stopped")]
+    Stopped,
 }
 
-/// The address of each host, asked for all together and for no longer than `patience`; `family` asks for one family
-/// only.
+/// The address of each host, asked for all together and for no longer than `patience`, or until `stop`; `family` asks for
+/// one family only.
 pub fn addresses(
     hosts: &[String],
     family: Option<Family>,
     patience: Duration,
+    stop: Option<&Stop>,
 ) -> Vec<Result<SocketAddr, NotFound>> {
     let mut found: Vec<Option<Result<SocketAddr, NotFound>>> =
         hosts.iter().map(|host| known(host, family)).collect();
     let names: Vec<usize> = (0..hosts.len()).filter(|place| found[*place].is_none()).collect();
     if !names.is_empty() {
-        let sources = Sources::read();
+        let (sources, turns) = (Sources::read(), turns());
+        // What was answered by half counts too, and is to be told before the rest is given up.
+        let patience_of_each = patience - patience / 8;
         let [v4, v6] = [Family::V4, Family::V6].map(|it| family.is_none_or(|family| family == it));
         let asked = names.iter().map(|place| {
             let host = hosts[*place].as_str().into();
-            let question = Question { place: *place, host, v4, v6, patience: dns::DEADLINE };
-            let sources = sources.clone();
-            async move { dns::answer(&sources, question).await }
+            let question = Question { place: *place, host, v4, v6, patience: patience_of_each };
+            ask(sources.clone(), question, Arc::clone(&turns))
         });
-        for answer in dns::all_within(patience, asked) {
+        for answer in dns::all_within(patience, stop, asked) {
             let address = choose(&answer, family, None, ANY_SOCKET).map_err(NotFound::Failed);
             found[answer.place] = Some(address);
         }
     }
-    found.into_iter().map(|found| found.unwrap_or(Err(NotFound::TimedOut))).collect()
+    let missing =
+        if stop.is_some_and(|stop| stop.0.is_stopped()) { NotFound::Stopped } else { NotFound::TimedOut };
+    found.into_iter().map(|found| found.unwrap_or_else(|| Err(missing.clone()))).collect()
+}
+
+/// Asks quickly, and where that was cut short once more, for what is left of the question's patience; what is known by
+/// then is the answer.
+async fn ask(sources: Sources, question: Question, turns: Arc<Semaphore>) -> Answer {
+    let end = Instant::now() + question.patience;
+    let turn = turns.acquire().await;
+    let quick =
+        dns::answer(&sources, Question { patience: QUICK.min(question.patience), ..question.clone() });
+    let quick = quick.await;
+    drop(turn);
+    if !quick.cut_short {
+        return quick;
+    }
+    let patient = async {
+        let _turn = turns.acquire().await;
+        dns::answer(&sources, Question { patience: end - Instant::now(), ..question }).await
+    };
+    timeout_at(end, patient).await.unwrap_or(quick)
+}
+
+/// Who may ask at once. A name takes up to twelve sockets, both families of two servers and each of these asked three times,
+/// and a process may often have no more than 1024.
+fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_ONCE))
 }
 
 /// The name of each address, where it has one and that was found within `patience`.
 pub fn names(addresses: &[IpAddr], patience: Duration) -> Vec<Option<String>> {
     let mut names = vec![None; addresses.len()];
-    let sources = Sources::read();
+    let (sources, turns) = (Sources::read(), turns());
     let asked = addresses.iter().copied().enumerate().map(|(place, address)| {
-        let sources = sources.clone();
-        async move { (place, sources.name_of(address).await) }
+        let (sources, turns) = (sources.clone(), Arc::clone(&turns));
+        async move {
+            let _turn = turns.acquire().await;
+            (place, sources.name_of(address).await)
+        }
     });
-    for (place, name) in dns::all_within(patience, asked) {
+    for (place, name) in dns::all_within(patience, None, asked) {
         names[place] = name.map(|name| printable(&name));
     }
     names
@@ -82,6 +123,9 @@ fn printable(name: &str) -> String {
 /// Whether there is a socket for an address is found out when it is asked.
 const ANY_SOCKET: SocketKinds = SocketKinds { v4: Some(SocketKind::Raw), v6: Some(SocketKind::Raw) };
 
+/// How many names are looked up at once.
+const AT_ONCE: usize = 64;
+
 /// What the DNS allows.
 const LONGEST_NAME: usize = 255;
 
@@ -90,7 +134,7 @@ mod tests {
     use super::*;
 
     fn found(host: &str, family: Option<Family>) -> Result<String, NotFound> {
-        let found = addresses(&[host.to_owned()], family, Duration::from_secs(5));
+        let found = addresses(&[host.to_owned()], family, Duration::from_secs(5), None);
         found[0].clone().map(|address| address.ip().to_string())
     }
 
@@ -104,7 +148,7 @@ mod tests {
         assert_eq!(found("192.0.2.1", Some(Family::V6)), Err(NotFound::OtherFamily(Family::V6)));
         let unzoned = found("fe80::1%nowhere", None).unwrap_err().to_string();
         assert_eq!(unzoned, "does not resolve: there is no such interface");
-        let scoped = addresses(&["fe80::1%7".to_owned()], None, Duration::ZERO);
+        let scoped = addresses(&["fe80::1%7".to_owned()], None, Duration::ZERO, None);
         assert_eq!(scoped, [Ok("[fe80::1%7]:0".parse().unwrap())]);
     }
 

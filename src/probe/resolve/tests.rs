@@ -3,6 +3,7 @@
 use super::*;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV6;
 
 use crossbeam_channel::{Sender, unbounded};
 
@@ -107,13 +108,30 @@ fn literals_and_localhost_need_no_resolver() {
         assert_eq!(found(host, V4, ONLY_V6).as_deref(), Some("127.0.0.1"));
     }
     assert_eq!(found("core1.example.org", None, BOTH), None);
-    let targets = [target(0, "192.0.2.1", None), target(1, "localhost", V6), target(2, "fe80::1%lo", None)];
+    let targets = [target(0, "192.0.2.1", None), target(1, "localhost", V6), target(2, "fe80::1%1", None)];
     let wake = || unreachable!("nobody is asked");
     let mut names = Names::new(&targets, Duration::from_secs(300), BOTH, at(0), wake).unwrap();
     assert_eq!(names.poll(at(0)), Monotonic::NEVER);
     let told: Vec<_> = std::iter::from_fn(|| names.take_address(at(0))).collect();
     assert_eq!(told[..2], [(0, address("192.0.2.1")), (1, address("::1"))]);
     assert_eq!(told[2].1, "[fe80::1%1]:0".parse().unwrap(), "a link-local address keeps its link");
+}
+
+/// A tunnel that is dialled again has its name again, and another number.
+#[test]
+fn an_interface_that_comes_back_is_found_by_its_name() {
+    let mut desk = Desk::new(&[("fe80::1%lo", None)]);
+    let mut zone = |now, number| {
+        let [question] = &desk.asked(now)[..] else { panic!("the zone is to be looked up at {now:?}") };
+        let found = vec![SocketAddrV6::new("fe80::1".parse().unwrap(), 0, 0, number).into()];
+        let told = answer(question.place, Ok(&[]), Ok(&[]));
+        let told = desk.answer(Answer { v6: Some(Ok(found)), ..told }, now);
+        desk.names.doubt(0, now);
+        told.iter().map(|(_, address)| address.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(zone(at(0), 7), ["[fe80::1%7]:0"]);
+    assert_eq!(zone(at(60), 7), [""; 0], "nothing answers, and it is there still");
+    assert_eq!(zone(at(120), 9), ["[fe80::1%9]:0"]);
 }
 
 #[test]

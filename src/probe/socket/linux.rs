@@ -45,7 +45,8 @@ pub(super) fn takes_control_messages(socket: &Socket, family: Family, kind: Sock
     let takes_control = kind == SocketKind::Raw || family == Family::V4 || takes_control(socket);
     if !takes_control {
         info!(
-            "{family} echoes leave with the system's hops, class and interface, unless there is cap_net_raw"
+            "{family} echoes that are to have a ttl, dscp or interface of their own do not leave: that needs \
+             cap_net_raw, or Linux 5.18"
         );
     }
     takes_control

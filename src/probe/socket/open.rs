@@ -26,7 +26,14 @@ impl EchoSocket {
         let mut refused = Refused { datagram: None, raw: None };
         for kind in kinds {
             let Wanted { identity, backlog, .. } = *wanted;
-            let origin = Origin { family, kind: *kind, dont_fragment: false, source: None, identity };
+            let origin = Origin {
+                family,
+                kind: *kind,
+                dont_fragment: false,
+                source: None,
+                takes_control: true,
+                identity,
+            };
             match (Self::open_as(origin, backlog), kind) {
                 (Ok(socket), _) => return Ok(socket),
                 (Err(why), SocketKind::Datagram) => refused.datagram = Some(why),
@@ -36,9 +43,10 @@ impl EchoSocket {
         Err(refused)
     }
 
-    /// Opens that one; the identifier of a datagram socket is the kernel's choice, where it makes one.
+    /// Opens that one; the identifier of a datagram socket is the kernel's choice, where it makes one, and what it can be
+    /// told depends on the kernel.
     pub(super) fn open_as(origin: Origin, backlog: Backlog) -> io::Result<Self> {
-        let Origin { family, kind, dont_fragment, source, identity } = origin;
+        let Origin { family, kind, dont_fragment, source, identity, .. } = origin;
         let (socket, identifier) = match kind {
             SocketKind::Datagram => system::datagram(family, source)?,
             SocketKind::Raw => (system::raw(family, dont_fragment, identity)?, None),
@@ -46,7 +54,7 @@ impl EchoSocket {
         system::set_options(&socket, family, dont_fragment)?;
         let takes_control = system::takes_control_messages(&socket, family, kind);
         let stamping = system::take_stamps(&socket, family, takes_control)?;
-        let origin = Origin { identity: identity.known_as(identifier), ..origin };
+        let origin = Origin { identity: identity.known_as(identifier), takes_control, ..origin };
         let buffer = ReceiveBuffer { wanted: 0, held: 0 };
         let mut opened = Self {
             socket,
@@ -83,7 +91,7 @@ impl EchoSocket {
         let takes_control = system::takes_control_messages(&socket, family, kind);
         let stamping = system::take_stamps(&socket, family, takes_control)?;
         let buffer = ReceiveBuffer { wanted: 0, held: socket.recv_buffer_size()? };
-        let origin = Origin { family, kind, dont_fragment, source, identity };
+        let origin = Origin { family, kind, dont_fragment, source, takes_control, identity };
         let outbox = Outbox::new((stamping == Stamping::Keyed).then_some(wanted.backlog.echoes));
         let mut adopted =
             Self { socket, origin, stamping, buffer, is_forced: true, outbox, aside: Default::default() };

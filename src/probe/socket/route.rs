@@ -44,6 +44,14 @@ pub(in crate::probe) enum NoRoute {
         /// The source that is wanted.
         source_address: IpAddr,
     },
+    /// The kernel would let it leave as if that had not been asked for, and not say so.
+    #[error("the datagram sockets of {family} take no {setting} here: that needs cap_net_raw, or Linux 5.18")]
+    Untold {
+        /// The target's family.
+        family: Family,
+        /// What is wanted, as in the settings.
+        setting: &'static str,
+    },
 }
 
 impl NoRoute {
@@ -66,6 +74,14 @@ impl Route {
             && socket.source != Some(address)
         {
             return Err(NoRoute::DatagramSource { source_address: address.into() });
+        }
+        let told = [
+            ("ttl", settings.ttl.is_some()),
+            ("dscp", settings.dscp != 0),
+            ("interface", settings.interface.is_some()),
+        ];
+        if let Some((setting, _)) = told.into_iter().find(|(_, is_told)| *is_told && !socket.takes_control) {
+            return Err(NoRoute::Untold { family, setting });
         }
         let mut control = Messages::EMPTY;
         system::push_settings(&mut control, family, settings)?;
@@ -91,3 +107,31 @@ impl Route {
 
 /// Room for hops, traffic class and origin.
 const ROUTE_LEN: usize = space(4) + space(4) + space(20);
+
+#[cfg(test)]
+mod tests {
+    use super::super::Identity;
+    use super::*;
+
+    /// Before Linux 5.18 a trace over such a socket showed the target at the first hop.
+    #[test]
+    fn what_a_socket_cannot_be_told_is_refused() {
+        let identity = Identity { identifier: 0, mark: 0 };
+        let (family, kind) = (Family::V6, SocketKind::Datagram);
+        let route = |settings: &EchoSettings, takes_control| {
+            let origin = Origin { family, kind, dont_fragment: false, source: None, takes_control, identity };
+            Route::new(settings, origin).err()
+        };
+        let plain = EchoSettings::default();
+        let refused = [
+            ("ttl", EchoSettings { ttl: Some(1), ..plain.clone() }),
+            ("dscp", EchoSettings { dscp: 46, ..plain.clone() }),
+            ("interface", EchoSettings { interface: Some("lo".to_owned()), ..plain.clone() }),
+        ];
+        for (setting, settings) in refused {
+            assert_eq!(route(&settings, false), Some(NoRoute::Untold { family, setting }));
+            assert_eq!(route(&settings, true), None);
+        }
+        assert_eq!(route(&plain, false), None);
+    }
+}

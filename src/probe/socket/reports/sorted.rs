@@ -73,7 +73,9 @@ mod tests {
     }
 
     fn told(family: Family, identity: Identity, bytes: &[u8]) -> Option<(Reason, IpAddr, Option<u64>)> {
-        let origin = Origin { family, kind: SocketKind::Raw, dont_fragment: false, source: None, identity };
+        let kind = SocketKind::Raw;
+        let origin =
+            Origin { family, kind, dont_fragment: false, source: None, takes_control: true, identity };
         let from = "192.0.2.254".parse().unwrap();
         let packet = Packet { from, bytes, truncated: false, stamp: Some(Wall(5)), ttl: None };
         match error_in(origin, &packet)? {
