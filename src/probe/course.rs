@@ -212,7 +212,7 @@ impl Course {
             match self.take_due(due, it_is) {
                 Due::Send(request) => return Event::Send(request),
                 Due::Held => {
-                    let too_late = due.plus(self.patience() + it_is.collect + Duration::from_nanos(1));
+                    let too_late = due.plus(self.patience(true, it_is.collect));
                     return Event::Held(deadline.min(end).min(too_late));
                 }
                 Due::Settled => {}
@@ -409,8 +409,7 @@ impl Course {
     /// time is past, there is nowhere to send it, or no room.
     fn take_due(&mut self, due: Monotonic, it_is: Circumstances<'_>) -> Due {
         let Circumstances { now, clocks, room, collect, .. } = it_is;
-        let patience = if self.held { self.patience() } else { SHORT_STALL };
-        let held_up = now.since(due) > patience + collect;
+        let held_up = now.since(due) >= self.patience(self.held, collect);
         let index = self.index;
         let Some(round) = self.rounds.back_mut().filter(|round| round.due < round.slots.len()) else {
             // Rounds that were missed as a whole are not made up for.
@@ -440,9 +439,13 @@ impl Course {
         }
     }
 
-    /// How late a ping may be sent where others had to leave before it: it may take its own share of the step.
-    fn patience(&self) -> Duration {
-        spread(self.step, 1, self.pings).max(SHORT_STALL)
+    /// How late a ping is past sending: when the target's next one is due, so that no more than one of it is made up for.
+    /// Where the monitor was held up, it is a second at the most; where others had to leave before it, it has all its share.
+    /// Less than [`LEAST_PATIENCE`] a busy machine takes to wake us.
+    fn patience(&self, held: bool, collect: Duration) -> Duration {
+        let share = spread(self.step, 1, self.pings);
+        let longest = if held { share } else { share.min(SHORT_STALL) };
+        longest.max(LEAST_PATIENCE).max(2 * collect)
     }
 
     fn open(&mut self, start: UnixTime, clocks: &Clocks) {
@@ -538,8 +541,9 @@ fn phase(name: &str, step: Step, pings: u16) -> Duration {
     Duration::from_nanos(((u128::from(hash) * u128::from(share)) >> 64) as u64)
 }
 
-/// How late a ping may be sent where the monitor was held up: all that fell due meanwhile leaves in one bunch.
+/// How late a ping may be sent where the monitor was held up, and for how long that hides no ping of a busy target.
 const SHORT_STALL: Duration = Duration::from_secs(1);
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// By how much a stamp may lie ahead of another that was read before it: what the clocks may move unnoticed.
 const SLACK: Duration = Duration::from_millis(1);

@@ -94,11 +94,15 @@ impl Pace {
     /// The same for these targets. Where so many echoes are due that they would make long bunches, each shorter: the
     /// last of a bunch waits in the device's queue behind the others, and by its stamps that is the network's time.
     fn in_bunches(self, targets: &[TargetSettings]) -> Self {
-        let per_sec: f64 =
-            targets.iter().map(|it| f64::from(it.pings) / it.step.duration().as_secs_f64()).sum();
-        let bunch = Duration::try_from_secs_f64(f64::from(BUNCH) / per_sec).unwrap_or(Duration::MAX);
+        let bunch =
+            Duration::try_from_secs_f64(f64::from(BUNCH) / usual_rate(targets)).unwrap_or(Duration::MAX);
         Self { collect: self.collect.min(bunch), ..self }
     }
+}
+
+/// How many echoes of these targets are due in a second.
+fn usual_rate(targets: &[TargetSettings]) -> f64 {
+    targets.iter().map(|it| f64::from(it.pings) / it.step.duration().as_secs_f64()).sum()
 }
 
 impl Default for Pace {

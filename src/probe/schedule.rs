@@ -8,7 +8,8 @@
 //! pointless; what is on top is checked before anybody is woken for it, and then whatever falls due within the pace's
 //! `collect` is left to the same wake-up. So a packet costs no search, no allocation and no wake-up of its own.
 //!
-//! Where more is due than the pace lets out, targets queue up and leave in the order they were due.
+//! Where more is due than the pace lets out, or than is usual because we were held up, targets queue up and leave in the
+//! order they were due.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -22,7 +23,7 @@ use super::meter::Meter;
 use super::uplink::Uplink;
 use super::uplink::line::{Chore, Line, News};
 use super::uplink::ways::Lay;
-use super::{Pace, TargetSettings};
+use super::{Pace, TargetSettings, usual_rate};
 use crate::round::{Fault, Round};
 
 /// What is to be done now.
@@ -55,7 +56,7 @@ pub(super) struct Schedule {
     agenda: BinaryHeap<Reverse<(Monotonic, u32)>>,
     /// Targets with a ping that is due and has to wait, in the order they began to.
     held: VecDeque<u32>,
-    /// Whether any had to since that was last asked.
+    /// Whether any had to, by what the settings allow, since that was last asked.
     was_held: bool,
     finished: VecDeque<(u32, Round)>,
     collect: Duration,
@@ -84,7 +85,7 @@ impl Schedule {
             was_held: false,
             finished: VecDeque::new(),
             collect: pace.collect,
-            meter: Meter::new(pace),
+            meter: Meter::new(pace, usual_rate(targets)),
             in_flight: 0,
             clocks,
             heard: Monotonic::LONG_AGO,
@@ -257,7 +258,7 @@ impl Schedule {
         Some(jump)
     }
 
-    /// Whether an echo had to wait for room since this was last asked.
+    /// Whether an echo had to wait, since this was last asked, because the settings allow no more.
     pub(super) fn was_held(&mut self) -> bool {
         std::mem::take(&mut self.was_held)
     }
@@ -314,7 +315,7 @@ impl Schedule {
                 let course = &mut self.courses[index as usize];
                 if !std::mem::replace(&mut course.held, true) {
                     self.held.push_back(index);
-                    self.was_held = true;
+                    self.was_held |= self.meter.is_exhausted(now, self.in_flight);
                 }
                 next
             }
