@@ -8,6 +8,7 @@ use std::time::Duration;
 use siphasher::sip::SipHasher24;
 
 use super::TargetSettings;
+use super::blame::{Overflowed, OwnSide};
 use super::clock::{Clocks, Monotonic, Now, Wall};
 use super::icmp::{Family, Reason};
 use super::open_round::{OpenRound, Slot};
@@ -43,8 +44,7 @@ pub(super) struct Course {
     /// The boundary at which the next round begins.
     next_start: UnixTime,
     next_ping: u32,
-    /// When our own side last failed to send a ping of it, and why.
-    broke: Option<(Monotonic, Fault)>,
+    own_side: OwnSide,
 }
 
 /// What holds for all courses while one of them is looked at.
@@ -124,34 +124,6 @@ pub(super) enum Verdict {
     Impossible,
 }
 
-/// When each family's receive buffer was last found to have overflowed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Overflowed {
-    v4: Monotonic,
-    v6: Monotonic,
-}
-
-impl Overflowed {
-    /// As it is before any was found.
-    pub(super) const NEVER: Self = Self { v4: Monotonic::LONG_AGO, v6: Monotonic::LONG_AGO };
-
-    /// A family's buffer was found to have overflowed.
-    pub(super) fn note(&mut self, family: Family, now: Monotonic) {
-        match family {
-            Family::V4 => self.v4 = now,
-            Family::V6 => self.v6 = now,
-        }
-    }
-
-    /// True when a ping that was sent at `sent` was under way at an overflow.
-    pub(super) fn since(&self, sent: Monotonic, family: Family) -> bool {
-        match family {
-            Family::V4 => sent <= self.v4,
-            Family::V6 => sent <= self.v6,
-        }
-    }
-}
-
 impl Course {
     /// The course of the target at place `index` of the settings. It has no round before [`Course::join`].
     pub(super) fn new(settings: &TargetSettings, index: u32) -> Self {
@@ -173,7 +145,7 @@ impl Course {
             rounds: VecDeque::new(),
             next_start: UnixTime::from_secs(0),
             next_ping: 0,
-            broke: None,
+            own_side: OwnSide::default(),
         }
     }
 
@@ -236,6 +208,7 @@ impl Course {
             && at.plus(SLACK) >= sent
         {
             round.slots[place] = Slot::Left(at);
+            self.own_side.stamped();
         }
     }
 
@@ -248,7 +221,7 @@ impl Course {
         }
         round.settle(place, Ping::Unknown(fault));
         self.in_flight -= 1;
-        self.broke = Some((now, fault));
+        self.own_side.refused(fault, now);
         if let Some((round, place)) = self.find(ping.wrapping_sub(1))
             && let Slot::Settled(Ping::Lost) | Slot::Lost(_) = round.slots[place]
         {
@@ -307,6 +280,12 @@ impl Course {
     pub(super) fn asked(&self, ping: u32) -> Option<IpAddr> {
         let round = self.rounds.iter().find(|round| round.place(ping).is_some())?;
         round.address.map(|address| address.ip())
+    }
+
+    /// From now on it is so far, behind a gateway that is reached by the interface of this number, or behind none.
+    pub(super) fn lay(&mut self, reach: Reach, gateway: Option<u32>) {
+        self.reach = reach;
+        self.own_side.lay(gateway);
     }
 
     /// The address for the next round, and for the open one where that has none.
@@ -492,20 +471,19 @@ impl Course {
         let Some(((index, place), sent)) = self.first_waiting(it_is.clocks) else { return };
         let round = &mut self.rounds[index];
         let swamped = round.address.is_some_and(|to| it_is.overflowed.since(sent, Family::of(to.ip())));
+        let held_back = self.own_side.held_back(matches!(round.slots[place], Slot::Left(_)));
         self.in_flight -= 1;
-        let fault = match self.broke {
-            _ if swamped => Some(Fault::Overflow),
-            Some((at, fault)) if sent <= at => Some(fault),
-            _ => it_is.line.took(self.reach, sent, self.timeout).then_some(Fault::Offline),
-        };
-        match fault {
+        let fault = swamped
+            .then_some(Fault::Overflow)
+            .or_else(|| self.own_side.broke_since(sent))
+            .or_else(|| it_is.line.took(self.reach, sent, self.timeout).then_some(Fault::Offline));
+        match fault.or(held_back.then_some(Fault::NeverLeft)) {
             Some(fault) => round.settle(place, Ping::Unknown(fault)),
-            None => {
-                round.lose(place, sent);
-                if std::mem::take(&mut self.answers) && self.reach == Reach::Far {
-                    self.missed = Some(sent.plus(self.timeout));
-                }
-            }
+            None => round.lose(place, sent),
+        }
+        // A gateway that nobody answers for holds echoes back too.
+        if fault.is_none() && std::mem::take(&mut self.answers) && self.reach == Reach::Far {
+            self.missed = Some(sent.plus(self.timeout));
         }
     }
 

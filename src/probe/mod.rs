@@ -6,7 +6,8 @@
 //! post      echoes out, packets and reports in
 //! judge     whose packet is it
 //! resolve   names in the background; dns: the thread that asks
-//! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
+//! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave;
+//!           blame: what our own side did to it
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
@@ -18,6 +19,7 @@
 //! ```
 
 mod asker;
+mod blame;
 mod clock;
 mod course;
 mod flights;

@@ -16,8 +16,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::blame::Overflowed;
 use super::clock::{Clocks, Monotonic, Now, Wall};
-use super::course::{Circumstances, Course, Event, Number, Overflowed, Request, Verdict};
+use super::course::{Circumstances, Course, Event, Number, Request, Verdict};
 use super::icmp::{Family, Reason};
 use super::meter::Meter;
 use super::uplink::Uplink;
@@ -202,8 +203,8 @@ impl Schedule {
 
     /// From now on the targets are so far, and these are the anchors.
     pub(super) fn lay(&mut self, lay: &Lay, now: Monotonic) {
-        for (course, reach) in self.courses.iter_mut().zip(&lay.reaches) {
-            course.reach = *reach;
+        for ((course, reach), gateway) in self.courses.iter_mut().zip(&lay.reaches).zip(&lay.gateways) {
+            course.lay(*reach, *gateway);
         }
         self.line.lay(&lay.anchors, lay.cut.clone(), now);
     }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::probe::EchoSettings;
+use crate::probe::uplink::line::Reach;
 use crate::round::{Ping, Rtt, Target};
 use crate::time::{Step, UnixTime};
 
@@ -844,6 +845,36 @@ fn a_stamp_from_before_the_echo_is_not_believed() {
     assert_eq!(verdict, ANSWERED);
 }
 
+/// On a datagram socket of IPv6 the kernel reports success of an echo that its own firewall or queue drops. That others have
+/// stamps and it has none is the only sign; a host that is dead on a network of ours looks just so.
+#[test]
+fn an_echo_that_never_left_is_unknown_where_that_is_certain() {
+    let never_left = Ping::Unknown(Fault::NeverLeft);
+    let (beyond, here) = ((Reach::Far, Some(1)), (Reach::Far, None));
+    for (stamped, first, then, wanted) in [
+        (true, beyond, beyond, never_left),
+        (true, beyond, (Reach::Far, Some(2)), Ping::Lost),
+        (true, here, here, Ping::Lost),
+        (true, (Reach::Near, None), (Reach::Near, None), Ping::Lost),
+        (false, beyond, beyond, Ping::Lost),
+    ] {
+        let mut world = World::new(&[target("a", 60, 2, 1500)], secs(0), |_, _| vec![]);
+        for (nth, (reach, gateway)) in [first, then].into_iter().enumerate() {
+            let lay = Lay { reaches: vec![reach], gateways: vec![gateway], anchors: Vec::new(), cut: None };
+            world.schedule.lay(&lay, world.now.monotonic);
+            while world.sent.len() <= nth {
+                world.run(millis(1));
+            }
+            if nth == 0 && stamped {
+                world.schedule.stamped(world.sent[0].0.number, world.now.wall);
+            }
+        }
+        world.run(secs(62));
+        // What left, and was not answered, is lost wherever it went.
+        assert_eq!(world.rounds[0].pings(), [Ping::Lost, wanted], "{stamped} {first:?} {then:?}");
+    }
+}
+
 #[test]
 fn when_our_own_side_breaks_what_was_under_way_is_unknown() {
     // The ping before the break: lost already in the first world, still under way in the second.
@@ -923,7 +954,8 @@ fn behind_an_anchor(
     });
     let begun = world.now.monotonic;
     let lay = Lay {
-        reaches: vec![crate::probe::uplink::line::Reach::Far; targets.len()],
+        reaches: vec![Reach::Far; targets.len()],
+        gateways: vec![Some(1); targets.len()],
         anchors: vec![SocketAddr::from((ANCHOR, 0))],
         cut: None,
     };
@@ -992,7 +1024,8 @@ fn one_ping_a_minute_is_excused_too() {
 #[test]
 fn a_round_waits_for_the_verdict_within_a_bound_and_one_without_losses_never() {
     let lay = Lay {
-        reaches: vec![crate::probe::uplink::line::Reach::Far; 2],
+        reaches: vec![Reach::Far; 2],
+        gateways: vec![Some(1); 2],
         anchors: vec![SocketAddr::from((ANCHOR, 0))],
         cut: None,
     };
