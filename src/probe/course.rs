@@ -213,7 +213,7 @@ impl Course {
     }
 
     /// The echo did not go out. What broke may have taken those under way along, and the one before may have been
-    /// declared lost already.
+    /// declared lost already, if it was sent not much earlier. One that was answered too late was not taken.
     pub(super) fn failed(&mut self, ping: u32, fault: Fault, now: Monotonic) {
         let Some((round, place)) = self.find(ping) else { return };
         if round.slots[place].stamp().is_none() {
@@ -222,8 +222,10 @@ impl Course {
         round.settle(place, Ping::Unknown(fault));
         self.in_flight -= 1;
         self.own_side.refused(fault, now);
+        let reach = self.timeout + UNNOTICED;
         if let Some((round, place)) = self.find(ping.wrapping_sub(1))
-            && let Slot::Settled(Ping::Lost) | Slot::Lost(_) = round.slots[place]
+            && let Slot::Lost(sent) = round.slots[place]
+            && now.since(sent) <= reach
         {
             round.slots[place] = Slot::Settled(Ping::Unknown(fault));
         }
@@ -522,6 +524,10 @@ fn phase(name: &str, step: Step, pings: u16) -> Duration {
 /// How late a ping may be sent where the monitor was held up, and for how long that hides no ping of a busy target.
 const SHORT_STALL: Duration = Duration::from_secs(1);
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+
+/// For how long a network that is gone still takes echoes: who manages an interface gives its carrier some seconds to come
+/// back (NetworkManager four) before it takes the routes away. One that is lost earlier was lost without that.
+const UNNOTICED: Duration = Duration::from_secs(5);
 
 /// By how much a stamp may lie ahead of another that was read before it: what the clocks may move unnoticed.
 const SLACK: Duration = Duration::from_millis(1);

@@ -877,19 +877,24 @@ fn an_echo_that_never_left_is_unknown_where_that_is_certain() {
 
 #[test]
 fn when_our_own_side_breaks_what_was_under_way_is_unknown() {
-    // The ping before the break: lost already in the first world, still under way in the second.
-    for timeout in [1_500, 7_000] {
-        let mut world = World::new(&[target("a", 60, 20, timeout)], secs(0), |_, _| vec![]);
+    let fault = Ping::Unknown(Fault::Send(libc::ENETUNREACH));
+    // The pings before the break, which are three seconds apart: lost already in the first world, still under way in the
+    // second. In the third they are fifteen seconds apart, and what was lost so long ago has nothing to do with it.
+    for (step, pings, timeout, before) in [
+        (60, 20, 1_500, [Ping::Lost, fault]),
+        (60, 20, 7_000, [fault, fault]),
+        (120, 8, 1_500, [Ping::Lost, Ping::Lost]),
+        (120, 8, 11_000, [Ping::Lost, fault]),
+    ] {
+        let mut world = World::new(&[target("a", step, pings, timeout)], secs(0), |_, _| vec![]);
         while world.sent.len() < 3 {
             world.run(millis(100));
         }
         let number = world.sent[2].0.number;
-        let fault = Fault::Send(libc::ENETUNREACH);
-        world.schedule.failed(number, fault, world.now.monotonic);
-        world.run(secs(70));
+        world.schedule.failed(number, Fault::Send(libc::ENETUNREACH), world.now.monotonic);
+        world.run(secs(u64::from(step) + 12));
         let pings = world.rounds[0].pings();
-        let first_known = if timeout == 1_500 { Ping::Lost } else { Ping::Unknown(fault) };
-        assert_eq!(pings[..4], [first_known, Ping::Unknown(fault), Ping::Unknown(fault), Ping::Lost]);
+        assert_eq!(pings[..4], [before[0], before[1], fault, Ping::Lost], "{step} {timeout}");
     }
 }
 
