@@ -85,6 +85,9 @@ pub enum Fault {
     /// The kernel refused to hand over what came in while it was under way, with this `errno`.
     #[error("cannot receive: {}", std::io::Error::from_raw_os_error(*.0))]
     Receive(i32),
+    /// The kernel took it, and it never left: nobody but the missing stamp says so.
+    #[error("it did not leave this machine: a firewall, or a full queue")]
+    NeverLeft,
     /// Our own receive buffer overflowed while it was under way.
     #[error("our receive buffer overflowed")]
     Overflow,

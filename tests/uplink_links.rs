@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use latmon::probe::{Anchors, Cut, Uplink, ways_out};
-use latmon::round::Round;
+use latmon::round::{Fault, Ping, Round};
 use latmon::time::UnixTime;
 use support::net::namespace::{self, Namespace};
 use support::net::{Net, ms};
@@ -87,6 +87,32 @@ fn a_lost_route_is_told_at_once() {
         assert_eq!(watch.news.len(), 2, "{:?}", watch.news);
         assert!(watch.rounds.values().flatten().all(|round| round.lost() == 0), "{sockets:?}");
     });
+}
+
+/// The kernel tells no datagram socket of IPv6 that it drops an echo behind its routes. Who is behind a gateway has not lost
+/// it; on our own network it may be the host that is dead.
+#[test]
+fn what_our_own_machine_drops_in_silence_is_no_loss() {
+    let net = routed(Sockets::Datagram);
+    let hosts = ["fd77::2", "fd77::4"].map(str::to_owned);
+    behave(&net, &hosts, true);
+    behave(&net, &GATEWAYS.map(str::to_owned), true);
+    let mut watch = Watch::start(&hosts, &Anchors::Gateways);
+    watch.until("all answer", Watch::all_answer);
+    // By the last four bytes of the destination.
+    net.tc("qdisc add dev far0 clsact\n\
+         filter add dev far0 egress protocol all bpf da bytecode \"4,32 0 0 36,21 0 1 2,6 0 0 2,6 0 0 4294967295\"\n");
+    let never_left =
+        |round: &Round| round.pings().iter().all(|ping| *ping == Ping::Unknown(Fault::NeverLeft));
+    watch.until("rounds of it", |watch| never_left(watch.last("fd77::2")));
+    net.tc("qdisc del dev far0 clsact\n");
+    watch.until("all answer", Watch::all_answer);
+    watch.stop_after(1);
+    assert_eq!(watch.news, [], "the gateway answers");
+    for round in watch.rounds.values().flatten() {
+        assert_eq!(round.lost(), 0, "{round:?}");
+    }
+    assert!(watch.rounds["fd77::4"].iter().all(|round| round.fault() != Some(Fault::NeverLeft)));
 }
 
 /// A real cable, with a real machine at its other end: its interface goes down, and ours loses its carrier.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use siphasher::sip::SipHasher24;
 
 use super::TargetSettings;
+use super::blame::{Overflowed, OwnSide};
 use super::clock::{Clocks, Monotonic, Now, Wall};
 use super::icmp::{Family, Reason};
 use super::open_round::{OpenRound, Slot};
@@ -43,8 +44,7 @@ pub(super) struct Course {
     /// The boundary at which the next round begins.
     next_start: UnixTime,
     next_ping: u32,
-    /// When our own side last failed to send a ping of it, and why.
-    broke: Option<(Monotonic, Fault)>,
+    own_side: OwnSide,
 }
 
 /// What holds for all courses while one of them is looked at.
@@ -124,34 +124,6 @@ pub(super) enum Verdict {
     Impossible,
 }
 
-/// When each family's receive buffer was last found to have overflowed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Overflowed {
-    v4: Monotonic,
-    v6: Monotonic,
-}
-
-impl Overflowed {
-    /// As it is before any was found.
-    pub(super) const NEVER: Self = Self { v4: Monotonic::LONG_AGO, v6: Monotonic::LONG_AGO };
-
-    /// A family's buffer was found to have overflowed.
-    pub(super) fn note(&mut self, family: Family, now: Monotonic) {
-        match family {
-            Family::V4 => self.v4 = now,
-            Family::V6 => self.v6 = now,
-        }
-    }
-
-    /// True when a ping that was sent at `sent` was under way at an overflow.
-    pub(super) fn since(&self, sent: Monotonic, family: Family) -> bool {
-        match family {
-            Family::V4 => sent <= self.v4,
-            Family::V6 => sent <= self.v6,
-        }
-    }
-}
-
 impl Course {
     /// The course of the target at place `index` of the settings. It has no round before [`Course::join`].
     pub(super) fn new(settings: &TargetSettings, index: u32) -> Self {
@@ -173,7 +145,7 @@ impl Course {
             rounds: VecDeque::new(),
             next_start: UnixTime::from_secs(0),
             next_ping: 0,
-            broke: None,
+            own_side: OwnSide::default(),
         }
     }
 
@@ -212,7 +184,7 @@ impl Course {
             match self.take_due(due, it_is) {
                 Due::Send(request) => return Event::Send(request),
                 Due::Held => {
-                    let too_late = due.plus(self.patience() + it_is.collect + Duration::from_nanos(1));
+                    let too_late = due.plus(self.patience(true, it_is.collect));
                     return Event::Held(deadline.min(end).min(too_late));
                 }
                 Due::Settled => {}
@@ -236,11 +208,12 @@ impl Course {
             && at.plus(SLACK) >= sent
         {
             round.slots[place] = Slot::Left(at);
+            self.own_side.stamped();
         }
     }
 
     /// The echo did not go out. What broke may have taken those under way along, and the one before may have been
-    /// declared lost already.
+    /// declared lost already, if it was sent not much earlier. One that was answered too late was not taken.
     pub(super) fn failed(&mut self, ping: u32, fault: Fault, now: Monotonic) {
         let Some((round, place)) = self.find(ping) else { return };
         if round.slots[place].stamp().is_none() {
@@ -248,9 +221,11 @@ impl Course {
         }
         round.settle(place, Ping::Unknown(fault));
         self.in_flight -= 1;
-        self.broke = Some((now, fault));
+        self.own_side.refused(fault, now);
+        let reach = self.timeout + UNNOTICED;
         if let Some((round, place)) = self.find(ping.wrapping_sub(1))
-            && let Slot::Settled(Ping::Lost) | Slot::Lost(_) = round.slots[place]
+            && let Slot::Lost(sent) = round.slots[place]
+            && now.since(sent) <= reach
         {
             round.slots[place] = Slot::Settled(Ping::Unknown(fault));
         }
@@ -307,6 +282,12 @@ impl Course {
     pub(super) fn asked(&self, ping: u32) -> Option<IpAddr> {
         let round = self.rounds.iter().find(|round| round.place(ping).is_some())?;
         round.address.map(|address| address.ip())
+    }
+
+    /// From now on it is so far, behind a gateway that is reached by the interface of this number, or behind none.
+    pub(super) fn lay(&mut self, reach: Reach, gateway: Option<u32>) {
+        self.reach = reach;
+        self.own_side.lay(gateway);
     }
 
     /// The address for the next round, and for the open one where that has none.
@@ -409,8 +390,7 @@ impl Course {
     /// time is past, there is nowhere to send it, or no room.
     fn take_due(&mut self, due: Monotonic, it_is: Circumstances<'_>) -> Due {
         let Circumstances { now, clocks, room, collect, .. } = it_is;
-        let patience = if self.held { self.patience() } else { SHORT_STALL };
-        let held_up = now.since(due) > patience + collect;
+        let held_up = now.since(due) >= self.patience(self.held, collect);
         let index = self.index;
         let Some(round) = self.rounds.back_mut().filter(|round| round.due < round.slots.len()) else {
             // Rounds that were missed as a whole are not made up for.
@@ -440,9 +420,13 @@ impl Course {
         }
     }
 
-    /// How late a ping may be sent where others had to leave before it: it may take its own share of the step.
-    fn patience(&self) -> Duration {
-        spread(self.step, 1, self.pings).max(SHORT_STALL)
+    /// How late a ping is past sending: when the target's next one is due, so that no more than one of it is made up for.
+    /// Where the monitor was held up, it is a second at the most; where others had to leave before it, it has all its share.
+    /// Less than [`LEAST_PATIENCE`] a busy machine takes to wake us.
+    fn patience(&self, held: bool, collect: Duration) -> Duration {
+        let share = spread(self.step, 1, self.pings);
+        let longest = if held { share } else { share.min(SHORT_STALL) };
+        longest.max(LEAST_PATIENCE).max(2 * collect)
     }
 
     fn open(&mut self, start: UnixTime, clocks: &Clocks) {
@@ -489,20 +473,19 @@ impl Course {
         let Some(((index, place), sent)) = self.first_waiting(it_is.clocks) else { return };
         let round = &mut self.rounds[index];
         let swamped = round.address.is_some_and(|to| it_is.overflowed.since(sent, Family::of(to.ip())));
+        let held_back = self.own_side.held_back(matches!(round.slots[place], Slot::Left(_)));
         self.in_flight -= 1;
-        let fault = match self.broke {
-            _ if swamped => Some(Fault::Overflow),
-            Some((at, fault)) if sent <= at => Some(fault),
-            _ => it_is.line.took(self.reach, sent, self.timeout).then_some(Fault::Offline),
-        };
-        match fault {
+        let fault = swamped
+            .then_some(Fault::Overflow)
+            .or_else(|| self.own_side.broke_since(sent))
+            .or_else(|| it_is.line.took(self.reach, sent, self.timeout).then_some(Fault::Offline));
+        match fault.or(held_back.then_some(Fault::NeverLeft)) {
             Some(fault) => round.settle(place, Ping::Unknown(fault)),
-            None => {
-                round.lose(place, sent);
-                if std::mem::take(&mut self.answers) && self.reach == Reach::Far {
-                    self.missed = Some(sent.plus(self.timeout));
-                }
-            }
+            None => round.lose(place, sent),
+        }
+        // A gateway that nobody answers for holds echoes back too.
+        if fault.is_none() && std::mem::take(&mut self.answers) && self.reach == Reach::Far {
+            self.missed = Some(sent.plus(self.timeout));
         }
     }
 
@@ -538,8 +521,13 @@ fn phase(name: &str, step: Step, pings: u16) -> Duration {
     Duration::from_nanos(((u128::from(hash) * u128::from(share)) >> 64) as u64)
 }
 
-/// How late a ping may be sent where the monitor was held up: all that fell due meanwhile leaves in one bunch.
+/// How late a ping may be sent where the monitor was held up, and for how long that hides no ping of a busy target.
 const SHORT_STALL: Duration = Duration::from_secs(1);
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+
+/// For how long a network that is gone still takes echoes: who manages an interface gives its carrier some seconds to come
+/// back (NetworkManager four) before it takes the routes away. One that is lost earlier was lost without that.
+const UNNOTICED: Duration = Duration::from_secs(5);
 
 /// By how much a stamp may lie ahead of another that was read before it: what the clocks may move unnoticed.
 const SLACK: Duration = Duration::from_millis(1);

@@ -6,7 +6,8 @@
 //! post      echoes out, packets and reports in
 //! judge     whose packet is it; proof: whether it is the reply to an echo of ours (pure)
 //! resolve   names in the background; dns: the thread that asks
-//! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave
+//! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave;
+//!           blame: what our own side did to it
 //! socket    the kernel's side, with its differences
 //! icmp      the wire format (pure)
 //! tally     what did not count; clock: the clocks
@@ -18,6 +19,7 @@
 //! ```
 
 mod asker;
+mod blame;
 mod clock;
 mod course;
 mod flights;
@@ -95,11 +97,15 @@ impl Pace {
     /// The same for these targets. Where so many echoes are due that they would make long bunches, each shorter: the
     /// last of a bunch waits in the device's queue behind the others, and by its stamps that is the network's time.
     fn in_bunches(self, targets: &[TargetSettings]) -> Self {
-        let per_sec: f64 =
-            targets.iter().map(|it| f64::from(it.pings) / it.step.duration().as_secs_f64()).sum();
-        let bunch = Duration::try_from_secs_f64(f64::from(BUNCH) / per_sec).unwrap_or(Duration::MAX);
+        let bunch =
+            Duration::try_from_secs_f64(f64::from(BUNCH) / usual_rate(targets)).unwrap_or(Duration::MAX);
         Self { collect: self.collect.min(bunch), ..self }
     }
+}
+
+/// How many echoes of these targets are due in a second.
+fn usual_rate(targets: &[TargetSettings]) -> f64 {
+    targets.iter().map(|it| f64::from(it.pings) / it.step.duration().as_secs_f64()).sum()
 }
 
 impl Default for Pace {

@@ -8,21 +8,23 @@
 //! pointless; what is on top is checked before anybody is woken for it, and then whatever falls due within the pace's
 //! `collect` is left to the same wake-up. So a packet costs no search, no allocation and no wake-up of its own.
 //!
-//! Where more is due than the pace lets out, targets queue up and leave in the order they were due.
+//! Where more is due than the pace lets out, or than is usual because we were held up, targets queue up and leave in the
+//! order they were due.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::blame::Overflowed;
 use super::clock::{Clocks, Monotonic, Now, Wall};
-use super::course::{Circumstances, Course, Event, Number, Overflowed, Request, Verdict};
+use super::course::{Circumstances, Course, Event, Number, Request, Verdict};
 use super::icmp::{Family, Reason};
 use super::meter::Meter;
 use super::uplink::Uplink;
 use super::uplink::line::{Chore, Line, News};
 use super::uplink::ways::Lay;
-use super::{Pace, TargetSettings};
+use super::{Pace, TargetSettings, usual_rate};
 use crate::round::{Fault, Round};
 
 /// What is to be done now.
@@ -55,7 +57,7 @@ pub(super) struct Schedule {
     agenda: BinaryHeap<Reverse<(Monotonic, u32)>>,
     /// Targets with a ping that is due and has to wait, in the order they began to.
     held: VecDeque<u32>,
-    /// Whether any had to since that was last asked.
+    /// Whether any had to, by what the settings allow, since that was last asked.
     was_held: bool,
     finished: VecDeque<(u32, Round)>,
     collect: Duration,
@@ -84,7 +86,7 @@ impl Schedule {
             was_held: false,
             finished: VecDeque::new(),
             collect: pace.collect,
-            meter: Meter::new(pace),
+            meter: Meter::new(pace, usual_rate(targets)),
             in_flight: 0,
             clocks,
             heard: Monotonic::LONG_AGO,
@@ -201,8 +203,8 @@ impl Schedule {
 
     /// From now on the targets are so far, and these are the anchors.
     pub(super) fn lay(&mut self, lay: &Lay, now: Monotonic) {
-        for (course, reach) in self.courses.iter_mut().zip(&lay.reaches) {
-            course.reach = *reach;
+        for ((course, reach), gateway) in self.courses.iter_mut().zip(&lay.reaches).zip(&lay.gateways) {
+            course.lay(*reach, *gateway);
         }
         self.line.lay(&lay.anchors, lay.cut.clone(), now);
     }
@@ -257,7 +259,7 @@ impl Schedule {
         Some(jump)
     }
 
-    /// Whether an echo had to wait for room since this was last asked.
+    /// Whether an echo had to wait, since this was last asked, because the settings allow no more.
     pub(super) fn was_held(&mut self) -> bool {
         std::mem::take(&mut self.was_held)
     }
@@ -314,7 +316,7 @@ impl Schedule {
                 let course = &mut self.courses[index as usize];
                 if !std::mem::replace(&mut course.held, true) {
                     self.held.push_back(index);
-                    self.was_held = true;
+                    self.was_held |= self.meter.is_exhausted(now, self.in_flight);
                 }
                 next
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::error::ErrorKind;
 use latmon::probe::icmp::Family;
-use latmon::probe::{self, EchoSettings, LookEvent, LookSettings, Looked, NotFound};
+use latmon::probe::{self, EchoSettings, LookEvent, LookSettings, Looked, NotFound, Stop};
 use latmon::round::{Ping, Rtt};
 
 use super::super::family::FamilyArgs;

@@ -71,7 +71,7 @@ impl EchoSocket {
     /// refused it; one that is refused holds up no other.
     ///
     /// A socket that hears ICMP errors tells of them in the next call too, whatever that is about: a send that fails is
-    /// tried again, once, and only then is it that send's own failure. The error queue should be empty before, see
+    /// tried again before it is that send's own failure. The error queue should be empty before, see
     /// [`EchoSocket::take_reports`].
     ///
     /// What goes out is not known from this alone: no one tells of a packet that the device's own queue drops while its
@@ -82,28 +82,58 @@ impl EchoSocket {
             Stamps::Kernel => BATCH,
             Stamps::User => 1,
         };
-        let mut left = self.outbox.echoes.as_slice();
-        let mut tried = false;
-        while let Some((first, others)) = left.split_first() {
-            let (monotonic, wall) = clock::stamp();
-            let asked = left.len().min(most);
-            match calls::send(self.socket.as_fd(), left[..asked].iter().map(Waiting::message)) {
-                Ok(sent) if sent > 0 => {
-                    let (gone, kept) = left.split_at(sent.min(asked));
-                    gone.iter().for_each(|echo| outcome(echo.number, Ok(Handed { monotonic, wall })));
-                    left = kept;
-                    // Who is now the first was tried, unless all went out; the kernel says no more of it.
-                    tried = sent < asked;
-                }
-                _ if !tried => tried = true,
-                failed => {
-                    outcome(first.number, Err(failed.err().unwrap_or(libc::EIO)));
+        let call = |echoes: &[Waiting]| calls::send(self.socket.as_fd(), echoes.iter().map(Waiting::message));
+        hand_over(&self.outbox.echoes, most, call, |echo, handed| outcome(echo.number, handed));
+        self.outbox.echoes.clear();
+    }
+}
+
+/// Hands over echoes by calls that take so many at most, and say how many went out or why the first did not.
+fn hand_over<T>(
+    mut left: &[T],
+    most: usize,
+    mut call: impl FnMut(&[T]) -> Result<usize, i32>,
+    mut outcome: impl FnMut(&T, Result<Handed, i32>),
+) {
+    let mut failures = 0;
+    while let Some((first, others)) = left.split_first() {
+        let (monotonic, wall) = clock::stamp();
+        let asked = left.len().min(most);
+        match call(&left[..asked]) {
+            Ok(sent) if sent > 0 => {
+                let (gone, kept) = left.split_at(sent.min(asked));
+                gone.iter().for_each(|echo| outcome(echo, Ok(Handed { monotonic, wall })));
+                left = kept;
+                // Who is now the first has failed, unless all went out; the kernel says no more of it.
+                failures = u32::from(sent < asked);
+            }
+            failed => {
+                let errno = failed.err().unwrap_or(libc::EIO);
+                failures += 1;
+                if failures > retries(errno) {
+                    outcome(first, Err(errno));
                     left = others;
-                    tried = false;
+                    failures = 0;
                 }
             }
         }
-        self.outbox.echoes.clear();
+    }
+}
+
+/// How often an echo is tried again that fails like that. What may be an error that somebody sends us for another echo may be
+/// the next one too: they come as fast as their echoes went.
+fn retries(errno: i32) -> u32 {
+    match errno {
+        libc::EHOSTUNREACH
+        | libc::ENETUNREACH
+        | libc::ECONNREFUSED
+        | libc::EHOSTDOWN
+        | libc::ENOPROTOOPT
+        | libc::EOPNOTSUPP
+        | libc::EPROTO
+        | libc::EMSGSIZE
+        | libc::EACCES => MOST_RETRIES,
+        _ => 1,
     }
 }
 
@@ -171,5 +201,49 @@ pub(super) const SCM_TS_OPT_ID: libc::c_int = 81;
 /// Room for the key, and for what a route says: hops, traffic class, origin.
 pub(super) const MESSAGES_LEN: usize = space(4) + space(4) + space(4) + space(20);
 
+/// Of a thousand echoes a second that are all refused, an error meets one send in a hundred, and five meet one never.
+const MOST_RETRIES: u32 = 4;
 const LEAST_KEYS: u32 = 1024;
 const MOST_KEYS: u32 = 1 << 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of five echoes where the kernel says this to each call, and then that all went out.
+    fn told(said: &[Result<usize, i32>]) -> Vec<Option<i32>> {
+        let (mut said, mut told) = (said.iter(), Vec::new());
+        hand_over(
+            &[0, 1, 2, 3, 4],
+            3,
+            |echoes| said.next().copied().unwrap_or(Ok(echoes.len())),
+            |echo, handed| {
+                assert_eq!(*echo, told.len(), "in turn, and once");
+                told.push(handed.err());
+            },
+        );
+        assert_eq!(said.next(), None, "it gave up early");
+        told
+    }
+
+    #[test]
+    fn errors_that_others_sent_for_are_not_blamed_on_an_echo() {
+        let other = Err(libc::EHOSTUNREACH);
+        assert_eq!(told(&[other, other, Err(libc::ECONNREFUSED), other]), [None; 5]);
+        assert_eq!(told(&[Ok(1), other, other, other, Ok(1), other, other, other]), [None; 5]);
+        assert_eq!(told(&[Err(libc::ENOBUFS)]), [None; 5]);
+    }
+
+    #[test]
+    fn what_fails_each_time_is_an_echoes_own_failure_and_holds_up_no_other() {
+        for (errno, calls) in
+            [(libc::EHOSTUNREACH, 5), (libc::EACCES, 5), (libc::ENOBUFS, 2), (libc::EPERM, 2)]
+        {
+            let failed = Some(errno);
+            assert_eq!(told(&vec![Err(errno); calls]), [failed, None, None, None, None]);
+            // One call fewer, where the kernel stopped before it without a word.
+            let behind_others = [&[Ok(2)][..], &vec![Err(errno); calls - 1]].concat();
+            assert_eq!(told(&behind_others), [None, None, failed, None, None]);
+        }
+    }
+}

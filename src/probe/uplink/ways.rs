@@ -50,6 +50,8 @@ pub(in crate::probe) struct From {
 pub(in crate::probe) struct Lay {
     /// How far each target is.
     pub(in crate::probe) reaches: Vec<Reach>,
+    /// The number of the interface by which each target's echoes leave for a gateway, where they do.
+    pub(in crate::probe) gateways: Vec<Option<u32>>,
     /// Whom to ping.
     pub(in crate::probe) anchors: Vec<SocketAddr>,
     /// Why there is no way out, where there is none.
@@ -78,7 +80,8 @@ impl Ways {
             // With nobody beyond our own networks, these are what the uplink is for.
             reaches.iter_mut().filter(|reach| **reach == Reach::Near).for_each(|reach| *reach = Reach::Far);
         }
-        Lay { reaches, anchors: self.anchors(), cut: self.cut(links) }
+        let gateways = self.ways.iter().copied().map(gateway).collect();
+        Lay { reaches, gateways, anchors: self.anchors(), cut: self.cut(links) }
     }
 
     fn anchors(&self) -> Vec<SocketAddr> {
@@ -140,6 +143,14 @@ fn reach(way: Option<Way>) -> Reach {
     }
 }
 
+/// The interface by which a gateway is reached.
+fn gateway(way: Option<Way>) -> Option<u32> {
+    match way {
+        Some(Way::Gateway { interface, .. }) => Some(interface),
+        None | Some(Way::Own | Way::Link { .. } | Way::Nowhere) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +179,7 @@ mod tests {
         all.ways.push(None);
         let lay = all.lay(&links(&[1], &[]));
         assert_eq!(lay.reaches, [Reach::Own, Reach::Near, Reach::Far, Reach::Far, Reach::Own]);
+        assert_eq!(lay.gateways, [None, None, Some(1), Some(1), None]);
         assert_eq!((lay.anchors, lay.cut), (vec![GATEWAY.parse().unwrap()], None));
     }
 
@@ -177,12 +189,14 @@ mod tests {
         for anchors in [Anchors::Gateways, these.clone()] {
             let mut own = Ways { anchors, ..ways(&[Way::Own, Way::Own]) };
             let lay = own.lay(&links(&[], &[1]));
-            assert_eq!(lay, Lay { reaches: vec![Reach::Own; 2], anchors: Vec::new(), cut: None });
+            let (reaches, gateways) = (vec![Reach::Own; 2], vec![None; 2]);
+            assert_eq!(lay, Lay { reaches, gateways, anchors: Vec::new(), cut: None });
         }
         let mut near = Ways { anchors: these, ..ways(&[Way::Own, Way::Link { interface: 1 }]) };
         let lay = near.lay(&links(&[1], &[]));
         assert_eq!(lay.anchors, [GATEWAY.parse().unwrap()]);
         assert_eq!(lay.reaches, [Reach::Own, Reach::Far], "nobody is farther");
+        assert_eq!(lay.gateways, [None, None], "and it is no gateway's doing whether an echo leaves for it");
     }
 
     #[test]

@@ -158,6 +158,11 @@ impl Net {
         namespace::ip_batch(words);
     }
 
+    /// Runs `tc` in the namespace with one command in each line; panics when it fails.
+    pub fn tc(&self, commands: &str) {
+        namespace::batch("tc", commands);
+    }
+
     /// Writes a setting of the namespace, such as `net/ipv4/icmp_echo_ignore_all`.
     pub fn sysctl(&self, name: &str, value: &str) {
         namespace::write_sysctl(name, value);

@@ -87,17 +87,23 @@ pub(super) fn open_tun(device: &str) -> File {
 /// Runs `ip` in the thread's namespace with one command in each line. It keeps the capabilities of root, whatever was
 /// taken from the programs that the test starts.
 pub fn ip_batch(commands: &str) {
+    batch("ip", commands);
+}
+
+/// The same with `tc`, or another program of iproute2.
+pub(super) fn batch(program: &str, commands: &str) {
     let bits = secure_bits();
     set_secure_bits(0);
-    let ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let run =
+        Command::new(program).args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     set_secure_bits(bits);
-    let mut ip = ip.unwrap_or_else(|error| panic!("cannot run ip ({error}): install iproute2"));
-    let mut input = ip.stdin.take().expect("standard input is a pipe");
-    input.write_all(commands.as_bytes()).expect("ip reads its commands");
+    let mut run = run.unwrap_or_else(|error| panic!("cannot run {program} ({error}): install iproute2"));
+    let mut input = run.stdin.take().expect("standard input is a pipe");
+    input.write_all(commands.as_bytes()).expect("it reads its commands");
     drop(input);
-    let output = ip.wait_with_output().expect("ip ends");
+    let output = run.wait_with_output().expect("it ends");
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip failed at\n{commands}\n{complaint}");
+    assert!(output.status.success(), "{program} failed at\n{commands}\n{complaint}");
 }
 
 /// Waits until packets to these addresses of ours are taken. The kernel finishes a new IPv6 address later, in a worker, and
