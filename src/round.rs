@@ -198,9 +198,16 @@ impl Round {
         self.sorted.len() + self.lost()
     }
 
-    /// True when no ping tells anything: such a round is no outage, and neither counts for an alert nor breaks its run.
+    /// True when no ping tells anything.
     pub fn is_unknown(&self) -> bool {
         self.known() == 0
+    }
+
+    /// True when nothing is known of it, or less than a quarter of its pings: too little to judge the line by. Such a
+    /// round is no outage, and neither counts for an alert nor breaks its run. A start late in a step, or a stall, leaves
+    /// one ping of twenty; were those judged, one ping lost in a hundred would be one target in a hundred that is down.
+    pub fn is_scarcely_known(&self) -> bool {
+        self.is_unknown() || self.known() * 4 < self.pings.len()
     }
 
     /// True when every ping that tells something was lost.
@@ -327,6 +334,18 @@ mod tests {
         let unknown = round(vec![Ping::Unknown(Fault::NoAddress); 3]);
         assert!(unknown.is_unknown() && !unknown.is_down());
         assert_eq!((unknown.loss_ratio(), unknown.fault()), (None, Some(Fault::NoAddress)));
+    }
+
+    #[test]
+    fn less_than_a_quarter_of_the_pings_is_too_little_to_judge_by() {
+        for (pings, least) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (8, 2), (9, 3), (20, 5)] {
+            for known in 0..=pings {
+                let unknown = vec![Ping::Unknown(Fault::NotRunning); pings - known];
+                let partly = round([unknown, vec![Ping::Lost; known]].concat());
+                assert_eq!(partly.is_scarcely_known(), known < least, "{known} of {pings}");
+            }
+        }
+        assert!(round(Vec::new()).is_scarcely_known());
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub struct Past {
 /// Judges every round of every target, and remembers which alerts are open.
 ///
 /// - A round is good, bad, or says nothing to a rule. Rounds that say nothing are passed over as if they had never been:
-///   they neither count nor break a run. An unknown round says nothing to any rule.
+///   they neither count nor break a run. A round of which too little is known ([`Round::is_scarcely_known`]) says nothing
+///   to any rule.
 /// - An alert is raised when its `raise` window holds enough bad rounds, and over when its `clear` window holds enough
 ///   good ones. Each window counts from the last change: no round is used twice.
 /// - No reply at all crosses every upper limit of latency, and of loss. But one outage is one alert: while a target has a
@@ -109,9 +110,9 @@ impl Alerts {
 pub enum TargetState {
     /// It has not had a round yet.
     Waiting,
-    /// No alert is open, and the newest round said nothing about the network.
+    /// No alert is open, and too little is known of the newest round to say anything about the network.
     Unknown {
-        /// The end of the first of the unknown rounds in succession.
+        /// The end of the first of such rounds in succession.
         since: UnixTime,
     },
     /// No alert is open.
@@ -211,7 +212,7 @@ impl Watched {
     }
 
     fn observe(&mut self, round: &Round, past: Past) -> Vec<Event> {
-        if round.is_unknown() {
+        if round.is_scarcely_known() {
             if !matches!(self.newest, Newest::Unknown { .. }) {
                 self.newest = Newest::Unknown { since: round.end() };
             }
@@ -271,7 +272,7 @@ impl Watch {
         }
     }
 
-    /// Judges a known `round`.
+    /// Judges a `round` of which enough is known.
     fn observe(&mut self, round: &Round, past: Past, tells_down: bool) -> Option<Event> {
         let bad = self.is_bad(round, past, tells_down)?;
         self.judged += 1;

@@ -11,7 +11,7 @@ const STEP: u32 = 60;
 /// A round of ten pings, written as one letter. Its end is `end_secs`.
 ///
 /// `.` 10 ms · `x` 200 ms · `X` 900 ms · `j` 10 ms and 50 ms by turns · `l` 10 ms, three lost · `L` 10 ms, nine lost ·
-/// `D` all lost · `d` as far as known all lost · `?` unknown
+/// `D` all lost · `d` as far as known all lost · `s` the same, but known of two only · `?` unknown
 fn round(letter: char, end_secs: i64) -> Round {
     let millis = |ms| Ping::Answered(Rtt::new(Duration::from_millis(ms)));
     let unknown = Ping::Unknown(Fault::NoSocket);
@@ -24,6 +24,7 @@ fn round(letter: char, end_secs: i64) -> Round {
         'L' => [vec![Ping::Lost; 9], vec![millis(10); 1]].concat(),
         'D' => vec![Ping::Lost; 10],
         'd' => [vec![Ping::Lost; 4], vec![unknown; 6]].concat(),
+        's' => [vec![Ping::Lost; 2], vec![unknown; 8]].concat(),
         '?' => vec![unknown; 10],
         other => panic!("no round is written '{other}'"),
     };
@@ -157,6 +158,19 @@ fn unknown_rounds_neither_count_nor_break_a_run() {
     check(&rule("median > 100ms", "2 of 3", "3 of 3"), "x.????x", "------R");
     check(&rule("loss >= 20%", "2 of 2", "2 of 2"), "?l?l?.?.?", "---R---C-");
     check(&pattern(PatternKind::Loss, ">20%,>20%"), "l?l?l?.?", "--R---C-");
+}
+
+/// Two lost pings of ten, when nothing is known of the others, are no outage, no loss and no latency.
+#[test]
+fn rounds_of_which_too_little_is_known_neither_count_nor_break_a_run() {
+    check(&Rule::down(), "sssD.s.ss.", "---R-----C");
+    check(&rule("median > 100ms", "2 of 2", "1 of 1"), "ssxsx.", "----RC");
+    check(&rule("loss >= 20%", "1 of 1", "2 of 2"), "sls.s.", "-R---C");
+    check(&pattern(PatternKind::Loss, ">20%,>20%"), "sslsl.", "----RC");
+    check(&pattern(PatternKind::Rtt, "==S,==U"), "sD.", "-RC");
+    let mut alerts = alerts(&[Rule::down()]);
+    alerts.observe(&round('s', 60), Past::default());
+    assert_eq!(alerts.state("fra/core1"), Some(TargetState::Unknown { since: UnixTime::from_secs(60) }));
 }
 
 #[test]

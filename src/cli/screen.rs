@@ -72,7 +72,7 @@ enum Rank {
 impl Line {
     fn new(round: &Round, state: &TargetState) -> Self {
         let (rank, word) = match state {
-            _ if round.is_unknown() => (Rank::Unknown, "UNKNOWN"),
+            _ if round.is_scarcely_known() => (Rank::Unknown, "UNKNOWN"),
             _ if round.is_down() => (Rank::Down, "DOWN"),
             TargetState::Alerting(open) => {
                 (Rank::Alerting, open.first().map_or("ALERT", |open| word(open.rule.judge.trouble())))

@@ -106,7 +106,7 @@ pub enum State {
     Slow,
     /// An alert says that it loses too much.
     Lossy,
-    /// The newest round says nothing about the network.
+    /// Too little is known of the newest round to say anything about the network.
     Unknown,
     /// The newest round was not answered, and no alert of the target says so.
     Silent,
@@ -224,6 +224,7 @@ struct Newest {
     end: UnixTime,
     median: Option<Rtt>,
     loss_ratio: Option<f64>,
+    is_scarcely_known: bool,
     is_down: bool,
     fault: Option<Fault>,
     unknown: usize,
@@ -366,6 +367,7 @@ impl Entry {
             end: round.end(),
             median: round.median(),
             loss_ratio: round.loss_ratio(),
+            is_scarcely_known: round.is_scarcely_known(),
             is_down: round.is_down(),
             fault: round.fault(),
             unknown: round.pings().len() - round.known(),
@@ -401,8 +403,8 @@ impl Entry {
             TargetState::Waiting if self.newest.is_none() => State::Waiting,
             // A target that no rule watches waits for ever, as far as the alerts know.
             TargetState::Ok | TargetState::Waiting => match self.newest {
+                Some(newest) if newest.is_scarcely_known => State::Unknown,
                 Some(newest) if newest.is_down => State::Silent,
-                Some(newest) if newest.loss_ratio.is_none() => State::Unknown,
                 _ => State::Ok,
             },
         }
@@ -452,9 +454,10 @@ impl Entry {
                 Some(told.join("; "))
             }
             (_, State::Silent) => Some(says.unwrap_or_else(|| "and no alert watches for that".to_owned())),
-            // The pings before the start are no trouble.
+            // The pings before the start are no trouble, as long as enough is known without them.
             _ => says.or_else(|| {
-                let fault = newest.fault.filter(|fault| *fault != Fault::NotRunning)?;
+                let counts = |fault: &Fault| *fault != Fault::NotRunning || newest.is_scarcely_known;
+                let fault = newest.fault.filter(counts)?;
                 Some(format!("{} of {} pings: {fault}", newest.unknown, newest.pings))
             }),
         }
@@ -576,6 +579,13 @@ mod tests {
         assert_eq!((first.state, first.reason), (State::Ok, None));
         let partly = desk.round(Some("192.0.2.1"), vec![Ping::Unknown(Fault::Overflow), millis(5)]);
         assert_eq!(partly.reason.as_deref(), Some("1 of 2 pings: our receive buffer overflowed"));
+        // One lost ping, when nothing is known of the others, is no outage.
+        let late = || [vec![Ping::Unknown(Fault::NotRunning); 19], vec![Ping::Lost]].concat();
+        for mut desk in [Desk::new(vec![Rule::down()]), Desk::new(Vec::new())] {
+            let first = desk.round(Some("192.0.2.1"), late());
+            assert_eq!(first.state, State::Unknown);
+            assert_eq!(first.reason.as_deref(), Some("19 of 20 pings: the monitor was not yet running"));
+        }
     }
 
     /// A monitor that runs and measures nothing is no well one.
