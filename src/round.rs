@@ -80,7 +80,7 @@ pub enum Fault {
     #[error("no socket for this address family")]
     NoSocket,
     /// The kernel refused to send it, with this `errno`.
-    #[error("cannot send: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("{}", refused(*.0))]
     Send(i32),
     /// Our own receive buffer overflowed while it was under way.
     #[error("our receive buffer overflowed")]
@@ -91,6 +91,15 @@ pub enum Fault {
     /// Our own uplink was down: it would have been lost whoever was asked.
     #[error("our own uplink was down")]
     Offline,
+}
+
+/// Why the kernel sends nothing, for people.
+fn refused(errno: i32) -> String {
+    if errno == libc::EPERM {
+        return "a firewall of this machine refuses".to_owned();
+    }
+    let error = std::io::Error::from_raw_os_error(errno).to_string();
+    format!("cannot send: {}", error.split(" (os error").next().unwrap_or_default())
 }
 
 /// What became of one ping.
@@ -346,6 +355,12 @@ mod tests {
             }
         }
         assert!(round(Vec::new()).is_scarcely_known());
+    }
+
+    #[test]
+    fn a_refusal_of_the_kernel_is_told_in_words() {
+        assert_eq!(Fault::Send(libc::ENETUNREACH).to_string(), "cannot send: Network is unreachable");
+        assert_eq!(Fault::Send(libc::EPERM).to_string(), "a firewall of this machine refuses");
     }
 
     #[test]

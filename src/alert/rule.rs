@@ -107,6 +107,11 @@ impl Rule {
         matches!(self.judge, Judge::Compare(Comparison::Usual { .. }))
     }
 
+    /// Whether it judges what is unknown of a round, instead of what is known.
+    pub fn is_about_the_unknown(&self) -> bool {
+        matches!(self.judge, Judge::Compare(Comparison::Unknown { .. }))
+    }
+
     /// Whether it needs [`Past::aberrant`].
     pub fn asks_for_a_forecast(&self) -> bool {
         self.judge == Judge::Aberrant
@@ -145,6 +150,7 @@ impl Judge {
                 Trouble::Slow
             }
             Self::Compare(Comparison::Loss { .. }) => Trouble::Lossy,
+            Self::Compare(Comparison::Unknown { .. }) => Trouble::Unknown,
             Self::Pattern(pattern) => match pattern.kind() {
                 PatternKind::Loss => Trouble::Lossy,
                 PatternKind::Rtt => Trouble::Slow,
@@ -163,6 +169,8 @@ pub enum Trouble {
     Slow,
     /// It loses too much.
     Lossy,
+    /// Nobody knows, since our own side fails to measure it.
+    Unknown,
 }
 
 impl fmt::Display for Judge {

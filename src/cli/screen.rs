@@ -103,12 +103,13 @@ impl Line {
     }
 }
 
-/// An open alert in a word; one that was down is not over before some rounds were well.
+/// An open alert in a word; one that was down, or unknown, is not over before some rounds were well.
 fn word(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::Down => "was DOWN",
         Trouble::Slow => "SLOW",
         Trouble::Lossy => "LOSSY",
+        Trouble::Unknown => "was UNKNOWN",
     }
 }
 

@@ -106,7 +106,8 @@ pub enum State {
     Slow,
     /// An alert says that it loses too much.
     Lossy,
-    /// Too little is known of the newest round to say anything about the network.
+    /// Too little is known of the newest round to say anything about the network, or an alert says that too much was
+    /// unknown.
     Unknown,
     /// The newest round was not answered, and no alert of the target says so.
     Silent,
@@ -447,6 +448,9 @@ impl Entry {
         }
         let says = self.says.as_ref().map(Says::to_string);
         match (&self.state, self.word()) {
+            (TargetState::Alerting(_), State::Unknown) if newest.unknown == 0 => {
+                Some("is measured again, not yet for long enough".to_owned())
+            }
             (_, State::Down) if !newest.is_down => Some("answers again, not yet for long enough".to_owned()),
             (TargetState::Alerting(open), State::Slow | State::Lossy) => {
                 let rule = Self::worst(open).map(|worst| worst.rule.judge.to_string());
@@ -470,6 +474,7 @@ impl From<Trouble> for State {
             Trouble::Down => Self::Down,
             Trouble::Slow => Self::Slow,
             Trouble::Lossy => Self::Lossy,
+            Trouble::Unknown => Self::Unknown,
         }
     }
 }
@@ -478,7 +483,7 @@ impl From<Trouble> for State {
 mod tests {
     use super::*;
 
-    use crate::alert::rule::Rule;
+    use crate::alert::rule::{Judge, Rule};
     use crate::alert::{self, Alerts, TargetRules};
     use crate::round::Ping;
     use crate::time::Step;
@@ -559,6 +564,27 @@ mod tests {
         let lost = desk.round(None, faults());
         assert_eq!((lost.state, lost.since), (State::Unknown, Some(180)));
         assert_eq!(lost.reason.as_deref(), Some("the name does not resolve, last 192.0.2.7"));
+    }
+
+    #[test]
+    fn what_is_unknown_may_have_an_alert_of_its_own() {
+        let rule = Rule {
+            name: "blind".into(),
+            judge: Judge::when("unknown >= 50%").unwrap(),
+            clear: Rule::DEFAULT_CLEAR,
+            ..Rule::down()
+        };
+        let mut desk = Desk::new(vec![rule]);
+        let blind = desk.round(None, vec![Ping::Unknown(Fault::NoAddress); 2]);
+        assert_eq!((blind.state, blind.alerts), (State::Unknown, vec!["blind".to_owned()]));
+        assert_eq!(blind.reason.as_deref(), Some("the name does not resolve"));
+        let back = desk.round(Some("192.0.2.1"), vec![millis(5); 2]);
+        assert_eq!((back.state, back.since), (State::Unknown, Some(60)));
+        assert_eq!(back.reason.as_deref(), Some("is measured again, not yet for long enough"));
+        for _ in 0..2 {
+            desk.round(Some("192.0.2.1"), vec![millis(5); 2]);
+        }
+        assert_eq!(desk.entry.status().state, State::Ok);
     }
 
     #[test]

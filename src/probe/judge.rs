@@ -14,7 +14,7 @@ use super::schedule::Schedule;
 use super::socket::{Origin, Packet};
 use super::tally::{Counts, Ignored, Tally, Throttle};
 use super::{EchoSettings, TargetSettings};
-use crate::round::Target;
+use crate::round::{Fault, Target};
 
 /// Decides about packets, and remembers what was said about targets.
 pub(super) struct Judge {
@@ -240,10 +240,7 @@ impl Judge {
         *told = Some(trouble);
         match trouble {
             Trouble::Says(reason, from) => info!("{} ({}): {reason}, says {from}", target.name, target.host),
-            Trouble::Send(errno) => {
-                let why = std::io::Error::from_raw_os_error(errno);
-                info!("{} ({}): cannot send: {why}", target.name, target.host);
-            }
+            Trouble::Send(errno) => info!("{} ({}): {}", target.name, target.host, Fault::Send(errno)),
         }
         if held_back > 0 {
             debug!("{held_back} more such lines were held back");

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::super::Past;
 use super::super::pattern::{Op, loss_percent};
 use super::ABERRANT;
-use crate::round::{Round, Rtt};
+use crate::round::{Fault, Ping, Round, Rtt};
 use crate::time::{DurationError, Spelled, parse_duration};
 
 /// A number of a round, and the limit beyond which the round is bad: `median > 100ms`, `loss >= 20%`, `median > 3 x
@@ -32,6 +32,13 @@ pub enum Comparison {
     },
     /// Of the share of lost pings among the known ones.
     Loss {
+        /// How it is compared.
+        op: Op,
+        /// With what: 0 to 100.
+        percent: f64,
+    },
+    /// Of the share of pings that tell nothing about the network.
+    Unknown {
         /// How it is compared.
         op: Op,
         /// With what: 0 to 100.
@@ -92,11 +99,12 @@ impl Comparison {
     /// The most times the usual that a number is compared with.
     pub const MOST_TIMES: f64 = 1000.0;
 
-    /// Whether a known `round` is a bad one. `None` when its pings do not tell, as the jitter of a single answer, or
+    /// Whether a `round` is a bad one, of which enough is known unless what is unknown is compared. `None` when its pings do not tell, as the jitter of a single answer, or
     /// nothing is usual yet; but no answer at all crosses every upper limit of latency.
     pub(in crate::alert) fn is_bad(&self, round: &Round, past: Past) -> Option<bool> {
         let (measure, op, limit) = match *self {
             Self::Loss { op, percent } => return Some(op.holds(loss_percent(round), percent)),
+            Self::Unknown { op, percent } => return Some(op.holds(unknown_percent(round)?, percent)),
             Self::Latency { measure, op, limit } => (measure, op, limit.as_secs_f64()),
             Self::Usual { measure, op, times } => (measure, op, past.usual?.as_secs_f64() * times),
         };
@@ -114,6 +122,7 @@ impl fmt::Display for Comparison {
                 write!(f, "{} {op} {}", measure.name(), Spelled(limit.duration()))
             }
             Self::Loss { op, percent } => write!(f, "{LOSS} {op} {percent}%"),
+            Self::Unknown { op, percent } => write!(f, "{UNKNOWN} {op} {percent}%"),
             Self::Usual { measure, op, times } => write!(f, "{} {op} {times} x {USUAL}", measure.name()),
         }
     }
@@ -124,7 +133,7 @@ impl fmt::Display for Comparison {
 pub enum ComparisonError {
     /// It does not begin with a measure.
     #[error(
-        "'{0}' is no condition: it begins with none of median, average, p95, max, jitter, loss, aberrant"
+        "'{0}' is no condition: it begins with none of median, average, p95, max, jitter, loss, unknown, aberrant"
     )]
     Measure(String),
     /// The forecast is compared with something.
@@ -154,15 +163,32 @@ pub enum ComparisonError {
         /// The word.
         word: String,
     },
-    /// Loss is compared with a bare number.
-    #[error("'{0}' has no percent sign: loss is compared with a share, as loss >= 20%")]
-    NoPercentSign(String),
-    /// Loss is compared with something else than a share.
-    #[error("'{0}' compares loss with something else than a share of 0% to 100%")]
-    NoShare(String),
-    /// Loss over 100%.
-    #[error("'{0}' is never true: for no reply at all write loss >= 100%")]
-    Never(String),
+    /// A share is compared with a bare number.
+    #[error("'{text}' has no percent sign: {measure} is compared with a share, as {measure} >= 20%")]
+    NoPercentSign {
+        /// The whole text.
+        text: String,
+        /// Of what: `loss`.
+        measure: &'static str,
+    },
+    /// A share is compared with something else.
+    #[error("'{text}' compares {measure} with something else than a share of 0% to 100%")]
+    NoShare {
+        /// The whole text.
+        text: String,
+        /// Of what: `loss`.
+        measure: &'static str,
+    },
+    /// A share over 100%.
+    #[error("'{text}' is never true: for {all} write {measure} >= 100%")]
+    Never {
+        /// The whole text.
+        text: String,
+        /// Of what: `loss`.
+        measure: &'static str,
+        /// What may have been meant: `no reply at all`.
+        all: &'static str,
+    },
     /// A comparison with the past that is not written as one.
     #[error("'{text}' compares with the past in another way: write how many times, up to {max}, as median > 3 x usual", max = Comparison::MOST_TIMES)]
     Times {
@@ -184,7 +210,7 @@ impl ComparisonError {
     pub fn unknown_word(&self) -> Option<(&str, Vec<&'static str>)> {
         match self {
             Self::Measure(text) => {
-                let words = Measure::ALL.into_iter().map(Measure::name).chain([LOSS, ABERRANT]);
+                let words = Measure::ALL.into_iter().map(Measure::name).chain([LOSS, UNKNOWN, ABERRANT]);
                 Some((split_name(text).0, words.collect()))
             }
             Self::Word { word, .. } => Some((word, vec![USUAL])),
@@ -194,15 +220,25 @@ impl ComparisonError {
     }
 }
 
+/// What is compared.
+enum Compared {
+    Times(Measure),
+    /// The share of pings of this kind: `loss`.
+    Share(&'static str),
+}
+
 impl FromStr for Comparison {
     type Err = ComparisonError;
 
     fn from_str(text: &str) -> Result<Self, ComparisonError> {
         let (name, rest) = split_name(text);
-        let measure = match Measure::ALL.into_iter().find(|measure| measure.name() == name) {
+        let compared = match Measure::ALL.into_iter().find(|measure| measure.name() == name) {
             None if name == ABERRANT => return Err(ComparisonError::Alone(text.to_owned())),
-            None if name != LOSS => return Err(ComparisonError::Measure(text.to_owned())),
-            measure => measure,
+            None => match [LOSS, UNKNOWN].into_iter().find(|share| *share == name) {
+                Some(share) => Compared::Share(share),
+                None => return Err(ComparisonError::Measure(text.to_owned())),
+            },
+            Some(measure) => Compared::Times(measure),
         };
         let (op, limit) = match Op::split_from(rest.trim_start()) {
             Some((op @ (Op::Greater | Op::GreaterOrEqual | Op::Less | Op::LessOrEqual), limit)) => {
@@ -211,10 +247,10 @@ impl FromStr for Comparison {
             Some((Op::Equal | Op::NotEqual, _)) | None => return Err(ComparisonError::Op(text.to_owned())),
         };
         if let Some(times) = limit.strip_suffix(USUAL) {
-            return against_the_usual(text, measure, op, times);
+            return against_the_usual(text, compared, op, times);
         }
-        match measure {
-            Some(measure) => {
+        match compared {
+            Compared::Times(measure) => {
                 let limit = parse_duration(limit, None).map_err(|error| match error {
                     DurationError::NoUnit(_) => ComparisonError::NoUnit(text.to_owned()),
                     error => match word_of_the_past(limit) {
@@ -225,7 +261,10 @@ impl FromStr for Comparison {
                 })?;
                 Ok(Self::Latency { measure, op, limit: Rtt::new(limit) })
             }
-            None => Ok(Self::Loss { op, percent: parse_share(text, op, limit)? }),
+            Compared::Share(share) => {
+                let percent = parse_share(text, share, op, limit)?;
+                Ok(if share == LOSS { Self::Loss { op, percent } } else { Self::Unknown { op, percent } })
+            }
         }
     }
 }
@@ -250,15 +289,16 @@ fn word_of_the_past(limit: &str) -> Option<&str> {
 /// Reads what stands before the word for the usual: `3 x `.
 fn against_the_usual(
     text: &str,
-    measure: Option<Measure>,
+    compared: Compared,
     op: Op,
     times: &str,
 ) -> Result<Comparison, ComparisonError> {
     let nothing = |what| ComparisonError::NothingUsual { text: text.to_owned(), what };
-    let measure = match measure {
-        Some(Measure::Jitter) => return Err(nothing("jitter with a latency")),
-        None => return Err(nothing("loss with a latency")),
-        Some(measure) => measure,
+    let measure = match compared {
+        Compared::Times(Measure::Jitter) => return Err(nothing("jitter with a latency")),
+        Compared::Share(LOSS) => return Err(nothing("loss with a latency")),
+        Compared::Share(_) => return Err(nothing("a share of pings with a latency")),
+        Compared::Times(measure) => measure,
     };
     let wrong = || ComparisonError::Times { text: text.to_owned() };
     let number = times.trim_end().strip_suffix(TIMES).ok_or_else(wrong)?.trim();
@@ -271,20 +311,40 @@ fn against_the_usual(
     }
 }
 
-fn parse_share(text: &str, op: Op, limit: &str) -> Result<f64, ComparisonError> {
+fn parse_share(text: &str, measure: &'static str, op: Op, limit: &str) -> Result<f64, ComparisonError> {
+    let text = || text.to_owned();
+    let no_share = || ComparisonError::NoShare { text: text(), measure };
     let Some(number) = limit.strip_suffix('%') else {
-        let bare = limit.parse::<f64>().is_ok();
-        let error = if bare { ComparisonError::NoPercentSign } else { ComparisonError::NoShare };
-        return Err(error(text.to_owned()));
+        let is_bare = limit.parse::<f64>().is_ok();
+        return Err(if is_bare {
+            ComparisonError::NoPercentSign { text: text(), measure }
+        } else {
+            no_share()
+        });
     };
     match number.trim_end().parse() {
-        Ok(100.0) if op == Op::Greater => Err(ComparisonError::Never(text.to_owned())),
+        Ok(100.0) if op == Op::Greater => {
+            let all = if measure == LOSS { "no reply at all" } else { "nothing known at all" };
+            Err(ComparisonError::Never { text: text(), measure, all })
+        }
         Ok(percent @ 0.0..=100.0) => Ok(percent),
-        Ok(_) | Err(_) => Err(ComparisonError::NoShare(text.to_owned())),
+        Ok(_) | Err(_) => Err(no_share()),
     }
 }
 
+/// The share of unknown pings, in percent, among those that our own side should have measured. Those before the start of
+/// the monitor, and those that our own uplink took, have words of their own; where these leave less than a quarter, the
+/// round does not tell.
+fn unknown_percent(round: &Round) -> Option<f64> {
+    let is_told = |ping: &&Ping| matches!(ping, Ping::Unknown(Fault::NotRunning | Fault::Offline));
+    let pings = round.pings().len();
+    let judged = pings - round.pings().iter().filter(is_told).count();
+    let unknown = judged - round.known();
+    (judged > 0 && judged * 4 >= pings).then(|| unknown as f64 * 100.0 / judged as f64)
+}
+
 const LOSS: &str = "loss";
+const UNKNOWN: &str = "unknown";
 const USUAL: &str = "usual";
 /// The signs for how many times the usual.
 const TIMES: [char; 3] = ['x', '×', '*'];
