@@ -221,7 +221,7 @@ fn watch(
             }
             recv(uplink) -> change => {
                 let change = change.ok()?;
-                teller.take_uplink(&change, now);
+                teller.take_uplink(&change, alerts, now);
                 show(Told::Uplink(&change));
                 continue;
             }

@@ -80,7 +80,7 @@ pub enum Fault {
     #[error("no socket for this address family")]
     NoSocket,
     /// The kernel refused to send it, with this `errno`.
-    #[error("cannot send: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("{}", refused(*.0))]
     Send(i32),
     /// The kernel refused to hand over what came in while it was under way, with this `errno`.
     #[error("cannot receive: {}", std::io::Error::from_raw_os_error(*.0))]
@@ -97,6 +97,15 @@ pub enum Fault {
     /// Our own uplink was down: it would have been lost whoever was asked.
     #[error("our own uplink was down")]
     Offline,
+}
+
+/// Why the kernel sends nothing, for people.
+fn refused(errno: i32) -> String {
+    if errno == libc::EPERM {
+        return "a firewall of this machine refuses".to_owned();
+    }
+    let error = std::io::Error::from_raw_os_error(errno).to_string();
+    format!("cannot send: {}", error.split(" (os error").next().unwrap_or_default())
 }
 
 /// What became of one ping.
@@ -204,9 +213,16 @@ impl Round {
         self.sorted.len() + self.lost()
     }
 
-    /// True when no ping tells anything: such a round is no outage, and neither counts for an alert nor breaks its run.
+    /// True when no ping tells anything.
     pub fn is_unknown(&self) -> bool {
         self.known() == 0
+    }
+
+    /// True when nothing is known of it, or less than a quarter of its pings: too little to judge the line by. Such a
+    /// round is no outage, and neither counts for an alert nor breaks its run. A start late in a step, or a stall, leaves
+    /// one ping of twenty; were those judged, one ping lost in a hundred would be one target in a hundred that is down.
+    pub fn is_scarcely_known(&self) -> bool {
+        self.is_unknown() || self.known() * 4 < self.pings.len()
     }
 
     /// True when every ping that tells something was lost.
@@ -333,6 +349,24 @@ mod tests {
         let unknown = round(vec![Ping::Unknown(Fault::NoAddress); 3]);
         assert!(unknown.is_unknown() && !unknown.is_down());
         assert_eq!((unknown.loss_ratio(), unknown.fault()), (None, Some(Fault::NoAddress)));
+    }
+
+    #[test]
+    fn less_than_a_quarter_of_the_pings_is_too_little_to_judge_by() {
+        for (pings, least) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (8, 2), (9, 3), (20, 5)] {
+            for known in 0..=pings {
+                let unknown = vec![Ping::Unknown(Fault::NotRunning); pings - known];
+                let partly = round([unknown, vec![Ping::Lost; known]].concat());
+                assert_eq!(partly.is_scarcely_known(), known < least, "{known} of {pings}");
+            }
+        }
+        assert!(round(Vec::new()).is_scarcely_known());
+    }
+
+    #[test]
+    fn a_refusal_of_the_kernel_is_told_in_words() {
+        assert_eq!(Fault::Send(libc::ENETUNREACH).to_string(), "cannot send: Network is unreachable");
+        assert_eq!(Fault::Send(libc::EPERM).to_string(), "a firewall of this machine refuses");
     }
 
     #[test]

@@ -60,7 +60,9 @@ pub struct Past {
 /// Judges every round of every target, and remembers which alerts are open.
 ///
 /// - A round is good, bad, or says nothing to a rule. Rounds that say nothing are passed over as if they had never been:
-///   they neither count nor break a run. An unknown round says nothing to any rule.
+///   they neither count nor break a run. A round of which too little is known ([`Round::is_scarcely_known`]) says nothing
+///   to any rule but those that compare what is unknown. Rounds that overlap with an outage of our own uplink say nothing
+///   to these: one notice tells of it, and not one for each target.
 /// - An alert is raised when its `raise` window holds enough bad rounds, and over when its `clear` window holds enough
 ///   good ones. Each window counts from the last change: no round is used twice.
 /// - No reply at all crosses every upper limit of latency, and of loss. But one outage is one alert: while a target has a
@@ -73,6 +75,8 @@ pub struct Past {
 #[derive(Clone, Debug)]
 pub struct Alerts {
     targets: HashMap<String, Watched>,
+    /// The newest outage of our own uplink.
+    outage: Option<Outage>,
     /// What outlasts this process is not what it was when that was last asked.
     changed: bool,
 }
@@ -81,7 +85,7 @@ impl Alerts {
     /// No round seen, no alert open.
     pub fn new(settings: &Settings) -> Self {
         let watched = |rules: &TargetRules| (rules.target.name.clone(), Watched::new(rules));
-        Self { targets: settings.targets.iter().map(watched).collect(), changed: false }
+        Self { targets: settings.targets.iter().map(watched).collect(), outage: None, changed: false }
     }
 
     /// Judges the next `round` of its target, of whose `past` that much is known. What it returns is in the order of the
@@ -90,11 +94,24 @@ impl Alerts {
         match self.targets.get_mut(&round.target().name) {
             Some(watched) => {
                 let was_idle = watched.watches.iter().all(Watch::is_idle);
-                let events = watched.observe(round, past);
+                let is_offline = self.outage.is_some_and(|outage| outage.overlaps(round));
+                let events = watched.observe(round, past, is_offline);
                 self.changed |= !was_idle || !watched.watches.iter().all(Watch::is_idle);
                 events
             }
             None => Vec::new(),
+        }
+    }
+
+    /// Our own uplink has gone: the last reply was heard at `since`.
+    pub fn offline(&mut self, since: UnixTime) {
+        self.outage = Some(Outage { since, until: None });
+    }
+
+    /// Our own uplink works again, since `at`.
+    pub fn online(&mut self, at: UnixTime) {
+        if let Some(outage) = &mut self.outage {
+            outage.until.get_or_insert(at);
         }
     }
 
@@ -104,14 +121,28 @@ impl Alerts {
     }
 }
 
+/// Our own uplink was down.
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    since: UnixTime,
+    /// `None` while it lasts.
+    until: Option<UnixTime>,
+}
+
+impl Outage {
+    fn overlaps(self, round: &Round) -> bool {
+        self.since < round.end() && self.until.is_none_or(|until| round.start() < until)
+    }
+}
+
 /// How a target stands after its newest round.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TargetState {
     /// It has not had a round yet.
     Waiting,
-    /// No alert is open, and the newest round said nothing about the network.
+    /// No alert is open, and too little is known of the newest round to say anything about the network.
     Unknown {
-        /// The end of the first of the unknown rounds in succession.
+        /// The end of the first of such rounds in succession.
         since: UnixTime,
     },
     /// No alert is open.
@@ -167,6 +198,26 @@ pub struct Event {
     pub worst_loss_ratio: f64,
     /// Why pings of that round were not answered, by somebody on the way: `host unreachable, says 192.0.2.1`.
     pub says: Option<String>,
+    /// What of that round tells nothing about the network; `None` where all of it does.
+    #[serde(default)]
+    pub unknown: Option<Unknown>,
+}
+
+/// Pings that tell nothing about the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// Their share of the round, over 0 to 1.
+    pub ratio: f64,
+    /// Why most of them are: `the name does not resolve`.
+    pub why: String,
+}
+
+impl Unknown {
+    fn of(round: &Round) -> Option<Self> {
+        let pings = round.pings().len();
+        let ratio = (pings - round.known()) as f64 / pings as f64;
+        round.fault().map(|fault| Self { ratio, why: fault.to_string() })
+    }
 }
 
 /// What happened to an alert.
@@ -210,16 +261,17 @@ impl Watched {
         }
     }
 
-    fn observe(&mut self, round: &Round, past: Past) -> Vec<Event> {
-        if round.is_unknown() {
-            if !matches!(self.newest, Newest::Unknown { .. }) {
-                self.newest = Newest::Unknown { since: round.end() };
-            }
-            return Vec::new();
-        }
-        self.newest = Newest::Known;
+    fn observe(&mut self, round: &Round, past: Past, is_offline: bool) -> Vec<Event> {
+        let is_known = !round.is_scarcely_known();
+        self.newest = match self.newest {
+            _ if is_known => Newest::Known,
+            Newest::Unknown { since } => Newest::Unknown { since },
+            Newest::None | Newest::Known => Newest::Unknown { since: round.end() },
+        };
         let tells_down = self.tells_down;
-        self.watches.iter_mut().filter_map(|watch| watch.observe(round, past, tells_down)).collect()
+        let says_nothing = |rule: &Rule| if rule.is_about_the_unknown() { is_offline } else { !is_known };
+        let told = self.watches.iter_mut().filter(|watch| !says_nothing(&watch.rule));
+        told.filter_map(|watch| watch.observe(round, past, tells_down)).collect()
     }
 
     fn state(&self) -> TargetState {
@@ -271,7 +323,7 @@ impl Watch {
         }
     }
 
-    /// Judges a known `round`.
+    /// Judges a `round` of which the rule has what it needs.
     fn observe(&mut self, round: &Round, past: Past, tells_down: bool) -> Option<Event> {
         let bad = self.is_bad(round, past, tells_down)?;
         self.judged += 1;
@@ -312,6 +364,7 @@ impl Watch {
             loss_ratio: here.worst_loss_ratio,
             worst_loss_ratio: trouble.worst_loss_ratio,
             says: round.says().map(ToString::to_string),
+            unknown: Unknown::of(round),
         })
     }
 
@@ -323,7 +376,8 @@ impl Watch {
             Judge::Compare(comparison) => comparison.is_bad(round, past)?,
             Judge::Aberrant => past.aberrant?,
         };
-        let is_told = bad && round.is_down() && tells_down && self.open.is_none();
+        let is_down = round.is_down() && !self.rule.is_about_the_unknown();
+        let is_told = bad && is_down && tells_down && self.open.is_none();
         (!is_told).then_some(bad)
     }
 

@@ -1,16 +1,18 @@
 //! What is judged, and for how long: the rules that the settings write.
 
+mod comparison;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Past;
+pub use self::comparison::{Comparison, ComparisonError, Measure};
 use super::hours::Hours;
 pub use super::pattern::Op;
-use super::pattern::{Pattern, PatternKind, loss_percent};
-use crate::round::{Round, Rtt};
+use super::pattern::{Pattern, PatternKind};
+use crate::round::Rtt;
 use crate::time::{DurationError, Spelled, parse_duration};
 
 /// When an alert is raised, when it is over, and how often it is told again meanwhile.
@@ -105,6 +107,11 @@ impl Rule {
         matches!(self.judge, Judge::Compare(Comparison::Usual { .. }))
     }
 
+    /// Whether it judges what is unknown of a round, instead of what is known.
+    pub fn is_about_the_unknown(&self) -> bool {
+        matches!(self.judge, Judge::Compare(Comparison::Unknown { .. }))
+    }
+
     /// Whether it needs [`Past::aberrant`].
     pub fn asks_for_a_forecast(&self) -> bool {
         self.judge == Judge::Aberrant
@@ -143,6 +150,7 @@ impl Judge {
                 Trouble::Slow
             }
             Self::Compare(Comparison::Loss { .. }) => Trouble::Lossy,
+            Self::Compare(Comparison::Unknown { .. }) => Trouble::Unknown,
             Self::Pattern(pattern) => match pattern.kind() {
                 PatternKind::Loss => Trouble::Lossy,
                 PatternKind::Rtt => Trouble::Slow,
@@ -161,6 +169,8 @@ pub enum Trouble {
     Slow,
     /// It loses too much.
     Lossy,
+    /// Nobody knows, since our own side fails to measure it.
+    Unknown,
 }
 
 impl fmt::Display for Judge {
@@ -171,281 +181,6 @@ impl fmt::Display for Judge {
             Self::Aberrant => f.write_str(ABERRANT),
             Self::Pattern(pattern) => pattern.fmt(f),
         }
-    }
-}
-
-/// A number of a round, and the limit beyond which the round is bad: `median > 100ms`, `loss >= 20%`, `median > 3 x
-/// usual`.
-///
-/// ```
-/// use latmon::alert::rule::Comparison;
-/// let slow: Comparison = "median > 100ms".parse()?;
-/// assert_eq!(slow.to_string(), "median > 100ms");
-/// assert!("median > 100".parse::<Comparison>().is_err(), "100 of what?");
-/// # Ok::<(), latmon::alert::rule::ComparisonError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Comparison {
-    /// Of round trip times.
-    Latency {
-        /// Which of the round's.
-        measure: Measure,
-        /// How it is compared.
-        op: Op,
-        /// With what.
-        limit: Rtt,
-    },
-    /// Of the share of lost pings among the known ones.
-    Loss {
-        /// How it is compared.
-        op: Op,
-        /// With what: 0 to 100.
-        percent: f64,
-    },
-    /// Of round trip times with the target's own past.
-    Usual {
-        /// Which of the round's: all but the jitter.
-        measure: Measure,
-        /// How it is compared.
-        op: Op,
-        /// With how many times [`Past::usual`]: over 0, to [`Comparison::MOST_TIMES`].
-        times: f64,
-    },
-}
-
-/// A number that sums up the round trip times of a round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
-    /// The median.
-    Median,
-    /// The mean.
-    Average,
-    /// The 95th percentile.
-    P95,
-    /// The longest.
-    Max,
-    /// The mean difference between neighbours.
-    Jitter,
-}
-
-impl Measure {
-    /// The number for `round`; `None` where too few of its pings were answered.
-    pub fn of(self, round: &Round) -> Option<Rtt> {
-        match self {
-            Self::Median => round.median(),
-            Self::Average => round.mean(),
-            Self::P95 => round.percentile(95.0),
-            Self::Max => round.max(),
-            Self::Jitter => round.jitter(),
-        }
-    }
-
-    const ALL: [Self; 5] = [Self::Median, Self::Average, Self::P95, Self::Max, Self::Jitter];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Median => "median",
-            Self::Average => "average",
-            Self::P95 => "p95",
-            Self::Max => "max",
-            Self::Jitter => "jitter",
-        }
-    }
-}
-
-impl Comparison {
-    /// The most times the usual that a number is compared with.
-    pub const MOST_TIMES: f64 = 1000.0;
-
-    /// Whether a known `round` is a bad one. `None` when its pings do not tell, as the jitter of a single answer, or
-    /// nothing is usual yet; but no answer at all crosses every upper limit of latency.
-    pub(super) fn is_bad(&self, round: &Round, past: Past) -> Option<bool> {
-        let (measure, op, limit) = match *self {
-            Self::Loss { op, percent } => return Some(op.holds(loss_percent(round), percent)),
-            Self::Latency { measure, op, limit } => (measure, op, limit.as_secs_f64()),
-            Self::Usual { measure, op, times } => (measure, op, past.usual?.as_secs_f64() * times),
-        };
-        match measure.of(round) {
-            Some(measured) => Some(op.holds(measured.as_secs_f64(), limit)),
-            None => round.is_down().then_some(matches!(op, Op::Greater | Op::GreaterOrEqual)),
-        }
-    }
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Latency { measure, op, limit } => {
-                write!(f, "{} {op} {}", measure.name(), Spelled(limit.duration()))
-            }
-            Self::Loss { op, percent } => write!(f, "{LOSS} {op} {percent}%"),
-            Self::Usual { measure, op, times } => write!(f, "{} {op} {times} x {USUAL}", measure.name()),
-        }
-    }
-}
-
-/// Why a text is no comparison.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ComparisonError {
-    /// It does not begin with a measure.
-    #[error(
-        "'{0}' is no condition: it begins with none of median, average, p95, max, jitter, loss, aberrant"
-    )]
-    Measure(String),
-    /// The forecast is compared with something.
-    #[error("'{0}' compares aberrant, which stands alone: write aberrant and nothing else")]
-    Alone(String),
-    /// No operator follows the measure.
-    #[error("'{0}' is no condition: write one of > >= < <= behind the measure")]
-    Op(String),
-    /// A latency is compared with a bare number.
-    #[error("'{0}' has no unit: write ms or s behind the number")]
-    NoUnit(String),
-    /// A latency is compared with something else than a time.
-    #[error("'{text}' compares a time with something else: {error}")]
-    NoTime {
-        /// The whole text.
-        text: String,
-        /// What is wrong with the time.
-        error: DurationError,
-    },
-    /// A latency is compared with a word that means nothing.
-    #[error(
-        "'{text}' compares with '{word}': write a time, as 100ms, or how many times the usual, as 3 x usual"
-    )]
-    Word {
-        /// The whole text.
-        text: String,
-        /// The word.
-        word: String,
-    },
-    /// Loss is compared with a bare number.
-    #[error("'{0}' has no percent sign: loss is compared with a share, as loss >= 20%")]
-    NoPercentSign(String),
-    /// Loss is compared with something else than a share.
-    #[error("'{0}' compares loss with something else than a share of 0% to 100%")]
-    NoShare(String),
-    /// Loss over 100%.
-    #[error("'{0}' is never true: for no reply at all write loss >= 100%")]
-    Never(String),
-    /// A comparison with the past that is not written as one.
-    #[error("'{text}' compares with the past in another way: write how many times, up to {max}, as median > 3 x usual", max = Comparison::MOST_TIMES)]
-    Times {
-        /// The whole text.
-        text: String,
-    },
-    /// A comparison with the past of what is mostly nothing, or not kept.
-    #[error("'{text}' compares {what}: only median, average, p95 and max are compared with the usual median")]
-    NothingUsual {
-        /// The whole text.
-        text: String,
-        /// What with what.
-        what: &'static str,
-    },
-}
-
-impl ComparisonError {
-    /// The word that means nothing where it stands, and those that would: somebody may have meant one of them.
-    pub fn unknown_word(&self) -> Option<(&str, Vec<&'static str>)> {
-        match self {
-            Self::Measure(text) => {
-                let words = Measure::ALL.into_iter().map(Measure::name).chain([LOSS, ABERRANT]);
-                Some((split_name(text).0, words.collect()))
-            }
-            Self::Word { word, .. } => Some((word, vec![USUAL])),
-            Self::NoTime { error: DurationError::UnknownUnit { unit, .. }, .. } => Some((unit, vec![USUAL])),
-            _ => None,
-        }
-    }
-}
-
-impl FromStr for Comparison {
-    type Err = ComparisonError;
-
-    fn from_str(text: &str) -> Result<Self, ComparisonError> {
-        let (name, rest) = split_name(text);
-        let measure = match Measure::ALL.into_iter().find(|measure| measure.name() == name) {
-            None if name == ABERRANT => return Err(ComparisonError::Alone(text.to_owned())),
-            None if name != LOSS => return Err(ComparisonError::Measure(text.to_owned())),
-            measure => measure,
-        };
-        let (op, limit) = match Op::split_from(rest.trim_start()) {
-            Some((op @ (Op::Greater | Op::GreaterOrEqual | Op::Less | Op::LessOrEqual), limit)) => {
-                (op, limit.trim())
-            }
-            Some((Op::Equal | Op::NotEqual, _)) | None => return Err(ComparisonError::Op(text.to_owned())),
-        };
-        if let Some(times) = limit.strip_suffix(USUAL) {
-            return against_the_usual(text, measure, op, times);
-        }
-        match measure {
-            Some(measure) => {
-                let limit = parse_duration(limit, None).map_err(|error| match error {
-                    DurationError::NoUnit(_) => ComparisonError::NoUnit(text.to_owned()),
-                    error => match word_of_the_past(limit) {
-                        Some(word) => ComparisonError::Word { text: text.to_owned(), word: word.to_owned() },
-                        None if limit.contains(USUAL) => ComparisonError::Times { text: text.to_owned() },
-                        None => ComparisonError::NoTime { text: text.to_owned(), error },
-                    },
-                })?;
-                Ok(Self::Latency { measure, op, limit: Rtt::new(limit) })
-            }
-            None => Ok(Self::Loss { op, percent: parse_share(text, op, limit)? }),
-        }
-    }
-}
-
-/// The word that a condition begins with, and what is behind it.
-fn split_name(text: &str) -> (&str, &str) {
-    let trimmed = text.trim();
-    trimmed.split_at(trimmed.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(trimmed.len()))
-}
-
-/// The word that stands where the word for the usual may: alone, or behind a number and a sign for times.
-fn word_of_the_past(limit: &str) -> Option<&str> {
-    let behind = limit.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let word = if behind.len() == limit.len() {
-        limit
-    } else {
-        behind.trim_start().strip_prefix(TIMES)?.trim_start()
-    };
-    (!word.is_empty() && word.chars().all(char::is_alphabetic)).then_some(word)
-}
-
-/// Reads what stands before the word for the usual: `3 x `.
-fn against_the_usual(
-    text: &str,
-    measure: Option<Measure>,
-    op: Op,
-    times: &str,
-) -> Result<Comparison, ComparisonError> {
-    let nothing = |what| ComparisonError::NothingUsual { text: text.to_owned(), what };
-    let measure = match measure {
-        Some(Measure::Jitter) => return Err(nothing("jitter with a latency")),
-        None => return Err(nothing("loss with a latency")),
-        Some(measure) => measure,
-    };
-    let wrong = || ComparisonError::Times { text: text.to_owned() };
-    let number = times.trim_end().strip_suffix(TIMES).ok_or_else(wrong)?.trim();
-    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    match number.parse::<f64>() {
-        Ok(times) if is_plain && times > 0.0 && times <= Comparison::MOST_TIMES => {
-            Ok(Comparison::Usual { measure, op, times })
-        }
-        Ok(_) | Err(_) => Err(wrong()),
-    }
-}
-
-fn parse_share(text: &str, op: Op, limit: &str) -> Result<f64, ComparisonError> {
-    let Some(number) = limit.strip_suffix('%') else {
-        let bare = limit.parse::<f64>().is_ok();
-        let error = if bare { ComparisonError::NoPercentSign } else { ComparisonError::NoShare };
-        return Err(error(text.to_owned()));
-    };
-    match number.trim_end().parse() {
-        Ok(100.0) if op == Op::Greater => Err(ComparisonError::Never(text.to_owned())),
-        Ok(percent @ 0.0..=100.0) => Ok(percent),
-        Ok(_) | Err(_) => Err(ComparisonError::NoShare(text.to_owned())),
     }
 }
 
@@ -527,8 +262,4 @@ impl FromStr for Window {
     }
 }
 
-const LOSS: &str = "loss";
-const USUAL: &str = "usual";
-/// The signs for how many times the usual.
-const TIMES: [char; 3] = ['x', '×', '*'];
 const ABERRANT: &str = "aberrant";

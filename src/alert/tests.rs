@@ -11,7 +11,7 @@ const STEP: u32 = 60;
 /// A round of ten pings, written as one letter. Its end is `end_secs`.
 ///
 /// `.` 10 ms · `x` 200 ms · `X` 900 ms · `j` 10 ms and 50 ms by turns · `l` 10 ms, three lost · `L` 10 ms, nine lost ·
-/// `D` all lost · `d` as far as known all lost · `?` unknown
+/// `D` all lost · `d` as far as known all lost · `s` the same, but known of two only · `?` unknown
 fn round(letter: char, end_secs: i64) -> Round {
     let millis = |ms| Ping::Answered(Rtt::new(Duration::from_millis(ms)));
     let unknown = Ping::Unknown(Fault::NoSocket);
@@ -24,6 +24,7 @@ fn round(letter: char, end_secs: i64) -> Round {
         'L' => [vec![Ping::Lost; 9], vec![millis(10); 1]].concat(),
         'D' => vec![Ping::Lost; 10],
         'd' => [vec![Ping::Lost; 4], vec![unknown; 6]].concat(),
+        's' => [vec![Ping::Lost; 2], vec![unknown; 8]].concat(),
         '?' => vec![unknown; 10],
         other => panic!("no round is written '{other}'"),
     };
@@ -157,6 +158,69 @@ fn unknown_rounds_neither_count_nor_break_a_run() {
     check(&rule("median > 100ms", "2 of 3", "3 of 3"), "x.????x", "------R");
     check(&rule("loss >= 20%", "2 of 2", "2 of 2"), "?l?l?.?.?", "---R---C-");
     check(&pattern(PatternKind::Loss, ">20%,>20%"), "l?l?l?.?", "--R---C-");
+}
+
+/// Two lost pings of ten, when nothing is known of the others, are no outage, no loss and no latency.
+#[test]
+fn rounds_of_which_too_little_is_known_neither_count_nor_break_a_run() {
+    check(&Rule::down(), "sssD.s.ss.", "---R-----C");
+    check(&rule("median > 100ms", "2 of 2", "1 of 1"), "ssxsx.", "----RC");
+    check(&rule("loss >= 20%", "1 of 1", "2 of 2"), "sls.s.", "-R---C");
+    check(&pattern(PatternKind::Loss, ">20%,>20%"), "sslsl.", "----RC");
+    check(&pattern(PatternKind::Rtt, "==S,==U"), "sD.", "-RC");
+    let mut alerts = alerts(&[Rule::down()]);
+    alerts.observe(&round('s', 60), Past::default());
+    assert_eq!(alerts.state("fra/core1"), Some(TargetState::Unknown { since: UnixTime::from_secs(60) }));
+}
+
+#[test]
+fn what_is_unknown_has_alerts_of_its_own() {
+    // Six of ten are unknown in `d`, eight in `s`.
+    check(&rule("unknown >= 50%", "2 of 3", "3 of 3"), ".?D?..d...", "---R-----C");
+    check(&rule("unknown > 60%", "1 of 1", "1 of 1"), ".ds.?D", "--RCRC");
+    check(&rule("unknown < 70%", "1 of 1", "1 of 1"), "?d?", "-RC");
+    // Neither it nor the others take the other's rounds for their own.
+    let rules = [Rule::down(), rule("unknown >= 100%", "1 of 1", "1 of 1"), threshold()];
+    assert_eq!(drawn(&rules, "DD??..?."), ["R------C", "--R-C-RC", "--------"]);
+    assert_eq!(rules[1].judge.trouble(), Trouble::Unknown);
+    let told = events(&rules[1..2], "?d");
+    let unknown = told[0].unknown.as_ref().unwrap();
+    assert_eq!((unknown.ratio, unknown.why.as_str()), (1.0, "no socket for this address family"));
+    assert_eq!(told[1].unknown.as_ref().unwrap().ratio, 0.6);
+}
+
+/// A start, and our own uplink, take the pings of all targets at once, and each is told by itself already.
+#[test]
+fn what_the_start_or_the_uplink_took_is_no_news_of_a_target() {
+    let blind = || alerts(&[rule("unknown >= 10%", "1 of 1", "1 of 1")]);
+    let lost_to = |fault, count, rest: Ping| {
+        let pings = [vec![Ping::Unknown(fault); count], vec![rest; 10 - count]].concat();
+        let ends = [0, 60].map(UnixTime::from_secs);
+        Round::new(target(), None, ends[0], ends[1], pings)
+    };
+    let nameless = Ping::Unknown(Fault::NoAddress);
+    for fault in [Fault::NotRunning, Fault::Offline] {
+        for (count, rest, is_told) in [
+            (10, nameless, false),
+            (9, Ping::Lost, false),
+            (8, nameless, false),
+            (7, nameless, true),
+            (7, Ping::Lost, false),
+        ] {
+            let told = blind().observe(&lost_to(fault, count, rest), Past::default());
+            assert_eq!(told.len(), usize::from(is_told), "{count} {fault}, {rest:?}");
+        }
+    }
+    // Whatever failed while the uplink was down: the second and the third minute.
+    let mut blind = alerts(&[rule("unknown >= 10%", "1 of 1", "1 of 1"), Rule::down()]);
+    blind.offline(UnixTime::from_secs(150));
+    let mut told = |letter, minute: i64| blind.observe(&round(letter, 60 * minute), Past::default()).len();
+    assert_eq!((told('?', 1), told('.', 2)), (1, 1), "they ended before");
+    assert_eq!((told('?', 3), told('?', 4)), (0, 0));
+    assert_eq!(told('D', 5), 1, "what is known counts");
+    blind.online(UnixTime::from_secs(330));
+    let mut told = |letter, minute: i64| blind.observe(&round(letter, 60 * minute), Past::default()).len();
+    assert_eq!((told('?', 6), told('?', 7)), (0, 1));
 }
 
 #[test]
@@ -436,6 +500,7 @@ fn comparisons_are_read_and_shown() {
         (" max < 2s ", "max < 2s", latency(Measure::Max, Op::Less, 2000.0)),
         ("jitter<=0.25ms", "jitter <= 0.25ms", latency(Measure::Jitter, Op::LessOrEqual, 0.25)),
         ("loss >= 20%", "loss >= 20%", Comparison::Loss { op: Op::GreaterOrEqual, percent: 20.0 }),
+        ("unknown>=50%", "unknown >= 50%", Comparison::Unknown { op: Op::GreaterOrEqual, percent: 50.0 }),
         ("loss>2.5 %", "loss > 2.5%", Comparison::Loss { op: Op::Greater, percent: 2.5 }),
     ] {
         assert_eq!(text.parse(), Ok(expected), "{text}");
@@ -456,15 +521,22 @@ fn a_wrong_comparison_says_what_to_write() {
         ("median == 100ms", ComparisonError::Op("median == 100ms".into())),
         ("median => 100ms", ComparisonError::Op("median => 100ms".into())),
         ("median > 100", ComparisonError::NoUnit("median > 100".into())),
-        ("loss > 20", ComparisonError::NoPercentSign("loss > 20".into())),
-        ("loss > 20ms", ComparisonError::NoShare("loss > 20ms".into())),
-        ("loss > 101%", ComparisonError::NoShare("loss > 101%".into())),
-        ("loss > -1%", ComparisonError::NoShare("loss > -1%".into())),
-        ("loss > NaN%", ComparisonError::NoShare("loss > NaN%".into())),
-        ("loss > %", ComparisonError::NoShare("loss > %".into())),
-        ("loss > 100%", ComparisonError::Never("loss > 100%".into())),
     ] {
         assert_eq!(error(text), expected);
+    }
+    for (text, said) in [
+        ("loss > 20", "has no percent sign: loss is compared with a share, as loss >= 20%"),
+        ("unknown > 20", "has no percent sign: unknown is compared with a share, as unknown >= 20%"),
+        ("loss > 20ms", "compares loss with something else than a share of 0% to 100%"),
+        ("loss > 101%", "compares loss with something else than a share of 0% to 100%"),
+        ("loss > -1%", "compares loss with something else than a share of 0% to 100%"),
+        ("loss > NaN%", "compares loss with something else than a share of 0% to 100%"),
+        ("loss > %", "compares loss with something else than a share of 0% to 100%"),
+        ("unknown > 100ms", "compares unknown with something else than a share of 0% to 100%"),
+        ("loss > 100%", "is never true: for no reply at all write loss >= 100%"),
+        ("unknown > 100%", "is never true: for nothing known at all write unknown >= 100%"),
+    ] {
+        assert_eq!(error(text).to_string(), format!("'{text}' {said}"));
     }
     for text in [
         "median > usual",
@@ -482,7 +554,7 @@ fn a_wrong_comparison_says_what_to_write() {
     ] {
         assert_eq!(error(text), ComparisonError::Times { text: text.into() });
     }
-    for text in ["loss > 2 x usual", "jitter > 2 x usual"] {
+    for text in ["loss > 2 x usual", "unknown > 2 x usual", "jitter > 2 x usual"] {
         assert!(matches!(error(text), ComparisonError::NothingUsual { .. }), "{text}: {:?}", error(text));
     }
     for text in ["median > 20%", "median > ", "median > -5ms", "median > 5 parsecs", "median > 5ms or so"] {
@@ -674,6 +746,7 @@ proptest! {
             Rule::down(),
             threshold(),
             Rule { repeat: Some(Duration::from_secs(60)), ..rule("loss >= 30%", "2 of 3", "5m") },
+            rule("unknown > 60%", "2 of 3", "2 of 2"),
             rule("jitter > 20ms", "3 of 5", "2 of 4"),
             rule("average > 2 x usual", "2 of 2", "1 of 1"),
             rule("aberrant", "1 of 1", "2 of 2"),

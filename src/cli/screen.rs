@@ -72,7 +72,7 @@ enum Rank {
 impl Line {
     fn new(round: &Round, state: &TargetState) -> Self {
         let (rank, word) = match state {
-            _ if round.is_unknown() => (Rank::Unknown, "UNKNOWN"),
+            _ if round.is_scarcely_known() => (Rank::Unknown, "UNKNOWN"),
             _ if round.is_down() => (Rank::Down, "DOWN"),
             TargetState::Alerting(open) => {
                 (Rank::Alerting, open.first().map_or("ALERT", |open| word(open.rule.judge.trouble())))
@@ -103,12 +103,13 @@ impl Line {
     }
 }
 
-/// An open alert in a word; one that was down is not over before some rounds were well.
+/// An open alert in a word; one that was down, or unknown, is not over before some rounds were well.
 fn word(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::Down => "was DOWN",
         Trouble::Slow => "SLOW",
         Trouble::Lossy => "LOSSY",
+        Trouble::Unknown => "was UNKNOWN",
     }
 }
 

@@ -82,13 +82,18 @@ fn choose<'a>(targets: &'a [TargetStatus], words: &[String]) -> Result<Vec<&'a T
 fn exit_of(is_stale: bool, chosen: &[&TargetStatus]) -> Exit {
     if is_stale {
         Exit::Unknown
-    } else if chosen.iter().any(|target| target.state.is_alerting() && target.muted.is_none()) {
+    } else if chosen.iter().any(|target| is_alerting(target) && target.muted.is_none()) {
         Exit::Unwell
     } else if chosen.iter().any(|target| target.state == State::Unknown) {
         Exit::Unknown
     } else {
         Exit::Done
     }
+}
+
+/// True where an alert is open, also one about what is unknown.
+fn is_alerting(target: &TargetStatus) -> bool {
+    target.state.is_alerting() || !target.alerts.is_empty()
 }
 
 /// The page for people. What was chosen by `words` is shown well or not, and with all that is known of it where the word
@@ -146,14 +151,16 @@ fn summary(status: &Status, chosen: &[&TargetStatus]) -> String {
         if chosen.len() == status.targets.len() { String::new() } else { format!("{} of ", chosen.len()) };
     let all = status.targets.len();
     let noun = if all == 1 { "target" } else { "targets" };
-    let told = || chosen.iter().filter(|target| target.muted.is_none());
-    let count = |wanted: &dyn Fn(State) -> bool| told().filter(|target| wanted(target.state)).count();
+    let count = |wanted: &dyn Fn(&TargetStatus) -> bool| {
+        chosen.iter().filter(|target| target.muted.is_none() && wanted(target)).count()
+    };
+    let of_state = |state| count(&|target| target.state == state && !is_alerting(target));
     let counts = [
-        (count(&|state| state == State::Ok), "ok"),
-        (count(&State::is_alerting), "alerting"),
-        (count(&|state| state == State::Unknown), "unknown"),
-        (count(&|state| state == State::Silent), "silent"),
-        (count(&|state| state == State::Waiting), "waiting for a first round"),
+        (of_state(State::Ok), "ok"),
+        (count(&is_alerting), "alerting"),
+        (of_state(State::Unknown), "unknown"),
+        (of_state(State::Silent), "silent"),
+        (of_state(State::Waiting), "waiting for a first round"),
         (chosen.iter().filter(|target| target.muted.is_some()).count(), "muted"),
     ];
     let words: Vec<String> = counts
@@ -438,6 +445,10 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
         assert_eq!(exit(&[State::Ok, State::Unknown], false), Exit::Unknown);
         assert_eq!(exit(&[State::Unknown, State::Lossy], false), Exit::Unwell, "an open alert is certain");
         assert_eq!(exit(&[State::Down], true), Exit::Unknown, "that was known once");
+        let told =
+            TargetStatus { alerts: vec!["blind".into()], ..target("t", State::Unknown, None, None, 30) };
+        assert_eq!(exit_of(false, &[&told]), Exit::Unwell, "somebody was told of what is unknown");
+        assert!(shown(&status(vec![told]), &[]).contains("1 target: 0 ok, 1 alerting\nt  UNKNOWN"));
     }
 
     #[test]

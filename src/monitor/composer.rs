@@ -17,7 +17,7 @@ use super::letter::{self, Around};
 use super::paths::{self, Paths, Seen, Sight, Sighting, Sights};
 use super::status::{Board, State};
 use super::{Settings, posting};
-use crate::alert::{Event, EventKind, Notice, Story};
+use crate::alert::{Event, EventKind, Notice, Story, Trouble};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::History;
@@ -310,8 +310,9 @@ fn closely(notice: &Notice) -> &[Event] {
     }
 }
 
-/// Whether the mail about `notice` shows the path to the target of `event`, one of its events: while the trouble is there.
+/// Whether the mail about `notice` shows the path to the target of `event`, one of its events: while the trouble is there,
+/// and lies on it.
 fn shows_path(notice: &Notice, event: &Event) -> bool {
     let is_alert = matches!(notice.story, Story::Alert(_) | Story::Together { .. });
-    is_alert && !matches!(event.kind, EventKind::Cleared { .. })
+    is_alert && !matches!(event.kind, EventKind::Cleared { .. }) && event.trouble != Trouble::Unknown
 }

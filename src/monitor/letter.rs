@@ -101,6 +101,7 @@ pub(super) fn mark(event: &Event, step: Step) -> Mark {
         (_, Trouble::Down) => ("down since", event.at),
         (_, Trouble::Slow) => ("slow since", event.at),
         (_, Trouble::Lossy) => ("lossy since", event.at),
+        (_, Trouble::Unknown) => ("unmeasured since", event.at),
     };
     Mark { from, until, label: format!("{word} {}", event.since.local().civil.format("%H:%M")) }
 }
@@ -122,6 +123,7 @@ fn alert(event: &Event, around: &Around, host: &str) -> Page {
         facts.push(("worst", worst(event)));
     }
     facts.extend(event.says.clone().map(|says| ("error", says)));
+    facts.extend(event.unknown.clone().map(|unknown| ("unknown", unknown.why)));
     let finding = around.sighting.as_ref().and_then(path::finding);
     let suspect = others::suspect(event.trouble, &around.others, around.shared.as_deref(), finding.as_ref());
     facts.extend(suspect.filter(|_| !is_over).map(|suspect| ("suspect", suspect)));
@@ -204,20 +206,31 @@ fn together(
 /// What several targets suffer from: the subject's first word, and what they do.
 fn suffering(events: &[Event], is_over: bool) -> (&'static str, String) {
     let troubled = |trouble| events.iter().filter(|event| event.trouble == trouble).count();
-    let [down, lossy, slow] = [Trouble::Down, Trouble::Lossy, Trouble::Slow].map(troubled);
-    match (is_over, down, lossy, slow) {
+    let [down, lossy, slow, unknown] =
+        [Trouble::Down, Trouble::Lossy, Trouble::Slow, Trouble::Unknown].map(troubled);
+    match (is_over, down, lossy, slow, unknown) {
         (true, ..) => ("OK", "are well again".to_owned()),
-        (false, _, 0, 0) => ("DOWN", "do not answer".to_owned()),
-        (false, 0, _, 0) => ("LOSSY", "lose pings".to_owned()),
-        (false, 0, 0, _) => ("SLOW", "are slow".to_owned()),
+        (false, _, 0, 0, 0) => ("DOWN", "do not answer".to_owned()),
+        (false, 0, _, 0, 0) => ("LOSSY", "lose pings".to_owned()),
+        (false, 0, 0, _, 0) => ("SLOW", "are slow".to_owned()),
+        (false, 0, 0, 0, _) => ("UNKNOWN", "are not measured".to_owned()),
         (false, ..) => {
-            let parts = [(down, "down"), (lossy, "lossy"), (slow, "slow")];
+            let parts = [(down, "down"), (lossy, "lossy"), (slow, "slow"), (unknown, "not measured")];
             let parts: Vec<String> = parts
                 .iter()
                 .filter(|(count, _)| *count > 0)
                 .map(|(count, word)| format!("{count} {word}"))
                 .collect();
-            (if down > 0 { "DOWN" } else { "LOSSY" }, format!("are in trouble: {}", parts.join(", ")))
+            (
+                if down > 0 {
+                    "DOWN"
+                } else if lossy > 0 {
+                    "LOSSY"
+                } else {
+                    "SLOW"
+                },
+                format!("are in trouble: {}", parts.join(", ")),
+            )
         }
     }
 }

@@ -108,9 +108,14 @@ fn alerted(event: &Event, usual: &impl Fn(&Event) -> Option<Rtt>) -> Alerted {
         since: event.since,
         ended: matches!(event.kind, EventKind::Cleared { .. }).then_some(event.at),
         median_ms: event.median.map(Rtt::as_millis_f64),
-        loss_percent: Some(event.loss_ratio * 100.0),
+        loss_percent: is_measured(event).then_some(event.loss_ratio * 100.0),
         usual_ms: event.usual.or_else(|| usual(event)).map(Rtt::as_millis_f64),
     }
+}
+
+/// Whether anything is known of the round that decided it.
+fn is_measured(event: &Event) -> bool {
+    event.unknown.as_ref().is_none_or(|unknown| unknown.ratio < 1.0)
 }
 
 fn uplink(why: &str, since: UnixTime, ended: Option<UnixTime>) -> Alerted {
@@ -173,6 +178,7 @@ mod tests {
             loss_ratio: 0.05,
             worst_loss_ratio: 0.05,
             says: None,
+            unknown: None,
             usual: None,
         }
     }

@@ -106,7 +106,8 @@ pub enum State {
     Slow,
     /// An alert says that it loses too much.
     Lossy,
-    /// The newest round says nothing about the network.
+    /// Too little is known of the newest round to say anything about the network, or an alert says that too much was
+    /// unknown.
     Unknown,
     /// The newest round was not answered, and no alert of the target says so.
     Silent,
@@ -224,6 +225,7 @@ struct Newest {
     end: UnixTime,
     median: Option<Rtt>,
     loss_ratio: Option<f64>,
+    is_scarcely_known: bool,
     is_down: bool,
     fault: Option<Fault>,
     unknown: usize,
@@ -366,6 +368,7 @@ impl Entry {
             end: round.end(),
             median: round.median(),
             loss_ratio: round.loss_ratio(),
+            is_scarcely_known: round.is_scarcely_known(),
             is_down: round.is_down(),
             fault: round.fault(),
             unknown: round.pings().len() - round.known(),
@@ -401,8 +404,8 @@ impl Entry {
             TargetState::Waiting if self.newest.is_none() => State::Waiting,
             // A target that no rule watches waits for ever, as far as the alerts know.
             TargetState::Ok | TargetState::Waiting => match self.newest {
+                Some(newest) if newest.is_scarcely_known => State::Unknown,
                 Some(newest) if newest.is_down => State::Silent,
-                Some(newest) if newest.loss_ratio.is_none() => State::Unknown,
                 _ => State::Ok,
             },
         }
@@ -445,6 +448,9 @@ impl Entry {
         }
         let says = self.says.as_ref().map(Says::to_string);
         match (&self.state, self.word()) {
+            (TargetState::Alerting(_), State::Unknown) if newest.unknown == 0 => {
+                Some("is measured again, not yet for long enough".to_owned())
+            }
             (_, State::Down) if !newest.is_down => Some("answers again, not yet for long enough".to_owned()),
             (TargetState::Alerting(open), State::Slow | State::Lossy) => {
                 let rule = Self::worst(open).map(|worst| worst.rule.judge.to_string());
@@ -452,9 +458,10 @@ impl Entry {
                 Some(told.join("; "))
             }
             (_, State::Silent) => Some(says.unwrap_or_else(|| "and no alert watches for that".to_owned())),
-            // The pings before the start are no trouble.
+            // The pings before the start are no trouble, as long as enough is known without them.
             _ => says.or_else(|| {
-                let fault = newest.fault.filter(|fault| *fault != Fault::NotRunning)?;
+                let counts = |fault: &Fault| *fault != Fault::NotRunning || newest.is_scarcely_known;
+                let fault = newest.fault.filter(counts)?;
                 Some(format!("{} of {} pings: {fault}", newest.unknown, newest.pings))
             }),
         }
@@ -467,6 +474,7 @@ impl From<Trouble> for State {
             Trouble::Down => Self::Down,
             Trouble::Slow => Self::Slow,
             Trouble::Lossy => Self::Lossy,
+            Trouble::Unknown => Self::Unknown,
         }
     }
 }
@@ -475,7 +483,7 @@ impl From<Trouble> for State {
 mod tests {
     use super::*;
 
-    use crate::alert::rule::Rule;
+    use crate::alert::rule::{Judge, Rule};
     use crate::alert::{self, Alerts, TargetRules};
     use crate::round::Ping;
     use crate::time::Step;
@@ -559,6 +567,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unknown_may_have_an_alert_of_its_own() {
+        let rule = Rule {
+            name: "blind".into(),
+            judge: Judge::when("unknown >= 50%").unwrap(),
+            clear: Rule::DEFAULT_CLEAR,
+            ..Rule::down()
+        };
+        let mut desk = Desk::new(vec![rule]);
+        let blind = desk.round(None, vec![Ping::Unknown(Fault::NoAddress); 2]);
+        assert_eq!((blind.state, blind.alerts), (State::Unknown, vec!["blind".to_owned()]));
+        assert_eq!(blind.reason.as_deref(), Some("the name does not resolve"));
+        let back = desk.round(Some("192.0.2.1"), vec![millis(5); 2]);
+        assert_eq!((back.state, back.since), (State::Unknown, Some(60)));
+        assert_eq!(back.reason.as_deref(), Some("is measured again, not yet for long enough"));
+        for _ in 0..2 {
+            desk.round(Some("192.0.2.1"), vec![millis(5); 2]);
+        }
+        assert_eq!(desk.entry.status().state, State::Ok);
+    }
+
+    #[test]
     fn a_target_without_alerts_is_not_called_well_while_it_is_silent() {
         let mut desk = Desk::new(Vec::new());
         assert_eq!(desk.round(Some("192.0.2.1"), vec![millis(5)]).state, State::Ok);
@@ -576,6 +605,13 @@ mod tests {
         assert_eq!((first.state, first.reason), (State::Ok, None));
         let partly = desk.round(Some("192.0.2.1"), vec![Ping::Unknown(Fault::Overflow), millis(5)]);
         assert_eq!(partly.reason.as_deref(), Some("1 of 2 pings: our receive buffer overflowed"));
+        // One lost ping, when nothing is known of the others, is no outage.
+        let late = || [vec![Ping::Unknown(Fault::NotRunning); 19], vec![Ping::Lost]].concat();
+        for mut desk in [Desk::new(vec![Rule::down()]), Desk::new(Vec::new())] {
+            let first = desk.round(Some("192.0.2.1"), late());
+            assert_eq!(first.state, State::Unknown);
+            assert_eq!(first.reason.as_deref(), Some("19 of 20 pings: the monitor was not yet running"));
+        }
     }
 
     /// A monitor that runs and measures nothing is no well one.

@@ -99,16 +99,18 @@ impl Teller {
     }
 
     /// Takes what was found out about our own uplink.
-    pub(super) fn take_uplink(&mut self, found: &Uplink, now: UnixTime) {
+    pub(super) fn take_uplink(&mut self, found: &Uplink, alerts: &mut Alerts, now: UnixTime) {
         match found {
             Uplink::Offline { since, why } => {
                 warn!("this monitor is offline since {}: {why}", clock(*since));
+                alerts.offline(*since);
                 self.desk.offline(*since, why.to_string(), now);
             }
             Uplink::Online { since, at } => {
                 if let Some(since) = since {
                     info!("online again at {}, offline since {}", clock(*at), clock(*since));
                 }
+                alerts.online(*at);
                 // An earlier run may have told that it was offline.
                 self.desk.online(*at, now);
             }

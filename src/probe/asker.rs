@@ -405,6 +405,7 @@ mod tests {
             kind: SocketKind::Raw,
             dont_fragment: false,
             source: None,
+            takes_control: true,
             identity,
         };
         let now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };

@@ -92,6 +92,15 @@ pub(super) struct Number {
     pub(super) ping: u32,
 }
 
+/// What an ICMP error quotes of the ping that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quoted {
+    /// All of it.
+    Ping(u32),
+    /// The sequence of its echo alone, which others may have too: the lowest bits.
+    Sequence(u16),
+}
+
 impl From<Number> for u64 {
     fn from(number: Number) -> Self {
         Self::from(number.target) << 32 | Self::from(number.ping)
@@ -231,15 +240,13 @@ impl Course {
         }
     }
 
-    /// Somebody on the way says why a ping was not answered; without a ping, why those of the newest round were not.
-    pub(super) fn says(&mut self, ping: Option<u32>, reason: Reason, from: IpAddr) {
-        let round = match ping {
-            Some(ping) => self.find(ping).map(|(round, _)| round),
-            None => self.rounds.back_mut(),
+    /// Somebody on the way says why the ping that he quotes was not answered; true where it is of an open round.
+    pub(super) fn says(&mut self, quoted: Quoted, reason: Reason, from: IpAddr) -> bool {
+        let round = match quoted {
+            Quoted::Ping(ping) => self.find(ping).map(|(round, _)| round),
+            Quoted::Sequence(sequence) => self.rounds.iter_mut().find(|round| round.misses(sequence)),
         };
-        if let Some(round) = round {
-            round.says = Some((reason, from));
-        }
+        round.map(|round| round.says = Some((reason, from))).is_some()
     }
 
     /// See [`super::schedule::Schedule::on_reply`]; also when the ping was sent, if it is answered by this.

@@ -1,21 +1,21 @@
 //! Whose packet is it? A reply counts only if everything agrees: its kind, identifier, length, checksum, sequence, the
 //! secret in its payload, and the address that was asked. All else is counted by kind, and changes nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
 use super::clock::{Monotonic, Now};
-use super::course::{Number, Verdict};
+use super::course::{Number, Quoted, Verdict};
 use super::icmp::{Quote, Reason, Secret};
 use super::proof::{Asked, Defect, Evidence, Flaw};
 use super::schedule::Schedule;
 use super::socket::{Origin, Packet};
 use super::tally::{Counts, Ignored, Tally, Throttle};
 use super::{EchoSettings, TargetSettings};
-use crate::round::Target;
+use crate::round::{Fault, Target};
 
 /// Decides about packets, and remembers what was said about targets.
 pub(super) struct Judge {
@@ -26,8 +26,9 @@ pub(super) struct Judge {
     replies: Vec<Replies>,
     /// What went wrong with each target's pings last, until one is answered: the log hears of changes only.
     troubles: Vec<Option<Trouble>>,
-    /// Whose address it is, for errors that quote too little of the request to say so; and the other way round.
-    owners: HashMap<IpAddr, u32>,
+    /// Whose address it is, mostly one target's, for packets that have too little of the request to say so; and the other
+    /// way round.
+    owners: BTreeSet<(IpAddr, u32)>,
     addresses: Vec<Option<IpAddr>>,
     stamping: Stamping,
     throttle: Throttle,
@@ -79,7 +80,7 @@ impl Judge {
             secret,
             tally: Tally::new(targets.len()),
             troubles: vec![None; targets.len()],
-            owners: HashMap::with_capacity(targets.len()),
+            owners: BTreeSet::new(),
             addresses: vec![None; targets.len()],
             replies: targets.iter().map(|it| Replies::to(&it.echo)).collect(),
             targets: targets.iter().map(|it| Arc::clone(&it.target)).collect(),
@@ -101,19 +102,23 @@ impl Judge {
     /// Notes the address of a target.
     pub(super) fn set_address(&mut self, target: u32, address: SocketAddr) {
         let Some(current) = self.addresses.get_mut(target as usize) else { return };
-        if let Some(before) = current.replace(address.ip())
-            && self.owners.get(&before) == Some(&target)
-        {
-            self.owners.remove(&before);
+        if let Some(before) = current.replace(address.ip()) {
+            self.owners.remove(&(before, target));
         }
-        self.owners.insert(address.ip(), target);
+        self.owners.insert((address.ip(), target));
+    }
+
+    /// The target that alone has this address.
+    fn owner(&self, address: IpAddr) -> Option<u32> {
+        let mut owners = owners(&self.owners, address);
+        owners.next().filter(|_| owners.next().is_none())
     }
 
     /// Takes a packet that came in at a socket; `now` was read afterwards.
     pub(super) fn take(&mut self, packet: Packet<'_>, origin: Origin, schedule: &mut Schedule, now: Now) {
         if let Err(Dismissed { kind, target }) = self.weigh(packet, origin, schedule, now) {
             // Where nothing proves whose it is, the address it came from says so well enough.
-            let owner = || self.owners.get(&packet.from).copied().filter(|_| kind != Ignored::Foreign);
+            let owner = || self.owner(packet.from).filter(|_| kind != Ignored::Foreign);
             let target = target.or_else(owner);
             self.tally.count(target, kind, now.monotonic);
         }
@@ -166,20 +171,20 @@ impl Judge {
         schedule: &mut Schedule,
         now: Now,
     ) {
-        let (target, ping) = match quote.secrets {
+        let trouble = Trouble::Says(reason, from);
+        match quote.secrets {
             Some((number, tag)) if tag == self.secret.tag(number, to) => {
                 let Number { target, ping } = number.into();
-                (Some(target), Some(ping))
+                schedule.says(target, Quoted::Ping(ping), reason, from);
+                self.tell(target, trouble, now.monotonic);
             }
-            Some(_) => {
-                let target = self.owners.get(&to).copied();
-                return self.tally.count(target, Ignored::Forged, now.monotonic);
+            Some(_) => self.tally.count(self.owner(to), Ignored::Forged, now.monotonic),
+            None => {
+                let quoted = Quoted::Sequence(quote.sequence);
+                let concerned = |target: &u32| schedule.says(*target, quoted, reason, from);
+                let concerned: Vec<u32> = owners(&self.owners, to).filter(concerned).collect();
+                concerned.into_iter().for_each(|target| self.tell(target, trouble, now.monotonic));
             }
-            None => (self.owners.get(&to).copied(), None),
-        };
-        if let Some(target) = target {
-            schedule.says(target, ping, reason, from);
-            self.tell(target, Trouble::Says(reason, from), now.monotonic);
         }
     }
 
@@ -217,15 +222,17 @@ impl Judge {
         *told = Some(trouble);
         match trouble {
             Trouble::Says(reason, from) => info!("{} ({}): {reason}, says {from}", target.name, target.host),
-            Trouble::Send(errno) => {
-                let why = std::io::Error::from_raw_os_error(errno);
-                info!("{} ({}): cannot send: {why}", target.name, target.host);
-            }
+            Trouble::Send(errno) => info!("{} ({}): {}", target.name, target.host, Fault::Send(errno)),
         }
         if held_back > 0 {
             debug!("{held_back} more such lines were held back");
         }
     }
+}
+
+/// The targets of those that have this address.
+fn owners(all: &BTreeSet<(IpAddr, u32)>, address: IpAddr) -> impl Iterator<Item = u32> {
+    all.range((address, 0)..=(address, u32::MAX)).map(|(_, target)| *target)
 }
 
 impl From<Flaw> for Dismissed {
@@ -284,26 +291,28 @@ mod tests {
 
     impl Court {
         fn new() -> Self {
-            Self::over(EchoSettings::default())
+            Self::over(&["them"], EchoSettings::default())
         }
 
-        fn over(echo: EchoSettings) -> Self {
-            let target = Arc::new(Target { name: "them".to_owned(), host: "198.18.0.2".to_owned() });
-            let settings = TargetSettings {
-                target,
+        /// A judge over targets of these names at the same address.
+        fn over(names: &[&str], echo: EchoSettings) -> Self {
+            let settings = |name: &&str| TargetSettings {
+                target: Arc::new(Target { name: (*name).to_owned(), host: "198.18.0.2".to_owned() }),
                 step: Step::new(1).unwrap(),
                 pings: 1,
                 timeout: Duration::from_millis(500),
                 family: None,
-                echo,
+                echo: echo.clone(),
             };
             let mut now = Now { monotonic: Monotonic(0), wall: Wall(0), asleep: Duration::ZERO };
-            let settings = [settings];
+            let settings: Vec<TargetSettings> = names.iter().map(settings).collect();
             let mut judge = Judge::new(&settings, Secret::new([7; 16]), true);
             let mut schedule = Schedule::new(&settings, &Pace::default(), &[], now);
             let address = SocketAddr::new(THEM.into(), 0);
-            schedule.set_address(0, address);
-            judge.set_address(0, address);
+            for target in 0..names.len() as u32 {
+                schedule.set_address(target, address);
+                judge.set_address(target, address);
+            }
             let number = loop {
                 match schedule.poll(now.monotonic) {
                     Action::Send(request) => break request.number,
@@ -451,7 +460,8 @@ mod tests {
         assert_eq!(court.hear(ROUTER, &reply), Some(Ignored::WrongSource));
         court.judge.set_address(0, SocketAddr::new(ROUTER.into(), 0));
         assert_eq!(court.hear(THEM, &reply), Some(Ignored::Late), "it was asked there before");
-        let mut anycast = Court::over(EchoSettings { any_source: true, ..EchoSettings::default() });
+        let mut anycast =
+            Court::over(&["them"], EchoSettings { any_source: true, ..EchoSettings::default() });
         let reply = anycast.reply();
         anycast.close_the_round();
         assert_eq!(anycast.hear(ROUTER, &reply), Some(Ignored::Late));
@@ -466,10 +476,36 @@ mod tests {
         assert_eq!(court.judge.troubles, [told]);
         assert_eq!(court.hear(THEM, &court.reply()), None, "the ping was not settled");
         assert_eq!(court.judge.troubles, [None]);
-        assert_eq!(court.refuse(&quoted[..8]), None, "a short quote tells the address");
-        assert_eq!(court.judge.troubles, [told]);
+        assert_eq!(court.refuse(&quoted[..8]), None);
+        assert_eq!(court.judge.troubles, [None], "what is quoted was answered");
         let mut forged = quoted;
         forged[20] ^= 1;
         assert_eq!(court.refuse(&forged), Some(Ignored::Forged));
+    }
+
+    /// Many routers quote eight bytes, and two targets may have one address.
+    #[test]
+    fn a_short_quote_is_told_to_all_of_its_address_that_sent_such_an_echo() {
+        let mut court = Court::over(&["a", "b", "c"], EchoSettings::default());
+        // One of them has sent its ping already.
+        let mut waiting = 2;
+        while waiting > 0 {
+            match court.schedule.poll(court.now.monotonic) {
+                Action::Send(_) => waiting -= 1,
+                Action::Wait(until) => court.now.monotonic = until,
+                Action::Listen => court.schedule.heard(court.now.monotonic),
+                Action::HandOver => unreachable!("the first second is not over"),
+            }
+        }
+        let told = Some(Trouble::Says(UNREACHABLE, ROUTER.into()));
+        let short = court.request[..8].to_vec();
+        let mut other = short.clone();
+        other[7] ^= 8;
+        assert_eq!(court.refuse(&other), None);
+        assert_eq!(court.judge.troubles, [None; 3], "nobody sent that");
+        // One that moves away takes the errors of nobody else along.
+        court.judge.set_address(2, SocketAddr::new(ROUTER.into(), 0));
+        assert_eq!(court.refuse(&short), None);
+        assert_eq!(court.judge.troubles, [told, told, None]);
     }
 }

@@ -68,6 +68,15 @@ impl OpenRound {
         (place < self.slots.len()).then_some(place)
     }
 
+    /// Whether an echo with this sequence, the lowest bits of its ping's count, was sent in it and not answered.
+    pub(super) fn misses(&self, sequence: u16) -> bool {
+        let place = usize::from(sequence.wrapping_sub(self.first as u16));
+        self.slots[..self.due].get(place).is_some_and(|slot| match slot {
+            Slot::Sent(_) | Slot::Left(_) | Slot::Lost(_) | Slot::Settled(Ping::Lost) => true,
+            Slot::NotDue | Slot::Settled(Ping::Answered(_) | Ping::Unknown(_)) => false,
+        })
+    }
+
     /// Notes the result of a ping that had none.
     pub(super) fn settle(&mut self, place: usize, ping: Ping) {
         self.slots[place] = Slot::Settled(ping);

@@ -12,7 +12,7 @@ use super::icmp::Family;
 use super::judge::{Judge, Trouble};
 use super::schedule::{Jump, Schedule};
 use super::socket::{
-    BATCH, EchoSocket, Handed, Inbox, MOST_SOCKETS, NoRoute, Origin, Report, Reports, Route, Sockets,
+    BATCH, EchoSocket, Handed, Inbox, MOST_SOCKETS, Origin, Report, Reports, Route, Sockets,
 };
 use super::tally::Throttle;
 use super::{EchoSettings, TargetSettings};
@@ -170,11 +170,7 @@ impl Way {
             Family::V6 => &mut self.v6,
         };
         if known.is_none() {
-            let route = Route::new(&self.settings, origin).map_err(|why| match why {
-                NoRoute::Interface { errno, .. } => errno as i32,
-                NoRoute::Source { .. } | NoRoute::DatagramSource { .. } => libc::EAFNOSUPPORT,
-                NoRoute::Untold { .. } => libc::EOPNOTSUPP,
-            })?;
+            let route = Route::new(&self.settings, origin).map_err(|why| why.errno())?;
             *known = Some(route);
         }
         known.as_ref().ok_or(libc::EIO)

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::blame::Overflowed;
 use super::clock::{Clocks, Monotonic, Now, Wall};
-use super::course::{Circumstances, Course, Event, Number, Request, Verdict};
+use super::course::{Circumstances, Course, Event, Number, Quoted, Request, Verdict};
 use super::icmp::{Family, Reason};
 use super::meter::Meter;
 use super::uplink::Uplink;
@@ -144,11 +144,9 @@ impl Schedule {
         self.settle(number, now, |course, _| course.failed(number.ping, fault, now));
     }
 
-    /// Somebody on the way says why a target's ping was not answered; which ping, if that is known.
-    pub(super) fn says(&mut self, target: u32, ping: Option<u32>, reason: Reason, from: IpAddr) {
-        if let Some(course) = self.courses.get_mut(target as usize) {
-            course.says(ping, reason, from);
-        }
+    /// Somebody on the way says why the ping of a target that he quotes was not answered; true where it is of an open round.
+    pub(super) fn says(&mut self, target: u32, quoted: Quoted, reason: Reason, from: IpAddr) -> bool {
+        self.courses.get_mut(target as usize).is_some_and(|course| course.says(quoted, reason, from))
     }
 
     /// Everything that came in until `until` has been handed in.

@@ -296,9 +296,10 @@ fn taken_apart(news: Vec<News>) -> (Vec<Event>, Vec<Event>) {
 /// Of the same severity, the greater speaks.
 fn gravity(event: &Event) -> u8 {
     match event.trouble {
-        Trouble::Slow => 0,
-        Trouble::Lossy => 1,
-        Trouble::Down => 2,
+        Trouble::Unknown => 0,
+        Trouble::Slow => 1,
+        Trouble::Lossy => 2,
+        Trouble::Down => 3,
     }
 }
 

@@ -46,6 +46,7 @@ fn event(name: &str, kind: EventKind, since: u64, now: u64) -> Event {
         loss_ratio: 1.0,
         worst_loss_ratio: 1.0,
         says: None,
+        unknown: None,
     }
 }
 

@@ -259,7 +259,7 @@ fn a_slip_in_a_condition_is_told_with_what_was_meant() {
         let hint = meant.map(|meant| format!(": did you mean '{meant}'?")).unwrap_or_default();
         let text = format!("[alert.x]\nwhen = \"{when}\"");
         let told = format!(
-            "latmon.toml:2: when: '{when}' is no condition: it begins with none of median, average, p95, max, jitter, loss, \
+            "latmon.toml:2: when: '{when}' is no condition: it begins with none of median, average, p95, max, jitter, loss, unknown, \
              aberrant{hint}"
         );
         refused(&[(&text, &told)], World::toml);

@@ -122,6 +122,7 @@ mod tests {
             loss_ratio: 1.0,
             worst_loss_ratio: 1.0,
             says: None,
+            unknown: None,
         })
     }
 

@@ -9,7 +9,7 @@ use std::path::Path as File;
 use std::sync::Arc;
 
 use super::*;
-use crate::alert;
+use crate::alert::{self, Unknown};
 use crate::archive;
 use crate::graph::{self, Format, Picture, Theme};
 use crate::history::Row as Past;
@@ -66,6 +66,7 @@ fn down(name: &str, host: &str) -> Event {
         loss_ratio: 1.0,
         worst_loss_ratio: 1.0,
         says: None,
+        unknown: None,
     }
 }
 
@@ -96,10 +97,26 @@ fn lossy() -> Event {
     }
 }
 
+fn unmeasured(name: &str, host: &str) -> Event {
+    let why = "the name does not resolve".to_owned();
+    Event {
+        address: None,
+        rule: "blind".into(),
+        condition: "unknown >= 50%".into(),
+        trouble: Trouble::Unknown,
+        severity: Severity::Warning,
+        loss_ratio: 0.0,
+        worst_loss_ratio: 0.0,
+        unknown: Some(Unknown { ratio: 1.0, why }),
+        ..down(name, host)
+    }
+}
+
 fn cleared(event: Event, lasted_minutes: u64) -> Event {
     let lasted = Duration::from_secs(60 * lasted_minutes);
     let since = event.at.minus(lasted);
-    let back = Event { kind: EventKind::Cleared { lasted }, since, loss_ratio: 0.0, ..event };
+    let kind = EventKind::Cleared { lasted };
+    let back = Event { kind, since, loss_ratio: 0.0, unknown: None, ..event };
     Event { median: Some(ms(18.0)), ..back }
 }
 
@@ -121,7 +138,8 @@ fn day(event: &Event, end: UnixTime) -> History {
                 ms(median.as_millis_f64() * (0.93 + 0.008 * rank as f64 + 0.1 * f64::from(rank > 18)))
             })
         };
-        Past { end: row_end, loss_ratio: Some(loss), median, ranks: (0..20).map(rank).collect() }
+        let loss = (!is_bad || event.trouble != Trouble::Unknown).then_some(loss);
+        Past { end: row_end, loss_ratio: loss, median, ranks: (0..20).map(rank).collect() }
     };
     let rows = (0..1440).rev().map(row).collect();
     let start = end.minus(Duration::from_secs(86_400));
@@ -249,6 +267,10 @@ fn alerts() -> Vec<Piece> {
     let aberrant = Event { rule: "strange".into(), condition: "aberrant".into(), ..slow() };
     let repeated = Event { kind: EventKind::Repeated, since: at(-1440), rounds: 1441, ..slow() };
     let still_down = Event { kind: EventKind::Repeated, since: at(-125), rounds: 126, ..core1() };
+    let web = || unmeasured("par/web", "web.example.net");
+    let refused_here = Unknown { ratio: 0.6, why: "a firewall of this machine refuses".into() };
+    let (median, address) = (Some(ms(18.2)), Some([192, 0, 2, 7].into()));
+    let partly = Event { unknown: Some(refused_here), median, worst_median: median, address, ..web() };
     let mixed = &[(State::Ok, 26), (State::Down, 10), (State::Slow, 2), (State::Unknown, 1)];
     let piece = |name, message| Piece { name, message };
     vec![
@@ -262,6 +284,13 @@ fn alerts() -> Vec<Piece> {
         piece("alert-lossy", of_alert(lossy(), Some(slow_path()), mixed)),
         piece("alert-usual", of_alert(usual, Some(slow_path()), OTHERS)),
         piece("alert-aberrant", of_alert(aberrant, None, OTHERS)),
+        piece("alert-unknown", of_alert(web(), None, OTHERS)),
+        piece("alert-unknown-partly", of_alert(partly, None, OTHERS)),
+        piece(
+            "repeat-unknown",
+            of_alert(Event { kind: EventKind::Repeated, since: at(-1440), ..web() }, None, mixed),
+        ),
+        piece("recovery-unknown", of_alert(cleared(web(), 10_000), None, OTHERS)),
         piece("repeat-slow", of_alert(repeated, Some(slow_path()), OTHERS)),
         piece("repeat-down", of_alert(still_down, Some(broken_path()), mixed)),
         piece("recovery-down", of_alert(cleared(core1(), 23), None, OTHERS)),
@@ -290,10 +319,14 @@ fn groups() -> Vec<Piece> {
     let over: Vec<Event> = members.iter().map(|event| cleared(event.clone(), 23)).collect();
     let mut mixed: Vec<Event> = members[..4].to_vec();
     mixed.extend([slow(), lossy()]);
+    let unmeasured: Vec<Event> = (1..=3)
+        .map(|number| unmeasured(&format!("par/web{number}"), &format!("web{number}.example.net")))
+        .collect();
     let together = |events: &[Event], of, behind: Option<&str>, closely| {
         let story = Story::Together { events: events.to_vec(), of, behind: behind.map(str::to_owned) };
         let is_over = events.iter().all(|event| matches!(event.kind, EventKind::Cleared { .. }));
-        of_story(story, around(closely, !is_over))
+        let shows_path = !is_over && events[0].trouble != Trouble::Unknown;
+        of_story(story, around(closely, shows_path))
     };
     let piece = |name, message| Piece { name, message };
     vec![
@@ -301,6 +334,7 @@ fn groups() -> Vec<Piece> {
         piece("group-parent", together(&with_parent, 41, Some("gw1"), 3)),
         piece("group-mixed", together(&mixed, 57, None, 3)),
         piece("group-two", together(&members[..2], 57, None, 2)),
+        piece("group-unknown", together(&unmeasured, 57, None, 3)),
         piece("group-over", together(&over, 40, Some("gw1"), 3)),
     ]
 }
@@ -441,7 +475,12 @@ fn every_letter_keeps_the_rules_of_all() {
     for Piece { name, message } in &pieces {
         let text = &message.text;
         // Names apart, which are as long as they are.
-        let names = ["fra/core1 (core1.example.net)", "gw1 (198.51.100.1)", "the monitor on mon1"];
+        let names = [
+            "fra/core1 (core1.example.net)",
+            "par/web (web.example.net)",
+            "gw1 (198.51.100.1)",
+            "the monitor on mon1",
+        ];
         let most = if name.ends_with("-long") { 180 } else { 70 };
         let subject = names.iter().fold(message.subject.clone(), |subject, name| subject.replace(name, ""));
         assert!(subject.chars().count() <= most, "{name}: {}", message.subject);

@@ -39,6 +39,10 @@ pub(super) fn suspect(
 ) -> Option<String> {
     let alike = others.iter().filter(|other| is_alike(trouble, other.state)).count();
     let well = others.iter().filter(|other| other.state == State::Ok).count();
+    if trouble == Trouble::Unknown {
+        // What is known of the reason is told, and no path is to blame.
+        return None;
+    }
     if trouble == Trouble::Down && finding == Some(&Finding::Whole) {
         return Some("nothing that lasts: the target answered when its path was looked for".to_owned());
     }
@@ -63,6 +67,7 @@ pub(in crate::monitor) fn is_alike(trouble: Trouble, state: State) -> bool {
         Trouble::Down => matches!(state, State::Down | State::Silent),
         Trouble::Slow => state == State::Slow,
         Trouble::Lossy => state == State::Lossy,
+        Trouble::Unknown => state == State::Unknown,
     }
 }
 

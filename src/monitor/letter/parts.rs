@@ -2,7 +2,7 @@
 
 use super::Around;
 use super::page::{Block, Row, Side, Table};
-use super::words::{clock, percent};
+use super::words::{clock, measured, percent, reason};
 use crate::alert::desk::quiet::ALL;
 use crate::alert::{Event, EventKind, Trouble};
 use crate::history::History;
@@ -10,7 +10,7 @@ use crate::time::{Lasted, UnixTime};
 
 /// What most of those say who say something, and how many they are.
 pub(super) fn said_most(events: &[Event]) -> Option<(&str, usize)> {
-    let said = || events.iter().filter_map(|event| event.says.as_deref());
+    let said = || events.iter().filter_map(reason);
     let times = |says: &str| said().filter(|other| *other == says).count();
     let most = said().max_by_key(|says| times(says))?;
     Some((most, times(most)))
@@ -26,13 +26,14 @@ pub(super) fn list(title: &str, events: &[Event], more: usize, known: Option<&st
         let state = match event.kind {
             EventKind::Cleared { lasted } => format!("well again after {}", Lasted(lasted)),
             EventKind::Raised | EventKind::Repeated => match (event.trouble, event.median) {
+                (Trouble::Unknown, _) => measured(event),
                 (Trouble::Down, _) | (_, None) => "no answer".to_owned(),
                 (Trouble::Slow, Some(median)) => format!("median {median}"),
                 (Trouble::Lossy, _) => format!("{} loss", percent(event.loss_ratio)),
             },
         };
         let is_over = matches!(event.kind, EventKind::Cleared { .. });
-        let says = event.says.as_deref().filter(|says| !is_over && known != Some(*says));
+        let says = reason(event).filter(|says| !is_over && known != Some(*says));
         let cells = vec![event.target.name.clone(), clock(event.since), state];
         Row { cells, note: says.map(str::to_owned), is_marked: false }
     };

@@ -25,6 +25,7 @@ fn event(kind: EventKind, trouble: Trouble, median: Option<u64>) -> Event {
         loss_ratio: 0.25,
         worst_loss_ratio: 0.5,
         says: None,
+        unknown: None,
     }
 }
 

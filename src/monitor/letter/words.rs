@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::alert::{Event, EventKind, Trouble};
+use crate::alert::{Event, EventKind, Trouble, Unknown};
 use crate::history::{History, Row};
 use crate::round::{Rtt, Target};
 use crate::time::{Lasted, UnixTime};
@@ -28,14 +28,33 @@ pub(super) fn predicate(event: &Event) -> String {
             Trouble::Down => "answers again",
             Trouble::Slow => "is as fast as it should be again",
             Trouble::Lossy => "no longer loses pings",
+            Trouble::Unknown => "is measured again",
         };
         return format!("{back} after {}", Lasted(lasted));
     }
     let still = if event.kind == EventKind::Repeated { "still " } else { "" };
     match (event.trouble, event.median) {
+        (Trouble::Unknown, _) => unmeasured(event, still),
         (Trouble::Down, _) | (_, None) => format!("{still}does not answer"),
         (Trouble::Slow, Some(median)) => format!("is {still}slow: median {median}"),
         (Trouble::Lossy, _) => format!("{still}loses {} of its pings", percent(event.loss_ratio)),
+    }
+}
+
+/// `is not measured: the name does not resolve`; where a part is, how large the rest is: `is 60 % unknown: ..`.
+fn unmeasured(event: &Event, still: &str) -> String {
+    match &event.unknown {
+        Some(Unknown { ratio: 1.0, why }) => format!("is {still}not measured: {why}"),
+        Some(Unknown { ratio, why }) => format!("is {still}{} unknown: {why}", percent(*ratio)),
+        None => format!("is {still}not measured"),
+    }
+}
+
+/// Why it is as it is, as far as anybody says: somebody on the way, or our own side where that fails to measure it.
+pub(super) fn reason(event: &Event) -> Option<&str> {
+    match (event.trouble, &event.unknown) {
+        (Trouble::Unknown, Some(unknown)) => Some(&unknown.why),
+        _ => event.says.as_deref(),
     }
 }
 
@@ -46,6 +65,7 @@ pub(super) fn status_word(event: &Event) -> &'static str {
         (_, Trouble::Down) => "DOWN",
         (_, Trouble::Slow) => "SLOW",
         (_, Trouble::Lossy) => "LOSSY",
+        (_, Trouble::Unknown) => "UNKNOWN",
     }
 }
 
@@ -58,6 +78,8 @@ pub(super) fn on_and_off(trouble: Trouble, are_several: bool) -> &'static str {
         (Trouble::Slow, true) => "are slow on and off",
         (Trouble::Lossy, false) => "loses pings on and off",
         (Trouble::Lossy, true) => "lose pings on and off",
+        (Trouble::Unknown, false) => "is measured on and off",
+        (Trouble::Unknown, true) => "are measured on and off",
     }
 }
 
@@ -73,6 +95,8 @@ pub(super) fn stays(event: &Event, are_several: bool) -> &'static str {
         (false, Trouble::Slow, true) => "stay slow",
         (false, Trouble::Lossy, false) => "keeps losing pings",
         (false, Trouble::Lossy, true) => "keep losing pings",
+        (false, Trouble::Unknown, false) => "stays unmeasured",
+        (false, Trouble::Unknown, true) => "stay unmeasured",
     }
 }
 
@@ -82,16 +106,22 @@ pub(super) fn condition(event: &Event) -> String {
     format!("{}: {}{means}", event.rule, event.condition)
 }
 
-/// The numbers of the round that decided it: `median 182 ms, 25 % loss`.
+/// The numbers of the round that decided it: `median 182 ms, 25 % loss, 60 % unknown`.
 pub(super) fn measured(event: &Event) -> String {
+    let unknown = match &event.unknown {
+        Some(Unknown { ratio: 1.0, .. }) => return "no ping tells anything".to_owned(),
+        Some(unknown) => format!(", {} unknown", percent(unknown.ratio)),
+        None => String::new(),
+    };
     match event.median {
-        Some(median) => format!("median {median}, {} loss", percent(event.loss_ratio)),
-        None => "no ping answered (100 % loss)".to_owned(),
+        Some(median) => format!("median {median}, {} loss{unknown}", percent(event.loss_ratio)),
+        None => format!("no ping answered (100 % loss{unknown})"),
     }
 }
 
 pub(super) fn worst(event: &Event) -> String {
     match event.worst_median {
+        None if event.trouble == Trouble::Unknown => "no ping told anything".to_owned(),
         Some(median) => format!("median {median}, {} loss", percent(event.worst_loss_ratio)),
         None => format!("{} loss", percent(event.worst_loss_ratio)),
     }

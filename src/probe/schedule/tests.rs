@@ -909,22 +909,42 @@ fn what_somebody_says_explains_the_round_that_it_is_about() {
         world.run(millis(100));
     }
     let Number { target, ping } = world.sent[0].0.number;
-    world.schedule.says(target, Some(ping), reason(0), router);
-    world.schedule.says(target, Some(ping + 1), reason(1), router);
-    world.schedule.says(target, Some(ping + 77), reason(2), host(77).ip());
+    let says =
+        |world: &mut World<_>, quoted, code, from| world.schedule.says(target, quoted, reason(code), from);
+    assert!(says(&mut world, Quoted::Ping(ping), 0, router));
+    assert!(says(&mut world, Quoted::Ping(ping + 1), 1, router));
+    assert!(!says(&mut world, Quoted::Ping(ping + 77), 2, host(77).ip()));
+    assert!(!says(&mut world, Quoted::Sequence(ping as u16 + 1), 2, host(77).ip()), "it was answered");
+    assert!(!says(&mut world, Quoted::Sequence(ping as u16 + 2), 2, host(77).ip()), "it was not sent");
     while world.sent.len() < 3 {
         world.run(millis(100));
     }
-    world.schedule.says(target, None, reason(13), router);
+    assert!(says(&mut world, Quoted::Sequence(ping as u16 + 2), 13, router));
     while world.sent.len() < 5 {
         world.run(millis(100));
     }
-    world.schedule.says(target, None, reason(1), router);
+    world.run(millis(10));
+    assert!(!says(&mut world, Quoted::Sequence(ping as u16 + 4), 1, router), "it is answered");
     world.run(secs(61));
     let said = |nth: usize| world.rounds[nth].says().map(ToString::to_string);
     assert_eq!(said(0).as_deref(), Some("host unreachable, says 198.18.0.99"));
     assert_eq!(said(1).as_deref(), Some("administratively prohibited, says 198.18.0.99"));
     assert_eq!(said(2), None, "nothing was lost");
+}
+
+/// Routers hold errors back, and the host that is not there is known to be only after some seconds.
+#[test]
+fn an_error_that_comes_after_the_next_round_began_explains_the_one_it_quotes() {
+    let mut world = World::new(&[target("a", 1, 1, 3000)], secs(0), |_, _| vec![]);
+    while world.sent.len() < 3 {
+        world.run(millis(100));
+    }
+    let Number { target, ping } = world.sent[1].0.number;
+    let reason = Reason { family: Family::V4, kind: 3, code: 1 };
+    assert!(world.schedule.says(target, Quoted::Sequence(ping as u16), reason, host(99).ip()));
+    world.run(secs(9));
+    let explained: Vec<bool> = world.rounds.iter().map(|round| round.says().is_some()).take(3).collect();
+    assert_eq!(explained, [false, true, false]);
 }
 
 #[test]

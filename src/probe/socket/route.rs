@@ -60,6 +60,7 @@ impl NoRoute {
         match self {
             Self::Interface { errno, .. } => *errno as i32,
             Self::Source { .. } | Self::DatagramSource { .. } => libc::EAFNOSUPPORT,
+            Self::Untold { .. } => libc::EOPNOTSUPP,
         }
     }
 }
