@@ -412,8 +412,8 @@ const KNOWN: usize = 0;
 const NEW: usize = 1;
 const KNOWN_PATIENT: usize = 2;
 const NEW_PATIENT: usize = 3;
-/// How many names of each lane are looked up at once, and how long that may take. A name takes up to four sockets: both
-/// families, of two servers.
+/// How many names of each lane are looked up at once, and how long that may take. A name takes up to twelve sockets: both
+/// families, of two servers, each asked up to three times.
 const LANES: [(usize, Duration); 4] = [(64, QUICK), (64, QUICK), (16, dns::DEADLINE), (32, dns::DEADLINE)];
 /// Most answers come sooner, and of those that do not a name server has begun to find out.
 const QUICK: Duration = Duration::from_millis(500);

@@ -19,13 +19,13 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::warn;
 
-use super::{Answer, Found, Question};
+use super::{Answer, Found, QUICK, Question};
 use crate::probe::Stop;
 use crate::probe::icmp::Family;
 
@@ -101,6 +101,41 @@ pub(super) async fn answer(sources: &Sources, question: Question) -> Answer {
     let (v4, v6) = (v4.map(in_time), v6.map(in_time));
     let preferred = preferred(first(&v4), first(&v6), source_towards);
     Answer { place, v4, v6, preferred, cut_short }
+}
+
+/// Asks quickly, and where that was cut short once more, for what is left of the question's patience; what is known by
+/// then is the answer.
+pub(super) async fn answer_in_turn(sources: Sources, question: Question, turns: Turns) -> Answer {
+    let end = Instant::now() + question.patience;
+    let turn = turns.next().await;
+    let quick = Question { patience: QUICK.min(question.patience), ..question.clone() };
+    let quick = answer(&sources, quick).await;
+    drop(turn);
+    if !quick.cut_short {
+        return quick;
+    }
+    let patient = async {
+        let _turn = turns.next().await;
+        answer(&sources, Question { patience: end.saturating_duration_since(Instant::now()), ..question })
+            .await
+    };
+    timeout_at(end.into(), patient).await.unwrap_or(quick)
+}
+
+/// Who may ask at once. A name takes up to twelve sockets, both families of two servers and each of these asked three times,
+/// and a process may often have no more than 1024.
+#[derive(Clone)]
+pub(super) struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+
+    /// A turn, which lasts until it is dropped.
+    pub(super) async fn next(&self) -> impl Drop {
+        self.0.acquire().await.expect("it is never closed")
+    }
 }
 
 fn first(found: &Option<Found>) -> Option<SocketAddr> {
@@ -334,6 +369,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 const LONGEST_TRY: Duration = Duration::from_secs(2);
 const MOST_RETRIES: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many names are looked up at once for somebody who waits.
+const AT_ONCE: usize = 64;
 const LOOK_FOR_STOP_EVERY: Duration = Duration::from_millis(20);
 /// The longest tables of hosts are those that block advertisements.
 const MOST_BYTES: u64 = 16 << 20;
