@@ -55,6 +55,8 @@ struct Question {
     host: Arc<str>,
     v4: bool,
     v6: bool,
+    /// Whether nobody wants the one or the other for itself.
+    is_either_enough: bool,
     /// How long each family may take.
     patience: Duration,
 }
@@ -260,7 +262,8 @@ impl Name {
     fn question(&self, place: usize, patience: Duration) -> Question {
         let wanted = |family| self.users.iter().any(|user| user.family.is_none_or(|it| it == family));
         let (v4, v6) = (wanted(Family::V4), wanted(Family::V6));
-        Question { place, host: Arc::clone(&self.host), v4, v6, patience }
+        let is_either_enough = self.users.iter().all(|user| user.family.is_none());
+        Question { place, host: Arc::clone(&self.host), v4, v6, is_either_enough, patience }
     }
 
     /// How long to wait until the next lookup. What was asked for in a row drifts apart, by up to an eighth.

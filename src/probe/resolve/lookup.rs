@@ -46,7 +46,9 @@ pub fn addresses(
         let [v4, v6] = [Family::V4, Family::V6].map(|it| family.is_none_or(|family| family == it));
         let asked = names.iter().map(|place| {
             let host = hosts[*place].as_str().into();
-            let question = Question { place: *place, host, v4, v6, patience: patience_of_each };
+            let is_either_enough = family.is_none();
+            let question =
+                Question { place: *place, host, v4, v6, is_either_enough, patience: patience_of_each };
             dns::answer_in_turn(sources.clone(), question, turns.clone())
         });
         for answer in dns::all_within(patience, stop, asked) {
