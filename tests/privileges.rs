@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use latmon::probe::{self, PathEnd, TraceSettings};
 use support::latmon::{Desk, Running, told};
-use support::net::{Net, answer};
+use support::net::{Net, answer, silence};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const SETTINGS: &str = "\
@@ -34,12 +34,10 @@ fn open_desk(settings: &str) -> Desk {
     desk
 }
 
-/// That field of `/proc/PID/status`, for every thread of the monitor and of its guardian.
-fn of_every_thread(monitor: &Running<'_>, field: &str) -> Vec<String> {
-    let processes = [monitor.pid(), monitor.guardian()];
-    let threads = processes.map(|pid| fs::read_dir(format!("/proc/{pid}/task")).expect("it runs"));
+/// That field of `/proc/PID/status`, for every thread of these processes.
+fn of_every_thread(processes: &[u32], field: &str) -> Vec<String> {
+    let threads = processes.iter().map(|pid| fs::read_dir(format!("/proc/{pid}/task")).expect("it runs"));
     threads
-        .into_iter()
         .flatten()
         .map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).expect("it runs"))
         .map(|status| {
@@ -54,7 +52,7 @@ fn of_every_thread(monitor: &Running<'_>, field: &str) -> Vec<String> {
 
 #[track_caller]
 fn every_thread_has(monitor: &Running<'_>, field: &str, wanted: &str) {
-    let found = of_every_thread(monitor, field);
+    let found = of_every_thread(&[monitor.pid(), monitor.guardian()], field);
     assert!(found.len() > 3, "the prober, the composer, the signals and more");
     assert!(found.iter().all(|value| value == wanted), "{field}: {found:?}");
 }
@@ -98,20 +96,49 @@ fn a_lent_capability_is_given_back() {
     let desk = open_desk(&SETTINGS.replace("user = 'nobody'\n", ""));
     fs::create_dir(desk.path("data")).unwrap();
     chown(desk.path("data"), Some(65534), Some(65534)).unwrap();
-    let mut run = Command::new("setpriv");
-    run.args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .args(["--inh-caps=-all,+net_raw", "--ambient-caps=+net_raw"])
-        .arg(desk.path("latmon"))
-        .arg("run")
-        .current_dir(desk.path(""))
-        .env_clear()
-        .env("TZ", "UTC");
-    let mut monitor = desk.start(&mut run);
+    let mut monitor = desk.start(&mut with_net_raw(&desk, "run"));
     monitor.until(LIMIT, "a row", |desk| (!desk.rows("data/office.rrd").is_empty()).then_some(()));
 
     assert!(monitor.log().contains("sockets: raw"), "the capability served: {}", monitor.log());
     CAPABILITIES.iter().for_each(|set| every_thread_has(&monitor, set, NO_CAPABILITY));
     monitor.stop();
+}
+
+/// `latmon WORDS` by somebody who is not root and has one capability, by which alone there are sockets.
+fn with_net_raw(desk: &Desk, words: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--inh-caps=-all,+net_raw", "--ambient-caps=+net_raw"])
+        .arg(desk.path("latmon"))
+        .args(words.split_whitespace())
+        .current_dir(desk.path(""))
+        .env_clear()
+        .env("TZ", "UTC");
+    command
+}
+
+/// Once an echo has left, no thread can do what it took to open the sockets.
+#[test]
+fn a_look_and_a_trace_give_the_capability_back_too() {
+    let net = Net::new();
+    net.forbid_ping_sockets();
+    for (words, target) in [
+        ("ping -c 1000 -i 100ms", "198.18.0.1"),
+        ("ping -c 1000 -i 100ms", "fd00::1"),
+        ("ping --fping -q -C 1000 -p 100 -M", "198.18.0.2"),
+        ("ping --fping -q -C 1000 -p 100 -M -S fd00:ffff::1:1", "fd00::2"),
+        ("trace -n -W 60", "198.18.0.3"),
+    ] {
+        net.host(target, silence());
+        let desk = open_desk("");
+        let mut look = desk.start(&mut with_net_raw(&desk, &format!("{words} {target}")));
+        look.until(LIMIT, "an echo", |_| net.requests(target).first().map(drop));
+        for set in CAPABILITIES {
+            let found = of_every_thread(&[look.guardian()], set);
+            assert!(found.iter().all(|value| value == NO_CAPABILITY), "{words}: {set}: {found:?}");
+        }
+    }
 }
 
 /// What was opened in time serves a trace in a process that may open nothing, and the next trace too.

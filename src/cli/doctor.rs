@@ -13,7 +13,8 @@ use std::fmt;
 use latmon::config::Config;
 use latmon::monitor::control;
 use latmon::monitor::status::Status;
-use latmon::privileges::User;
+use latmon::privileges::{self, User};
+use latmon::probe::{self, OpenSockets};
 
 use super::settings::PlaceArgs;
 use super::{Exit, Failure, output};
@@ -76,6 +77,8 @@ impl fmt::Display for Finding {
 /// What is known before anything is tried.
 struct Patient {
     config: Config,
+    /// As the monitor would have them.
+    sockets: Result<OpenSockets, probe::Error>,
     /// The monitor that runs in the data folder, if it answers.
     running: Result<Status, control::Error>,
     /// Who this process is.
@@ -146,6 +149,12 @@ fn admit(args: &Args, report: &mut Report) -> Option<Patient> {
             args.place.look().ok()?
         }
     };
+    let sockets = OpenSockets::open(&config.probe);
+    // For those that are asked later on, when names and packets of strangers were read.
+    probe::keep_spares(probe::open_spares());
+    if let Err(error) = privileges::drop_capabilities() {
+        report.tell(&Finding::fail("sockets", error.to_string()));
+    }
     let running = control::status(&config.data_dir.value);
     let me = User::current();
     let service = match &config.user {
@@ -155,7 +164,7 @@ fn admit(args: &Args, report: &mut Report) -> Option<Patient> {
             Err(_) => Some(me.clone()),
         },
     };
-    Some(Patient { config, running, me, service })
+    Some(Patient { config, sockets, running, me, service })
 }
 
 /// `12.3 MB`, in thousands of thousands, as disks are sold.

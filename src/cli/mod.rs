@@ -17,6 +17,7 @@ mod screen;
 mod settings;
 mod status;
 mod trace;
+mod unprivileged;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter};

@@ -17,7 +17,7 @@ use latmon::time::{Unit, parse_duration};
 pub(super) use self::fping::run as run_as_fping;
 use super::family::FamilyArgs;
 use super::run::stop_signals;
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, output, unprivileged};
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -58,9 +58,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     if args.fping {
         return Err(Failure::usage("--fping must come first: latmon ping --fping -C COUNT -q TARGET..."));
     }
+    let echo = EchoSettings { payload: args.size, ttl: args.ttl, ..EchoSettings::default() };
+    unprivileged::open_sockets(&echo)?;
     let stop = stop_on_signals()?;
     let found = probe::addresses(&args.targets, args.family.wanted(), LOOKUP_PATIENCE, Some(&stop));
-    let echo = EchoSettings { payload: args.size, ttl: args.ttl, ..EchoSettings::default() };
     let mut reachable = Vec::new();
     for (host, found) in args.targets.iter().zip(&found) {
         match found {

@@ -10,7 +10,7 @@ use latmon::time::{Unit, parse_duration};
 use serde::Serialize;
 
 use super::family::FamilyArgs;
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, output, unprivileged};
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -39,15 +39,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let host = &args.target;
-    let found =
-        probe::addresses(std::slice::from_ref(host), args.family.wanted(), LOOKUP_PATIENCE, None).remove(0);
-    let address = found.map_err(|why| Failure::failed(format!("{host}: {why}")))?;
     let settings = TraceSettings {
         hops: args.hops,
         echoes: args.count,
         timeout: args.timeout,
         ..TraceSettings::default()
     };
+    unprivileged::open_sockets(&settings.echo)?;
+    let found =
+        probe::addresses(std::slice::from_ref(host), args.family.wanted(), LOOKUP_PATIENCE, None).remove(0);
+    let address = found.map_err(|why| Failure::failed(format!("{host}: {why}")))?;
     let path = probe::trace(address, &settings).map_err(Failure::failed)?;
     let names = if args.numeric { Names::default() } else { Names::of(&path) };
     let text = if args.json { json(host, &path, &names) } else { text(host, &path, &names) };

@@ -62,11 +62,11 @@ impl fmt::Display for Families {
 impl EchoConfig {
     /// What nobody says anything about.
     pub(super) fn said_by_nobody() -> Arc<Self> {
-        Arc::new(Self::new(&EchoPreferences::default()))
+        Arc::new(Self::new(&EchoPreferences::default(), None))
     }
 
-    /// What is said, and the defaults for the rest.
-    pub(super) fn new(said: &EchoPreferences) -> Self {
+    /// What is said, and the defaults for the rest; of the families what holds.
+    pub(super) fn new(said: &EchoPreferences, family: Option<&Setting<Families>>) -> Self {
         let EchoSettings { payload, ttl, dscp, dont_fragment, source, interface, any_source } =
             EchoSettings::default();
         Self {
@@ -77,7 +77,7 @@ impl EchoConfig {
             source: some_or(&said.source, source),
             interface: some_or(&said.interface, interface),
             any_source: or(&said.any_source, any_source),
-            family: or(&said.family, Families::Any),
+            family: family.cloned().unwrap_or(Setting::default(Families::Any)),
         }
     }
 
@@ -114,6 +114,8 @@ pub(super) struct EchoPreferences {
     interface: Option<Setting<String>>,
     any_source: Option<Setting<bool>>,
     family: Option<Setting<Families>>,
+    /// Whether the family is said of one target: for others it is meant where there is a choice.
+    insists: bool,
 }
 
 impl EchoPreferences {
@@ -138,7 +140,13 @@ impl EchoPreferences {
             interface: section.get("interface").map(|entry| entry.parsed(value::interface)).transpose()?,
             any_source: flag("any_source")?,
             family: section.get("family").map(|entry| entry.parsed(value::family)).transpose()?,
+            insists: false,
         })))
+    }
+
+    /// The same, said of one target.
+    pub(super) fn of_one_target(said: Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { insists: true, ..Arc::unwrap_or_clone(said) })
     }
 
     /// What `upper` says, and what `lower` says where that says nothing.
@@ -156,7 +164,14 @@ impl EchoPreferences {
             interface: either(&upper.interface, &lower.interface),
             any_source: either(&upper.any_source, &lower.any_source),
             family: either(&upper.family, &lower.family),
+            insists: if upper.family.is_some() { upper.insists } else { lower.insists },
         }))
+    }
+
+    /// What holds for this host: a choice of families that is made for many yields to an address.
+    pub(super) fn holding_for(&self, host: &str) -> Option<&Setting<Families>> {
+        let yields = |family: Families| !self.insists && literal(host).is_some_and(|it| !family.fits(it));
+        self.family.as_ref().filter(|family| !yields(family.value))
     }
 
     /// The targets that one named target is: what is added to its name, and the family that is asked. A host, a source, an
@@ -174,9 +189,10 @@ impl EchoPreferences {
             other: other.into(),
             said: Box::new(said.clone()),
         };
-        let choice = self.family.as_ref().map_or(Families::Any, |family| family.value);
+        let said = self.holding_for(host);
+        let choice = said.map_or(Families::Any, |family| family.value);
         let address = literal(host);
-        if let (Some(family), Some(address)) = (&self.family, address)
+        if let (Some(family), Some(address)) = (said, address)
             && !choice.fits(address)
         {
             return Err(misfit(format!("host {host}"), format!("family = {choice}"), &family.origin));
@@ -187,7 +203,7 @@ impl EchoPreferences {
             {
                 return Err(misfit(format!("host {address}"), named(), &source.origin));
             }
-            if let Some(family) = self.family.as_ref().filter(|_| !choice.fits(source.value)) {
+            if let Some(family) = said.filter(|_| !choice.fits(source.value)) {
                 return Err(misfit(named(), format!("family = {choice}"), &family.origin));
             }
         }

@@ -254,7 +254,8 @@ impl<'a> Reader<'a> {
     /// A target that is a table: a host, or all hosts of a network.
     fn target(&mut self, entry: &Entry<'_>, name: &str, shared: &Arc<Preferences>) -> Result<(), Error> {
         let section = entry.table(&TARGET_KEYS, || format!("in target '{}'", one_line(name)))?;
-        let said = self.preferences(&section)?;
+        let mut said = self.preferences(&section)?;
+        said.echo = said.echo.map(EchoPreferences::of_one_target);
         if let Some(parent) = said.parent.as_ref().filter(|parent| parent.value == name) {
             let names = format!("{name} behind {name}", name = one_line(name));
             return Err(Error::ParentCircle { at: parent.origin.clone(), names });

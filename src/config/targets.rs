@@ -115,7 +115,7 @@ pub(super) fn resolve(
     };
     let mut echoes = Echoes::default();
     let resolve = |candidate: Candidate| {
-        let echo = echoes.of(candidate.said.echo.as_ref());
+        let echo = echoes.of(candidate.said.echo.as_ref(), &candidate.host);
         resolver.target(candidate, echo)
     };
     candidates.into_iter().map(resolve).collect()
@@ -125,21 +125,24 @@ pub(super) fn resolve(
 #[derive(Default)]
 struct Echoes {
     unsaid: Option<Arc<EchoConfig>>,
-    last: Option<(Arc<EchoPreferences>, Arc<EchoConfig>)>,
+    /// With and without a choice of families.
+    last: [Option<(Arc<EchoPreferences>, Arc<EchoConfig>)>; 2],
 }
 
 impl Echoes {
-    fn of(&mut self, said: Option<&Arc<EchoPreferences>>) -> Arc<EchoConfig> {
+    fn of(&mut self, said: Option<&Arc<EchoPreferences>>, host: &str) -> Arc<EchoConfig> {
         let Some(said) = said else {
             return Arc::clone(self.unsaid.get_or_insert_with(EchoConfig::said_by_nobody));
         };
-        if let Some((known, echo)) = &self.last
+        let family = said.holding_for(host);
+        let last = &mut self.last[usize::from(family.is_some())];
+        if let Some((known, echo)) = last
             && Arc::ptr_eq(known, said)
         {
             return Arc::clone(echo);
         }
-        let echo = Arc::new(EchoConfig::new(said));
-        self.last = Some((Arc::clone(said), Arc::clone(&echo)));
+        let echo = Arc::new(EchoConfig::new(said, family));
+        *last = Some((Arc::clone(said), Arc::clone(&echo)));
         echo
     }
 }

@@ -168,7 +168,7 @@ pub(super) fn dscp(text: &str) -> Result<u8, Wanted> {
     number
         .or_else(|| dscp_names().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| number))
         .filter(|number| *number <= MOST_DSCP)
-        .ok_or("write a number from 0 to 63, or EF, CS0 to CS7, or AF11 to AF43")
+        .ok_or("write a number from 0 to 63, or EF, VOICE-ADMIT, LE, CS0 to CS7, or AF11 to AF43")
 }
 
 /// The names of code points.
@@ -176,7 +176,8 @@ pub(super) fn dscp_names() -> impl Iterator<Item = (String, u8)> {
     let selectors = (0..8).map(|class| (format!("CS{class}"), class * 8));
     let assured =
         (1..5).flat_map(|class| (1..4).map(move |drop| (format!("AF{class}{drop}"), class * 8 + drop * 2)));
-    selectors.chain(assured).chain([("EF".to_owned(), 46)])
+    let single = [("EF", 46), ("VOICE-ADMIT", 44), ("LE", 1)].map(|(name, number)| (name.to_owned(), number));
+    selectors.chain(assured).chain(single)
 }
 
 /// An address of this machine to send from.

@@ -125,12 +125,15 @@ impl Asker {
         timeout: Duration,
     ) -> Result<Self, Error> {
         let payload = echoes.clone().map(|echo| echo.payload).max().unwrap_or(EchoSettings::LEAST_PAYLOAD);
-        let secret = Secret::new(random()?);
-        let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
-        let wanted = Wanted::of(echoes, identity, Backlog { echoes: in_flight, payload });
-        let sockets = match Sockets::open(&wanted) {
-            Ok(sockets) => sockets,
-            Err(refused) => adopt_spares(&wanted).ok_or_else(|| Error::no_socket(refused))?,
+        let backlog = Backlog { echoes: in_flight, payload };
+        let ahead = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (sockets, secret) = match ahead {
+            Some((mut sockets, secret)) => {
+                let room = sockets.make_room(backlog);
+                room.map_err(|error| Error::System { operation: "make room for replies", error })?;
+                (sockets, secret)
+            }
+            None => open_now(echoes, backlog)?,
         };
         // One that was opened long ago has heard others.
         let ear = |socket: &EchoSocket| Ear { drops: socket.drops().unwrap_or(0), swamped: false };
@@ -317,6 +320,31 @@ impl Asker {
         }
         now
     }
+}
+
+/// Opens sockets for such echoes, with a secret of their own.
+fn open_now<'a>(
+    echoes: impl Iterator<Item = &'a EchoSettings>,
+    backlog: Backlog,
+) -> Result<(Sockets, Secret), Error> {
+    let secret = Secret::new(random()?);
+    let identity = Identity { identifier: u16::from_ne_bytes(random()?), mark: secret.mark() };
+    let wanted = Wanted::of(echoes, identity, backlog);
+    let sockets = match Sockets::open(&wanted) {
+        Ok(sockets) => sockets,
+        Err(refused) => adopt_spares(&wanted).ok_or_else(|| Error::no_socket(refused))?,
+    };
+    Ok((sockets, secret))
+}
+
+/// What the next look or trace of this process is to use, and by what its echoes are known.
+static AHEAD: Mutex<Option<(Sockets, Secret)>> = Mutex::new(None);
+
+/// Opens the sockets of the next look or trace, which is to ask by such echoes only, while this process still has the
+/// privilege. Where that is refused, the look or the trace says so.
+pub fn open_ahead(echo: &EchoSettings) {
+    let backlog = Backlog { echoes: SPARE_ECHOES, payload: echo.payload };
+    *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = open_now(std::iter::once(echo), backlog).ok();
 }
 
 /// RAW sockets that lie ready for when this process, which has the privilege no more, is to ask once in a while.

@@ -50,7 +50,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-pub use self::asker::{Odd, keep_spares, open_spares};
+pub use self::asker::{Odd, keep_spares, open_ahead, open_spares};
 use self::icmp::{Family, Secret};
 pub use self::look::{LookEvent, LookSettings, LookTarget, Looked, OddReplies, Refusals, Stop, look};
 pub use self::resolve::lookup::{NotFound, addresses, names};

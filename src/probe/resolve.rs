@@ -55,6 +55,8 @@ struct Question {
     host: Arc<str>,
     v4: bool,
     v6: bool,
+    /// Whether nobody wants the one or the other for itself.
+    is_either_enough: bool,
     /// How long each family may take.
     patience: Duration,
 }
@@ -260,7 +262,8 @@ impl Name {
     fn question(&self, place: usize, patience: Duration) -> Question {
         let wanted = |family| self.users.iter().any(|user| user.family.is_none_or(|it| it == family));
         let (v4, v6) = (wanted(Family::V4), wanted(Family::V6));
-        Question { place, host: Arc::clone(&self.host), v4, v6, patience }
+        let is_either_enough = self.users.iter().all(|user| user.family.is_none());
+        Question { place, host: Arc::clone(&self.host), v4, v6, is_either_enough, patience }
     }
 
     /// How long to wait until the next lookup. What was asked for in a row drifts apart, by up to an eighth.
@@ -412,8 +415,8 @@ const KNOWN: usize = 0;
 const NEW: usize = 1;
 const KNOWN_PATIENT: usize = 2;
 const NEW_PATIENT: usize = 3;
-/// How many names of each lane are looked up at once, and how long that may take. A name takes up to four sockets: both
-/// families, of two servers.
+/// How many names of each lane are looked up at once, and how long that may take. A name takes up to twelve sockets: both
+/// families, of two servers, each asked up to three times.
 const LANES: [(usize, Duration); 4] = [(64, QUICK), (64, QUICK), (16, dns::DEADLINE), (32, dns::DEADLINE)];
 /// Most answers come sooner, and of those that do not a name server has begun to find out.
 const QUICK: Duration = Duration::from_millis(500);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use latmon::config::{Config, Setting};
 use latmon::probe::icmp::Family;
 use latmon::probe::{
-    self, Anchors, EchoSettings, Gateway, LookSettings, LookTarget, OpenSockets, ReceiveBuffer, SocketKind,
-    SocketKinds, Stamps, Stop, TargetSettings,
+    self, Anchors, EchoSettings, Gateway, LookSettings, LookTarget, ReceiveBuffer, SocketKind, SocketKinds,
+    Stamps, Stop, TargetSettings,
 };
 use latmon::round::{Rtt, Target};
 
@@ -19,7 +19,7 @@ use super::{Bytes, Finding, Patient};
 /// Which sockets there are, whether an echo to this machine itself comes back, and how much may wait in them.
 pub(super) fn sockets(patient: &Patient) -> Vec<Finding> {
     let about = "sockets";
-    match OpenSockets::open(&patient.config.probe) {
+    match &patient.sockets {
         Ok(sockets) => vec![
             judge_sockets(
                 sockets.kinds(),

@@ -14,7 +14,7 @@ use latmon::probe::{self, EchoSettings, LookEvent, LookSettings, Looked, NotFoun
 use latmon::round::{Ping, Rtt};
 
 use super::super::family::FamilyArgs;
-use super::super::output;
+use super::super::{output, unprivileged};
 use super::{LOOKUP_PATIENCE, has_answered, stop_on_signals, target};
 
 /// fping's options, by its names. The help has the form in which SmokePing looks for them: ` -S `, ` -O `, ` -4 `.
@@ -88,7 +88,8 @@ pub(in crate::cli) fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 fn look(args: &Args) -> Exit {
-    let stop = match stop_on_signals() {
+    let echo = args.echo();
+    let stop = match unprivileged::open_sockets(&echo).and_then(|()| stop_on_signals()) {
         Ok(stop) => stop,
         Err(failure) => {
             complain(&failure.to_string());
@@ -96,7 +97,6 @@ fn look(args: &Args) -> Exit {
         }
     };
     let found = args.addresses(&stop);
-    let echo = args.echo();
     let targets = args.targets.iter().zip(&found);
     let reachable =
         targets.filter_map(|(host, found)| Some(target(host, *found.as_ref().ok()?, echo.clone())));

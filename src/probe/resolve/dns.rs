@@ -19,13 +19,13 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::warn;
 
-use super::{Answer, Found, Question};
+use super::{Answer, Found, QUICK, Question};
 use crate::probe::Stop;
 use crate::probe::icmp::Family;
 
@@ -75,7 +75,7 @@ fn interface_number(name: &str) -> Option<u32> {
 }
 
 pub(super) async fn answer(sources: &Sources, question: Question) -> Answer {
-    let Question { place, host, v4, v6, patience } = question;
+    let Question { place, host, v4, v6, is_either_enough, patience } = question;
     if host.contains('%') {
         let found = zoned(&host, interface_number)
             .map(|address| vec![address])
@@ -85,22 +85,56 @@ pub(super) async fn answer(sources: &Sources, question: Question) -> Answer {
     let name = Name::from_str_relaxed(&*host).map_err(|error| error.to_string());
     let tabled = |kind| name.as_ref().map_or(Vec::new(), |name| sources.tabled(name, kind));
     let (tabled_v4, tabled_v6) = (tabled(RecordType::A), tabled(RecordType::AAAA));
-    let (v4, v6) = if tabled_v4.is_empty() && tabled_v6.is_empty() {
-        let ask = async |wanted: bool, kind| match &name {
-            Ok(name) if wanted => Some(timeout(patience, sources.ask(name, kind)).await),
-            Err(error) if wanted => Some(Ok(Err(error.clone()))),
-            Ok(_) | Err(_) => None,
-        };
-        tokio::join!(ask(v4, RecordType::A), ask(v6, RecordType::AAAA))
-    } else {
-        // As in the C library: of a name that is in the table no server is asked, not even for the other family.
-        (v4.then_some(Ok(Ok(tabled_v4))), v6.then_some(Ok(Ok(tabled_v6))))
+    // As in the C library: of a name that is in the table no server is asked, not even for the other family, unless that
+    // one alone will do.
+    let is_tabled = !(tabled_v4.is_empty() && tabled_v6.is_empty());
+    let ask = async |wanted: bool, kind, tabled: Vec<SocketAddr>| match &name {
+        _ if !wanted => None,
+        _ if !tabled.is_empty() || (is_tabled && is_either_enough) => Some(Ok(Ok(tabled))),
+        Ok(name) => Some(timeout(patience, sources.ask(name, kind)).await),
+        Err(error) => Some(Ok(Err(error.clone()))),
     };
+    let (v4, v6) = tokio::join!(ask(v4, RecordType::A, tabled_v4), ask(v6, RecordType::AAAA, tabled_v6));
     let cut_short = [&v4, &v6].into_iter().flatten().any(Result::is_err);
     let in_time = |found: Result<Found, Elapsed>| found.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()));
     let (v4, v6) = (v4.map(in_time), v6.map(in_time));
     let preferred = preferred(first(&v4), first(&v6), source_towards);
     Answer { place, v4, v6, preferred, cut_short }
+}
+
+/// Asks quickly, and where that was cut short once more, for what is left of the question's patience; what is known by
+/// then is the answer.
+pub(super) async fn answer_in_turn(sources: Sources, question: Question, turns: Turns) -> Answer {
+    let end = Instant::now() + question.patience;
+    let turn = turns.next().await;
+    let quick = Question { patience: QUICK.min(question.patience), ..question.clone() };
+    let quick = answer(&sources, quick).await;
+    drop(turn);
+    if !quick.cut_short {
+        return quick;
+    }
+    let patient = async {
+        let _turn = turns.next().await;
+        answer(&sources, Question { patience: end.saturating_duration_since(Instant::now()), ..question })
+            .await
+    };
+    timeout_at(end.into(), patient).await.unwrap_or(quick)
+}
+
+/// Who may ask at once. A name takes up to twelve sockets, both families of two servers and each of these asked three times,
+/// and a process may often have no more than 1024.
+#[derive(Clone)]
+pub(super) struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+
+    /// A turn, which lasts until it is dropped.
+    pub(super) async fn next(&self) -> impl Drop {
+        self.0.acquire().await.expect("it is never closed")
+    }
 }
 
 fn first(found: &Option<Found>) -> Option<SocketAddr> {
@@ -334,6 +368,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 const LONGEST_TRY: Duration = Duration::from_secs(2);
 const MOST_RETRIES: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many names are looked up at once for somebody who waits.
+const AT_ONCE: usize = 64;
 const LOOK_FOR_STOP_EVERY: Duration = Duration::from_millis(20);
 /// The longest tables of hosts are those that block advertisements.
 const MOST_BYTES: u64 = 16 << 20;
@@ -370,6 +406,25 @@ mod tests {
         assert_eq!(of("fd00::1", None, None), Family::V4);
         assert_eq!(preferred(None, Some(address("fd00::1")), |_| None), Family::V6);
         assert_eq!(preferred(Some(address(v4)), None, |_| None), Family::V4);
+    }
+
+    /// What glibc's getaddrinfo does with AF_UNSPEC, and with AF_INET6: the second asks the servers.
+    #[test]
+    fn a_table_with_one_family_is_no_answer_for_the_other_one_alone() {
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(&b"192.0.2.1 four.example\n"[..]).unwrap();
+        let sources = Sources { hosts: Arc::new(hosts), servers: Err("asked".to_owned()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let found = |host: &str, is_either_enough| {
+            let host = host.into();
+            let question = Question { place: 0, host, v4: true, v6: true, is_either_enough, patience: QUICK };
+            let Answer { v4, v6, .. } = runtime.block_on(answer(&sources, question));
+            (v4.unwrap(), v6.unwrap())
+        };
+        let (tabled, asked) = (Ok(vec![address("192.0.2.1")]), || Err("asked".to_owned()));
+        assert_eq!(found("four.example", true), (tabled.clone(), Ok(Vec::new())));
+        assert_eq!(found("four.example", false), (tabled, asked()));
+        assert_eq!(found("other.example", true), (asked(), asked()));
     }
 
     #[test]

@@ -3,14 +3,10 @@
 //! there, each has a quick try first, and what that leaves open a patient one behind all the others.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
-
-use super::dns::{self, Sources};
-use super::{Answer, QUICK, Question, choose, literal};
+use super::dns::{self, Sources, Turns};
+use super::{Question, choose, literal};
 use crate::probe::Stop;
 use crate::probe::icmp::Family;
 use crate::probe::socket::{SocketKind, SocketKinds};
@@ -44,14 +40,16 @@ pub fn addresses(
         hosts.iter().map(|host| known(host, family)).collect();
     let names: Vec<usize> = (0..hosts.len()).filter(|place| found[*place].is_none()).collect();
     if !names.is_empty() {
-        let (sources, turns) = (Sources::read(), turns());
+        let (sources, turns) = (Sources::read(), Turns::new());
         // What was answered by half counts too, and is to be told before the rest is given up.
         let patience_of_each = patience - patience / 8;
         let [v4, v6] = [Family::V4, Family::V6].map(|it| family.is_none_or(|family| family == it));
         let asked = names.iter().map(|place| {
             let host = hosts[*place].as_str().into();
-            let question = Question { place: *place, host, v4, v6, patience: patience_of_each };
-            ask(sources.clone(), question, Arc::clone(&turns))
+            let is_either_enough = family.is_none();
+            let question =
+                Question { place: *place, host, v4, v6, is_either_enough, patience: patience_of_each };
+            dns::answer_in_turn(sources.clone(), question, turns.clone())
         });
         for answer in dns::all_within(patience, stop, asked) {
             let address = choose(&answer, family, None, ANY_SOCKET).map_err(NotFound::Failed);
@@ -63,39 +61,14 @@ pub fn addresses(
     found.into_iter().map(|found| found.unwrap_or_else(|| Err(missing.clone()))).collect()
 }
 
-/// Asks quickly, and where that was cut short once more, for what is left of the question's patience; what is known by
-/// then is the answer.
-async fn ask(sources: Sources, question: Question, turns: Arc<Semaphore>) -> Answer {
-    let end = Instant::now() + question.patience;
-    let turn = turns.acquire().await;
-    let quick =
-        dns::answer(&sources, Question { patience: QUICK.min(question.patience), ..question.clone() });
-    let quick = quick.await;
-    drop(turn);
-    if !quick.cut_short {
-        return quick;
-    }
-    let patient = async {
-        let _turn = turns.acquire().await;
-        dns::answer(&sources, Question { patience: end - Instant::now(), ..question }).await
-    };
-    timeout_at(end, patient).await.unwrap_or(quick)
-}
-
-/// Who may ask at once. A name takes up to twelve sockets, both families of two servers and each of these asked three times,
-/// and a process may often have no more than 1024.
-fn turns() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(AT_ONCE))
-}
-
 /// The name of each address, where it has one and that was found within `patience`.
 pub fn names(addresses: &[IpAddr], patience: Duration) -> Vec<Option<String>> {
     let mut names = vec![None; addresses.len()];
-    let (sources, turns) = (Sources::read(), turns());
+    let (sources, turns) = (Sources::read(), Turns::new());
     let asked = addresses.iter().copied().enumerate().map(|(place, address)| {
-        let (sources, turns) = (sources.clone(), Arc::clone(&turns));
+        let (sources, turns) = (sources.clone(), turns.clone());
         async move {
-            let _turn = turns.acquire().await;
+            let _turn = turns.next().await;
             (place, sources.name_of(address).await)
         }
     });
@@ -122,9 +95,6 @@ fn printable(name: &str) -> String {
 
 /// Whether there is a socket for an address is found out when it is asked.
 const ANY_SOCKET: SocketKinds = SocketKinds { v4: Some(SocketKind::Raw), v6: Some(SocketKind::Raw) };
-
-/// How many names are looked up at once.
-const AT_ONCE: usize = 64;
 
 /// What the DNS allows.
 const LONGEST_NAME: usize = 255;
