@@ -3,7 +3,7 @@
 //! ```text
 //! mod       the door
 //! worker    the thread: waits, listens, sends
-//! post      echoes out, packets and reports in
+//! post      echoes out, packets and reports in; drops: what there was no room for (pure)
 //! judge     whose packet is it; proof: whether it is the reply to an echo of ours (pure)
 //! resolve   names in the background; dns: the thread that asks
 //! schedule  what is due, and what became of it (pure); course: the same for one target; meter: how much may leave;
@@ -22,6 +22,7 @@ mod asker;
 mod blame;
 mod clock;
 mod course;
+mod drops;
 mod flights;
 pub mod icmp;
 mod judge;

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::clock::{self, Now, Wall};
 use super::course::{Number, Request};
+use super::drops::Drops;
 use super::icmp::Family;
 use super::judge::{Judge, Trouble};
 use super::schedule::{Jump, Schedule};
@@ -28,8 +29,8 @@ pub(super) struct Post {
     places: Vec<u32>,
     /// That of the anchors, which are no targets.
     anchors: Way,
-    /// For each socket how many packets it had dropped when that was last asked.
-    drops: Vec<u32>,
+    /// For each socket what it had no room for.
+    drops: Vec<Drops>,
 }
 
 /// What hearing takes.
@@ -77,7 +78,10 @@ impl Post {
                 throttle: Throttle::default(),
                 fresh: false,
             },
-            drops: vec![0; sockets.iter().count()],
+            drops: sockets
+                .iter()
+                .map(|socket| Drops::new(socket.drops().unwrap_or(0), socket.origin().counts_damaged()))
+                .collect(),
             sockets,
             ways,
             places,
@@ -119,25 +123,24 @@ impl Post {
         self.look_up_again(refused);
     }
 
-    /// Hands in everything that waits in the sockets and came in until `until`.
+    /// Hands in everything that waits in the sockets and came in until `until`, which was read before.
     pub(super) fn hear(
         &mut self,
         waiting: [Waiting; MOST_SOCKETS],
-        until: Wall,
+        until: Now,
         judge: &mut Judge,
         schedule: &mut Schedule,
     ) {
         let Self { sockets, ears, drops, .. } = self;
         ears.fresh = true;
         for ((socket, waiting), drops) in sockets.iter_mut().zip(waiting).zip(drops) {
-            let swamped = match waiting {
-                Waiting { packets: true, .. } => ears.take_packets(socket, until, judge, schedule),
+            match waiting {
+                Waiting { packets: true, .. } => ears.take_packets(socket, until.wall, judge, schedule),
                 Waiting { reports: true, .. } => ears.take_reports(socket, judge, schedule),
-                Waiting { .. } => continue,
-            };
-            // Only where much has piled up can the buffer have been too small; it is shared by packets and stamps. IPv6
-            // counts damaged packets the same way.
-            let dropped = if swamped { new_drops(socket, drops) } else { 0 };
+                Waiting { .. } => {}
+            }
+            let was_full = socket.was_full();
+            let dropped = drops.new_ones(was_full, until.monotonic, || socket.drops().ok());
             if dropped > 0 {
                 let (now, family) = (clock::now().monotonic, socket.origin().family);
                 schedule.overflowed(family, now);
@@ -213,21 +216,20 @@ fn fail(number: Number, errno: i32, judge: &mut Judge, schedule: &mut Schedule) 
 }
 
 impl Ears {
-    /// Takes the packets that wait in a socket and came before `until`, with the reports; true when there was much of it.
+    /// Takes the packets that wait in a socket and came before `until`, with the reports.
     fn take_packets(
         &mut self,
         socket: &mut EchoSocket,
         until: Wall,
         judge: &mut Judge,
         schedule: &mut Schedule,
-    ) -> bool {
+    ) {
         let origin = socket.origin();
         let until = until.plus(UNORDERED);
-        let mut swamped = false;
-        loop {
+        for _ in 0..MOST_BATCHES {
             let emptied = socket.receive(&mut self.inbox);
             // The stamp of an echo is there before its reply: taken after the packets, the reports have it.
-            swamped |= self.take_reports(socket, judge, schedule);
+            self.take_reports(socket, judge, schedule);
             // Read after the packets came, before they are judged: their stamps must be of this clock.
             let now = look(schedule);
             let mut newest = None;
@@ -236,9 +238,10 @@ impl Ears {
                 newest = packet.stamp;
             }
             match emptied {
-                // However many come in meanwhile, they end here: they lie in the order in which they came.
-                Ok(emptied) if emptied || newest.is_none_or(|newest| newest > until) => break,
-                Ok(_) => swamped = true,
+                // However many come in meanwhile, they end here: they lie in the order in which they came. One without a
+                // stamp does not tell.
+                Ok(emptied) if emptied || newest.is_some_and(|newest| newest > until) => break,
+                Ok(_) => {}
                 Err(error) => {
                     if self.throttle.allows(now.monotonic).is_some() {
                         warn!("cannot receive {} packets: {error}", origin.family);
@@ -247,12 +250,11 @@ impl Ears {
                 }
             }
         }
-        swamped
     }
 
-    /// Takes everything that the error queue of a socket tells; true when that is much.
-    fn take_reports(&mut self, socket: &mut EchoSocket, judge: &mut Judge, schedule: &mut Schedule) -> bool {
-        for batch in 0..MOST_BATCHES {
+    /// Takes everything that the error queue of a socket tells.
+    fn take_reports(&mut self, socket: &mut EchoSocket, judge: &mut Judge, schedule: &mut Schedule) {
+        for _ in 0..MOST_BATCHES {
             let now = clock::now();
             let emptied = socket.take_reports(&mut self.reports, |report| match report {
                 Report::Sent { number, at } => schedule.stamped(number.into(), at),
@@ -262,14 +264,13 @@ impl Ears {
             });
             match emptied {
                 Ok(false) => {}
-                Ok(true) => return batch > 0,
+                Ok(true) => return,
                 Err(error) => {
                     debug!("cannot read the error queue: {error}");
-                    return false;
+                    return;
                 }
             }
         }
-        true
     }
 }
 
@@ -284,14 +285,86 @@ pub(super) fn look(schedule: &mut Schedule) -> Now {
     now
 }
 
-/// How many packets a socket has dropped since that was last asked.
-fn new_drops(socket: &EchoSocket, seen: &mut u32) -> u32 {
-    let Ok(count) = socket.drops() else { return 0 };
-    count.wrapping_sub(std::mem::replace(seen, count))
-}
-
-/// A bound on how long a flood of ICMP errors can keep the thread from all else; a million stamps are within it.
+/// A bound on how long a flood of packets without stamps, or of ICMP errors, can keep the thread from all else; a million
+/// stamps are within it.
 const MOST_BATCHES: usize = (1 << 20) / BATCH;
 
 /// By how much packets that came in by several processors may lie out of order.
 const UNORDERED: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use nix::sys::socket::{TimestampingFlag, setsockopt, sockopt};
+
+    use super::*;
+    use crate::probe::schedule::Action;
+    use crate::probe::{Anchors, OpenSockets, Pace, RESOLVE_EVERY, Settings};
+    use crate::round::{Round, Target};
+    use crate::time::Step;
+
+    /// The kernel stamps what comes in some time after the first socket wants it, and other systems by their own rules. After a
+    /// stall all that waits is read all the same, and not one inbox of it: the rest would be lost.
+    #[test]
+    fn replies_without_stamps_are_all_heard() {
+        const COUNT: u32 = 5 * BATCH as u32;
+        const TIMEOUT: Duration = Duration::from_secs(60);
+        let target = |n| TargetSettings {
+            target: Arc::new(Target { name: format!("{n}"), host: "127.0.0.1".to_owned() }),
+            step: Step::new(1).unwrap(),
+            pings: 1,
+            timeout: TIMEOUT,
+            family: None,
+            echo: EchoSettings::default(),
+        };
+        let settings = Settings {
+            targets: (0..COUNT).map(target).collect(),
+            pace: Pace::default(),
+            resolve_every: RESOLVE_EVERY,
+            anchors: Anchors::default(),
+            known_anchors: Vec::new(),
+        };
+        let OpenSockets { sockets, secret } = OpenSockets::open(&settings).expect("this test needs root");
+        for socket in sockets.iter() {
+            // Echoes go on to name their stamps, and nobody is told any.
+            let keyed = TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+                | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
+                | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
+            setsockopt(socket, sockopt::Timestamping, &keyed).unwrap();
+        }
+        let begun = clock::now();
+        let mut schedule = Schedule::new(&settings.targets, &settings.pace, &[], begun);
+        let mut judge = Judge::new(&settings.targets, secret, false);
+        let mut post = Post::new(&settings.targets, sockets);
+        for n in 0..COUNT {
+            schedule.set_address(n, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        }
+        let (mut sent, mut now) = (0, begun.monotonic);
+        while sent < COUNT {
+            while let Action::Send(request) = schedule.poll(now) {
+                post.push(request, &mut judge, &mut schedule);
+                sent += 1;
+            }
+            post.send(&mut judge, &mut schedule);
+            std::thread::sleep(Duration::from_millis(5));
+            now = clock::now().monotonic;
+        }
+        post.hear(
+            [Waiting { packets: true, reports: true }; MOST_SOCKETS],
+            clock::now(),
+            &mut judge,
+            &mut schedule,
+        );
+        // What was not heard by now is lost then.
+        let over = now.plus(2 * TIMEOUT);
+        schedule.heard(over);
+        while !matches!(schedule.poll(over), Action::Wait(_)) {}
+        let rounds: Vec<Round> =
+            std::iter::from_fn(|| schedule.take_round()).map(|(_, round)| round).collect();
+        let (lost, known) =
+            rounds.iter().fold((0, 0), |(lost, known), it| (lost + it.lost(), known + it.known()));
+        assert_eq!((lost, known), (0, sent as usize));
+    }
+}

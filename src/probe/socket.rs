@@ -290,6 +290,9 @@ pub(super) struct EchoSocket {
     origin: Origin,
     stamping: Stamping,
     buffer: ReceiveBuffer,
+    /// What a stamp takes of it, and what was taken out of it since that was last asked.
+    stamp_room: usize,
+    taken: usize,
     /// Whether the buffer was made with a privilege.
     is_forced: bool,
     outbox: Outbox,
@@ -336,6 +339,11 @@ impl Origin {
             }
             (Family::V4 | Family::V6, _) => Ok(packet),
         }
+    }
+
+    /// Whether the kernel counts packets that came in damaged with those that there was no room for.
+    pub(super) fn counts_damaged(&self) -> bool {
+        (self.family, self.kind) == (Family::V6, SocketKind::Raw)
     }
 
     /// Which echoes it is for.

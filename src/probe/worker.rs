@@ -186,7 +186,7 @@ impl Worker {
     /// Hands in everything that came in until `now`, which was read before.
     fn listen(&mut self, now: Now) {
         let waiting = self.waiting();
-        self.post.hear(waiting, now.wall, &mut self.judge, &mut self.schedule);
+        self.post.hear(waiting, now, &mut self.judge, &mut self.schedule);
         self.schedule.heard(now.monotonic);
     }
 

@@ -61,6 +61,8 @@ impl EchoSocket {
             origin,
             stamping,
             buffer,
+            stamp_room: 0,
+            taken: 0,
             is_forced: false,
             outbox: Outbox::new(None),
             aside: Default::default(),
@@ -93,8 +95,17 @@ impl EchoSocket {
         let buffer = ReceiveBuffer { wanted: 0, held: socket.recv_buffer_size()? };
         let origin = Origin { family, kind, dont_fragment, source, takes_control, identity };
         let outbox = Outbox::new((stamping == Stamping::Keyed).then_some(wanted.backlog.echoes));
-        let mut adopted =
-            Self { socket, origin, stamping, buffer, is_forced: true, outbox, aside: Default::default() };
+        let mut adopted = Self {
+            socket,
+            origin,
+            stamping,
+            buffer,
+            stamp_room: 0,
+            taken: 0,
+            is_forced: true,
+            outbox,
+            aside: Default::default(),
+        };
         adopted.make_room(wanted.backlog)?;
         adopted.empty(wanted.backlog.payload)?;
         Ok(adopted)
@@ -108,7 +119,8 @@ impl EchoSocket {
     /// Makes room for a backlog, before the first echo is sent. What was made before stays where this one needs less.
     pub(super) fn make_room(&mut self, backlog: Backlog) -> io::Result<()> {
         let Backlog { echoes, payload } = backlog;
-        let room = echo_room(payload, self.stamping);
+        self.stamp_room = stamp_room(payload, self.stamping);
+        let room = packet_room(payload) + self.stamp_room;
         self.buffer.wanted = room.saturating_mul(echoes as usize);
         if self.buffer.held >= self.buffer.wanted.clamp(LEAST_BUFFER, MOST_BUFFER) {
             return Ok(());
@@ -174,19 +186,18 @@ pub(super) enum Stamping {
     OnReceipt,
 }
 
-/// What the kernel may charge for a reply and the stamp of its echo, which lie in one buffer until they are taken.
-fn echo_room(payload: u16, stamping: Stamping) -> usize {
-    let stamp = match stamping {
+/// What the kernel may charge for the stamp of an echo, which lies in one buffer with the replies until it is taken.
+fn stamp_room(payload: u16, stamping: Stamping) -> usize {
+    match stamping {
         Stamping::Keyed => STAMP_LEN,
         // A stamp that hands back the packet is charged for as much as that.
         Stamping::Echoed => STAMP_LEN + 2 * usize::from(payload),
         Stamping::OnReceipt => 0,
-    };
-    packet_room(payload) + stamp
+    }
 }
 
 /// What the kernel charges for an echo at most: the pages that a card puts each fragment in, and a header.
-fn packet_room(payload: u16) -> usize {
+pub(super) fn packet_room(payload: u16) -> usize {
     let fragments = (usize::from(payload) + 48).div_ceil(SMALLEST_MTU - 48);
     fragments * FRAGMENT_LEN
 }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::EchoSocket;
 use super::calls::{self, BATCH, Incoming, Queue, Taken};
 use super::control::{CONTROL_LEN, NAME_LEN, Said, address_in};
+use super::open::packet_room;
 use crate::probe::clock::Wall;
 
 /// A packet as it came in.
@@ -63,6 +64,9 @@ impl EchoSocket {
             match inbox.0.fill(self.socket.as_fd(), Queue::Packets) {
                 Ok(()) => {
                     let is_emptied = !inbox.0.is_full();
+                    let lengths =
+                        inbox.0.filled().map(|it| u16::try_from(it.bytes.len()).unwrap_or(u16::MAX));
+                    self.taken += lengths.map(packet_room).sum::<usize>();
                     self.aside.sort(self.origin, inbox);
                     return Ok(is_emptied);
                 }
@@ -70,6 +74,12 @@ impl EchoSocket {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether what was taken since this was last asked may have filled its receive buffer: half of it, since what the kernel
+    /// charges for a packet depends on the card. Packets and reports share it.
+    pub(in crate::probe) fn was_full(&mut self) -> bool {
+        2 * std::mem::take(&mut self.taken) >= self.buffer.held
     }
 
     /// How many packets its receive buffer had no room for since it was opened, or the kernel found damaged; wraps.
@@ -123,8 +133,8 @@ impl Rooms {
     }
 
     #[cfg(target_os = "linux")]
-    pub(super) fn is_empty(&self) -> bool {
-        self.filled == 0
+    pub(super) fn len(&self) -> usize {
+        self.filled
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -35,7 +35,8 @@ impl EchoSocket {
         reports.0.fill(self.socket.as_fd(), Queue::Errors)?;
         let filled = reports.0.filled();
         filled.filter_map(|message| self.report(&message)).for_each(each);
-        if reports.0.is_empty() {
+        self.taken += self.stamp_room * reports.0.len();
+        if reports.0.len() == 0 {
             // An error that nobody takes would wake us for ever. It is one that the queue told of, or no echo's.
             self.socket.take_error()?;
         }
