@@ -39,7 +39,16 @@ pub enum Refusal {
     Prohibited,
     /// ICMP 11/0, ICMPv6 3/0: the hops are used up.
     Expired,
+    /// ICMP 3/3, ICMPv6 1/4: nobody listens there.
+    Port,
+    /// ICMP 3/4, ICMPv6 2/0: only [`TOO_BIG`] bytes go on.
+    TooBig,
+    /// ICMP 12/0, ICMPv6 4/0: the first byte makes no sense.
+    Parameter,
 }
+
+/// The size of [`Refusal::TooBig`].
+const TOO_BIG: u32 = 1400;
 
 /// An echo request as it was read from the device.
 pub(super) struct EchoRequest {
@@ -138,6 +147,9 @@ impl EchoRequest {
                 Refusal::Host => [3, 1],
                 Refusal::Prohibited => [3, 13],
                 Refusal::Expired => [11, 0],
+                Refusal::Port => [3, 3],
+                Refusal::TooBig => [3, 4],
+                Refusal::Parameter => [12, 0],
             };
             (kind, router.unwrap_or_else(|| super::parse(super::ROUTER_IPV4)), QUOTED_IPV4)
         } else {
@@ -146,11 +158,16 @@ impl EchoRequest {
                 Refusal::Host => [1, 3],
                 Refusal::Prohibited => [1, 1],
                 Refusal::Expired => [3, 0],
+                Refusal::Port => [1, 4],
+                Refusal::TooBig => [2, 0],
+                Refusal::Parameter => [4, 0],
             };
             (kind, router.unwrap_or_else(|| super::parse(super::ROUTER_IPV6)), QUOTED_IPV6)
         };
         let quoted = &self.packet[..self.packet.len().min(quoted)];
-        message(router, self.source, kind, &[0; 4], quoted)
+        // Both have the size in their last bytes, and the place of what makes no sense is 0.
+        let rest = if refusal == Refusal::TooBig { TOO_BIG.to_be_bytes() } else { [0; 4] };
+        message(router, self.source, kind, &rest, quoted)
     }
 }
 
