@@ -23,6 +23,8 @@ mod course;
 mod flights;
 pub mod icmp;
 mod judge;
+#[cfg(test)]
+mod logged;
 mod look;
 mod meter;
 mod open_round;
