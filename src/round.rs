@@ -70,8 +70,9 @@ pub enum Fault {
     /// The monitor was not running when it was due.
     #[error("the monitor was not yet running")]
     NotRunning,
-    /// The monitor was held up (stopped, asleep) when it was due.
-    #[error("the monitor was held up")]
+    /// The monitor was held up (stopped, asleep) when it was due, or others had to leave before it, by our own pace, until
+    /// its time was past.
+    #[error("it was held up here until its time was past")]
     HeldUp,
     /// The target's name has no address.
     #[error("the name does not resolve")]

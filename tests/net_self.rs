@@ -223,10 +223,16 @@ fn routers_quote_the_request() {
         ("198.18.0.1", Refusal::Host, [3, 1]),
         ("198.18.0.1", Refusal::Prohibited, [3, 13]),
         ("198.18.0.1", Refusal::Expired, [11, 0]),
+        ("198.18.0.1", Refusal::Port, [3, 3]),
+        ("198.18.0.1", Refusal::TooBig, [3, 4]),
+        ("198.18.0.1", Refusal::Parameter, [12, 0]),
         ("fd00::1", Refusal::Network, [1, 0]),
         ("fd00::1", Refusal::Host, [1, 3]),
         ("fd00::1", Refusal::Prohibited, [1, 1]),
         ("fd00::1", Refusal::Expired, [3, 0]),
+        ("fd00::1", Refusal::Port, [1, 4]),
+        ("fd00::1", Refusal::TooBig, [2, 0]),
+        ("fd00::1", Refusal::Parameter, [4, 0]),
     ];
     for (host, refusal, kind) in refusals {
         net.host(host, refuse(refusal));

@@ -171,6 +171,11 @@ fn what_the_network_says_and_does_is_told_by_target() {
     );
     assert!(text.contains("\n  ignored none\n"), "the one that is gone sent nothing: {text}");
 
+    // Without any name, in one line for all.
+    let text = shown(&desk.done("status"));
+    let all = text.lines().find(|line| line.starts_with("replies that did not count: ")).expect("a line");
+    assert!(all.contains(" duplicate, ") && all.ends_with("2 late"), "{text}");
+
     let json = desk.done("status --json twice late");
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("one JSON object");
     assert_eq!(json["targets"][0]["ignored"]["late"], 0);

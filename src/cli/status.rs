@@ -101,6 +101,7 @@ fn is_alerting(target: &TargetStatus) -> bool {
 fn page(status: &Status, chosen: &[&TargetStatus], words: &[String], now: UnixTime) -> String {
     let mut text = format!("{}\n{}\n", first_line(status, now), summary(status, chosen));
     own_trouble(status, &mut text, now);
+    oddities(status, &mut text);
     let is_shown =
         |target: &&TargetStatus| !words.is_empty() || target.state != State::Ok || target.muted.is_some();
     let mut shown: Vec<&TargetStatus> = chosen.iter().copied().filter(is_shown).collect();
@@ -189,6 +190,20 @@ fn own_trouble(status: &Status, text: &mut String, now: UnixTime) {
             text,
             "packets without room in the receive buffer: {} (latmon doctor)",
             status.packets_dropped
+        );
+    }
+}
+
+/// What came in and did not count, and round trips that were not measured as they should be.
+fn oddities(status: &Status, text: &mut String) {
+    if status.ignored != Ignored::default() {
+        let _ = writeln!(text, "replies that did not count: {}", ignored(&status.ignored));
+    }
+    if status.unstamped > 0 {
+        let _ = writeln!(
+            text,
+            "sockets: {}; but {} pings left without a stamp of the kernel: their round trips are a little too long",
+            status.sockets, status.unstamped
         );
     }
 }
@@ -338,6 +353,7 @@ mod tests {
             sockets: "raw, IPv4 IPv6, kernel stamps".into(),
             rounds_dropped: 0,
             packets_dropped: 0,
+            unstamped: 0,
             ignored: Ignored::default(),
             uplink: None,
             mails: Mails::default(),
@@ -433,6 +449,23 @@ par/web    UNKNOWN       -     -  4 h   the name does not resolve, last 198.51.1
         assert_eq!(lines(&["*"]).len(), 5);
         assert_eq!(choose(&status.targets, &["ber".into()]).unwrap_err().exit, Exit::Usage);
         assert_eq!(choose(&status.targets, &["[".into()]).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn what_did_not_count_is_one_line_where_there_is_any() {
+        let mut status = status(vec![target("a", State::Ok, Some(0.41), Some(0.0), 30)]);
+        assert_eq!(shown(&status, &[]).lines().count(), 2);
+        status.ignored = Ignored { duplicates: 3, late: 1, forged: 7, ..Ignored::default() };
+        status.unstamped = 12;
+        let text = shown(&status, &[]);
+        assert_eq!(
+            text.lines().skip(2).collect::<Vec<_>>(),
+            [
+                "replies that did not count: 3 duplicate, 1 late, 7 forged",
+                "sockets: raw, IPv4 IPv6, kernel stamps; but 12 pings left without a stamp of the kernel: their round trips \
+                 are a little too long",
+            ]
+        );
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct Status {
     pub rounds_dropped: u64,
     /// Packets that our own receive buffer had no room for: their pings are unknown.
     pub packets_dropped: u64,
+    /// Answered pings whose departure the kernel did not stamp though it stamps others: our own, earlier stamp counted.
+    #[serde(default)]
+    pub unstamped: u64,
     /// Replies that did not count, of all targets.
     pub ignored: Ignored,
     /// Our own uplink, while it is down.
@@ -302,6 +305,7 @@ impl Board {
             sockets: self.sockets.clone(),
             rounds_dropped: self.counts.rounds_dropped(),
             packets_dropped: self.counts.dropped(),
+            unstamped: self.counts.unstamped(),
             ignored: Ignored::count(|kind| self.counts.total(kind)),
             uplink,
             mails: self.mails(outbox, mailer),
@@ -458,12 +462,14 @@ impl Entry {
                 Some(told.join("; "))
             }
             (_, State::Silent) => Some(says.unwrap_or_else(|| "and no alert watches for that".to_owned())),
-            // The pings before the start are no trouble, as long as enough is known without them.
-            _ => says.or_else(|| {
+            _ => {
+                // The pings before the start are no trouble, as long as enough is known without them.
                 let counts = |fault: &Fault| *fault != Fault::NotRunning || newest.is_scarcely_known;
-                let fault = newest.fault.filter(counts)?;
-                Some(format!("{} of {} pings: {fault}", newest.unknown, newest.pings))
-            }),
+                let own = newest.fault.filter(counts);
+                let own = own.map(|fault| format!("{} of {} pings: {fault}", newest.unknown, newest.pings));
+                let told: Vec<String> = says.into_iter().chain(own).collect();
+                (!told.is_empty()).then(|| told.join("; "))
+            }
         }
     }
 }
@@ -513,11 +519,20 @@ mod tests {
         }
 
         fn round(&mut self, address: Option<&str>, pings: Vec<Ping>) -> TargetStatus {
+            self.enter(address, pings, None)
+        }
+
+        fn said(&mut self, pings: Vec<Ping>, says: Says) -> TargetStatus {
+            self.enter(Some("192.0.2.1"), pings, Some(says))
+        }
+
+        fn enter(&mut self, address: Option<&str>, pings: Vec<Ping>, says: Option<Says>) -> TargetStatus {
             let start = UnixTime::from_secs(self.minute * 60);
             self.minute += 1;
             let address = address.map(|address| address.parse().unwrap());
             let target = Arc::clone(&self.entry.target);
-            let round = Round::new(target, address, start, start.plus(STEP.duration()), pings);
+            let round =
+                Round::new(target, address, start, start.plus(STEP.duration()), pings).with_says(says);
             self.alerts.observe(&round, alert::Past::default());
             self.entry.enter(&round, &self.alerts.state("t").unwrap());
             self.entry.status()
@@ -605,6 +620,13 @@ mod tests {
         assert_eq!((first.state, first.reason), (State::Ok, None));
         let partly = desk.round(Some("192.0.2.1"), vec![Ping::Unknown(Fault::Overflow), millis(5)]);
         assert_eq!(partly.reason.as_deref(), Some("1 of 2 pings: our receive buffer overflowed"));
+        // Both our own side and somebody on the way may have something to say.
+        let says = Says { reason: "host unreachable".into(), from: "192.0.2.254".parse().unwrap() };
+        let both = desk.said(vec![Ping::Unknown(Fault::Overflow), Ping::Lost, millis(5)], says);
+        assert_eq!(
+            both.reason.as_deref(),
+            Some("host unreachable, says 192.0.2.254; 1 of 3 pings: our receive buffer overflowed")
+        );
         // One lost ping, when nothing is known of the others, is no outage.
         let late = || [vec![Ping::Unknown(Fault::NotRunning); 19], vec![Ping::Lost]].concat();
         for mut desk in [Desk::new(vec![Rule::down()]), Desk::new(Vec::new())] {

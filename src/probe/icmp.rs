@@ -308,20 +308,34 @@ impl Reason {
 }
 
 impl fmt::Display for Reason {
+    /// In the words of RFC 792, RFC 1122 and RFC 4443, as far as people use them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.family, self.kind, self.code) {
             (Family::V4, 3, 0) => "network unreachable",
             (Family::V4, 3, 1) | (Family::V6, 1, 3) => "host unreachable",
             (Family::V4, 3, 2) => "protocol unreachable",
+            (Family::V4, 3, 3) | (Family::V6, 1, 4) => "port unreachable",
             (Family::V4, 3, 4) | (Family::V6, 2, _) => "packet too big",
+            (Family::V4, 3, 5) => "source route failed",
+            (Family::V4, 3, 6) => "destination network unknown",
+            (Family::V4, 3, 7) => "destination host unknown",
+            (Family::V4, 3, 8) => "source host isolated",
+            (Family::V4, 3, 11) => "network unreachable for this type of service",
+            (Family::V4, 3, 12) => "host unreachable for this type of service",
             (Family::V4, 3, 9 | 10 | 13) | (Family::V6, 1, 1) => "administratively prohibited",
             (Family::V6, 1, 0) => "no route",
+            (Family::V6, 1, 2) => "beyond scope of source address",
             (Family::V6, 1, 5) => "source address failed policy",
             (Family::V6, 1, 6) => "route rejected",
             (Family::V4, 3, code) | (Family::V6, 1, code) => {
                 return write!(f, "destination unreachable (code {code})");
             }
+            (Family::V4, 4, 0) => "source quench",
             (Family::V4, 11, 0) | (Family::V6, 3, 0) => "time to live exceeded",
+            (Family::V4, 11, 1) | (Family::V6, 3, 1) => "fragment reassembly time exceeded",
+            (Family::V6, 4, 1) => "parameter problem: unrecognized next header",
+            (Family::V6, 4, 2) => "parameter problem: unrecognized option",
+            (Family::V4, 12, _) | (Family::V6, 4, _) => "parameter problem",
             (_, kind, code) => return write!(f, "ICMP error of type {kind}, code {code}"),
         })
     }

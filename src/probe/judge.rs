@@ -68,8 +68,8 @@ enum Stamping {
     NotExpected,
     /// Not seen yet, in so many answered pings.
     Awaited(u32),
-    /// It does.
-    Seen,
+    /// It does, or people know that it does not: what goes without is counted.
+    Settled,
 }
 
 impl Judge {
@@ -97,6 +97,11 @@ impl Judge {
     /// What was counted, and will be.
     pub(super) fn counts(&self) -> &Arc<Counts> {
         &self.tally.counts
+    }
+
+    /// Tells the log what it was not told of packets that did not count. To be asked now and then.
+    pub(super) fn tell_rest(&mut self, now: Monotonic) {
+        self.tally.tell_rest(now);
     }
 
     /// Notes the address of a target.
@@ -192,7 +197,7 @@ impl Judge {
     fn note_stamp(&mut self, by_kernel: bool) {
         match &mut self.stamping {
             Stamping::NotExpected => {}
-            Stamping::Awaited(_) if by_kernel => self.stamping = Stamping::Seen,
+            Stamping::Awaited(_) if by_kernel => self.stamping = Stamping::Settled,
             Stamping::Awaited(answered) => {
                 self.tally.counts.count_unstamped();
                 *answered += 1;
@@ -200,11 +205,11 @@ impl Judge {
                     warn!(
                         "the kernel does not tell when pings leave: round trips begin before the system call"
                     );
-                    self.stamping = Stamping::NotExpected;
+                    self.stamping = Stamping::Settled;
                 }
             }
-            Stamping::Seen if by_kernel => {}
-            Stamping::Seen => self.tally.counts.count_unstamped(),
+            Stamping::Settled if by_kernel => {}
+            Stamping::Settled => self.tally.counts.count_unstamped(),
         }
     }
 
@@ -262,6 +267,7 @@ mod tests {
     use crate::probe::clock::Wall;
     use crate::probe::icmp::Family;
     use crate::probe::icmp::{Echo, Padding};
+    use crate::probe::logged::logged;
     use crate::probe::schedule::Action;
     use crate::probe::socket::Identity;
     use crate::time::Step;
@@ -507,5 +513,21 @@ mod tests {
         court.judge.set_address(2, SocketAddr::new(ROUTER.into(), 0));
         assert_eq!(court.refuse(&short), None);
         assert_eq!(court.judge.troubles, [told, told, None]);
+    }
+
+    /// Once stamps were seen, a ping without is an exception; and where none ever come, people are told, and each counts.
+    #[test]
+    fn pings_that_the_kernel_does_not_stamp_are_counted() {
+        let mut court = Court::new();
+        let unstamped = |court: &Court| court.judge.counts().unstamped();
+        court.judge.note_stamp(true);
+        court.judge.note_stamp(false);
+        assert_eq!(unstamped(&court), 1);
+        court.judge.note_stamp(true);
+        assert_eq!(unstamped(&court), 1);
+        let mut blind = Court::new();
+        let log = logged(|| (0..150).for_each(|_| blind.judge.note_stamp(false)));
+        assert_eq!(unstamped(&blind), 150);
+        assert_eq!(log.matches("the kernel does not tell when pings leave").count(), 1, "{log}");
     }
 }

@@ -26,6 +26,8 @@ mod drops;
 mod flights;
 pub mod icmp;
 mod judge;
+#[cfg(test)]
+mod logged;
 mod look;
 mod meter;
 mod open_round;

@@ -166,8 +166,20 @@ impl Tally {
         self.counts.count(target, kind);
         // Those of others are no news, and may be many.
         if kind != Ignored::Foreign && self.throttle.allows(now).is_some() {
-            info!("replies that did not count so far: {}", self.counts);
+            self.tell();
         }
+    }
+
+    /// Tells what was held back, once its time is over: behind a burst nothing else may come for long. To be asked now and
+    /// then.
+    pub(super) fn tell_rest(&mut self, now: Monotonic) {
+        if self.throttle.is_owing(now) && self.throttle.allows(now).is_some() {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        info!("replies that did not count so far: {}", self.counts);
     }
 }
 
@@ -194,6 +206,11 @@ impl Throttle {
         Self { lines: 1, span: Duration::from_secs(600), ..Self::default() }
     }
 
+    /// Whether lines were held back, and one more would pass now.
+    pub(super) fn is_owing(&self, now: Monotonic) -> bool {
+        self.held_back > 0 && self.begun.is_none_or(|begun| now.since(begun) >= self.span)
+    }
+
     /// Whether one more line may be logged now; if so, how many were held back since the last one.
     pub(super) fn allows(&mut self, now: Monotonic) -> Option<u64> {
         if self.begun.is_none_or(|begun| now.since(begun) >= self.span) {
@@ -211,6 +228,7 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
+    use super::super::logged::logged;
     use super::*;
 
     #[test]
@@ -222,6 +240,24 @@ mod tests {
         assert_eq!(throttle.allows(at(9_999)), None);
         assert_eq!(throttle.allows(at(10_000)), Some(91));
         assert_eq!(throttle.allows(at(10_001)), Some(0));
+    }
+
+    /// Nothing may come behind a burst for hours, and the log would know of its first packet alone.
+    #[test]
+    fn what_was_held_back_is_told_when_its_time_is_over() {
+        let (mut tally, at) = (Tally::new(1), |secs| Monotonic(0).plus(Duration::from_secs(secs)));
+        let log = logged(|| {
+            tally.tell_rest(at(0));
+            for _ in 0..4 {
+                tally.count(None, Ignored::Forged, at(1));
+            }
+            for secs in [2, 600, 601, 602, 9999] {
+                tally.tell_rest(at(secs));
+            }
+        });
+        let lines: Vec<&str> =
+            log.lines().filter_map(|line| line.split_once("so far: ")).map(|(_, it)| it).collect();
+        assert_eq!(lines, ["1 forged", "4 forged"]);
     }
 
     #[test]

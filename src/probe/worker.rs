@@ -234,6 +234,7 @@ impl Worker {
         {
             self.schedule.put_back(news);
         }
+        self.judge.tell_rest(now);
         while let Some((target, round)) = self.schedule.take_round() {
             if round.sorted().is_empty() {
                 self.names.doubt(target, now);

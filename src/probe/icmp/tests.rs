@@ -80,8 +80,39 @@ fn a_quote_tells_whose_request_it_is() {
     let packet = fixture!("time-exceeded-v6.hex");
     assert_eq!(Quote::new(Family::V6, &packet[8 + 40..]), Some(whole));
     assert_eq!(Quote::new(Family::V4, &packet[8 + 40..]), None, "the other family's request");
-    assert_eq!(Reason { family: Family::V4, kind: 3, code: 1 }.to_string(), "host unreachable");
-    assert_eq!(Reason { family: Family::V6, kind: 3, code: 0 }.to_string(), "time to live exceeded");
+}
+
+/// The words of RFC 792 and RFC 4443, which `ping` uses too; what nobody knows is told by its numbers.
+#[test]
+fn an_error_is_told_in_words() {
+    use Family::{V4, V6};
+    for (family, kind, code, words) in [
+        (V4, 3, 1, "host unreachable"),
+        (V4, 3, 3, "port unreachable"),
+        (V4, 3, 4, "packet too big"),
+        (V4, 3, 5, "source route failed"),
+        (V4, 3, 6, "destination network unknown"),
+        (V4, 3, 7, "destination host unknown"),
+        (V4, 3, 8, "source host isolated"),
+        (V4, 3, 11, "network unreachable for this type of service"),
+        (V4, 3, 12, "host unreachable for this type of service"),
+        (V4, 3, 77, "destination unreachable (code 77)"),
+        (V4, 4, 0, "source quench"),
+        (V4, 11, 0, "time to live exceeded"),
+        (V4, 11, 1, "fragment reassembly time exceeded"),
+        (V4, 12, 0, "parameter problem"),
+        (V4, 77, 7, "ICMP error of type 77, code 7"),
+        (V6, 1, 2, "beyond scope of source address"),
+        (V6, 1, 4, "port unreachable"),
+        (V6, 2, 0, "packet too big"),
+        (V6, 3, 0, "time to live exceeded"),
+        (V6, 3, 1, "fragment reassembly time exceeded"),
+        (V6, 4, 0, "parameter problem"),
+        (V6, 4, 1, "parameter problem: unrecognized next header"),
+        (V6, 4, 2, "parameter problem: unrecognized option"),
+    ] {
+        assert_eq!(Reason { family, kind, code }.to_string(), words);
+    }
 }
 
 #[test]

@@ -37,11 +37,18 @@ pub enum Refusal {
     Host,
     /// ICMP 3/13, ICMPv6 1/1: a firewall forbids it.
     Prohibited,
-    /// ICMP 3/4, ICMPv6 2/0: no link behind it takes packets of this length.
-    TooBig,
     /// ICMP 11/0, ICMPv6 3/0: the hops are used up.
     Expired,
+    /// ICMP 3/3, ICMPv6 1/4: nobody listens there.
+    Port,
+    /// ICMP 3/4, ICMPv6 2/0: only [`TOO_BIG`] bytes go on.
+    TooBig,
+    /// ICMP 12/0, ICMPv6 4/0: the first byte makes no sense.
+    Parameter,
 }
+
+/// The size of [`Refusal::TooBig`].
+const TOO_BIG: u32 = 1400;
 
 /// An echo request as it was read from the device.
 pub(super) struct EchoRequest {
@@ -67,9 +74,6 @@ const ECHO_HEADER: usize = 8;
 const QUOTED_IPV4: usize = IPV4_HEADER + 8;
 /// RFC 4443 asks for as much as fits into the smallest link.
 const QUOTED_IPV6: usize = 1280 - IPV6_HEADER - ECHO_HEADER;
-
-/// What a router takes that says that a packet is too big.
-const SMALLER_MTU: u32 = 1400;
 
 impl EchoRequest {
     /// Reads an IP packet; `None` where it is anything else than an echo request.
@@ -142,8 +146,10 @@ impl EchoRequest {
                 Refusal::Network => [3, 0],
                 Refusal::Host => [3, 1],
                 Refusal::Prohibited => [3, 13],
-                Refusal::TooBig => [3, 4],
                 Refusal::Expired => [11, 0],
+                Refusal::Port => [3, 3],
+                Refusal::TooBig => [3, 4],
+                Refusal::Parameter => [12, 0],
             };
             (kind, router.unwrap_or_else(|| super::parse(super::ROUTER_IPV4)), QUOTED_IPV4)
         } else {
@@ -151,15 +157,17 @@ impl EchoRequest {
                 Refusal::Network => [1, 0],
                 Refusal::Host => [1, 3],
                 Refusal::Prohibited => [1, 1],
-                Refusal::TooBig => [2, 0],
                 Refusal::Expired => [3, 0],
+                Refusal::Port => [1, 4],
+                Refusal::TooBig => [2, 0],
+                Refusal::Parameter => [4, 0],
             };
             (kind, router.unwrap_or_else(|| super::parse(super::ROUTER_IPV6)), QUOTED_IPV6)
         };
         let quoted = &self.packet[..self.packet.len().min(quoted)];
-        // For both families in the last bytes, and nothing in all other errors.
-        let mtu = if refusal == Refusal::TooBig { SMALLER_MTU } else { 0 };
-        message(router, self.source, kind, &mtu.to_be_bytes(), quoted)
+        // Both have the size in their last bytes, and the place of what makes no sense is 0.
+        let rest = if refusal == Refusal::TooBig { TOO_BIG.to_be_bytes() } else { [0; 4] };
+        message(router, self.source, kind, &rest, quoted)
     }
 }
 
