@@ -1,6 +1,7 @@
 //! What the running monitor may still do, as the kernel tells it of every thread. Needs root, for the network.
 
 mod support {
+    pub(crate) mod dns;
     pub(crate) mod latmon;
     pub(crate) mod net;
 }
@@ -11,6 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use latmon::probe::{self, PathEnd, TraceSettings};
+use support::dns::{A, Etc, Manner, NameServer};
 use support::latmon::{Desk, Running, told};
 use support::net::{Net, answer, silence};
 
@@ -134,10 +136,41 @@ fn a_look_and_a_trace_give_the_capability_back_too() {
         let desk = open_desk("");
         let mut look = desk.start(&mut with_net_raw(&desk, &format!("{words} {target}")));
         look.until(LIMIT, "an echo", |_| net.requests(target).first().map(drop));
-        for set in CAPABILITIES {
-            let found = of_every_thread(&[look.guardian()], set);
-            assert!(found.iter().all(|value| value == NO_CAPABILITY), "{words}: {set}: {found:?}");
+        can_do_nothing(&look, words);
+    }
+}
+
+/// The same while a name server is waited for, whose packets a stranger may make.
+#[test]
+fn names_are_looked_up_without_the_capability() {
+    // The mount namespace lasts as long as this thread, which the test harness keeps for others.
+    let thread = std::thread::spawn(|| {
+        let net = Net::new();
+        net.forbid_ping_sockets();
+        let etc = Etc::enter();
+        etc.write("resolv.conf", "nameserver 127.0.0.1\n");
+        fs::set_permissions("/etc", fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let server = NameServer::start("127.0.0.1");
+        for (words, name) in [
+            ("ping ping.example", "ping.example"),
+            ("trace trace.example", "trace.example"),
+            ("doctor", "doctor.example"),
+        ] {
+            server.name(name, Manner::Silent);
+            let desk = open_desk("data_dir = 'data'\n[targets]\na = 'doctor.example'\n");
+            let mut look = desk.start(&mut with_net_raw(&desk, words));
+            look.until(LIMIT, "a question", |_| (server.asked(name, A) > 0).then_some(()));
+            can_do_nothing(&look, words);
         }
+    });
+    assert!(thread.join().is_ok(), "failed, see above");
+}
+
+#[track_caller]
+fn can_do_nothing(look: &Running<'_>, words: &str) {
+    for set in CAPABILITIES {
+        let found = of_every_thread(&[look.guardian()], set);
+        assert!(found.iter().all(|value| value == NO_CAPABILITY), "{words}: {set}: {found:?}");
     }
 }
 

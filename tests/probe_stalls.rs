@@ -4,13 +4,15 @@
 mod support {
     pub(crate) mod latmon;
     pub(crate) mod net;
+    pub(crate) mod sockets;
 }
 
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use support::latmon::Desk;
-use support::net::{All, Form, Net, answer, ms, silence};
+use support::net::{All, Entry, Form, Net, answer, ms, silence};
+use support::sockets::{Sockets, in_both, net};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -58,10 +60,7 @@ fn a_monitor_that_was_stopped_for_five_seconds_blames_nobody() {
     // They are due every 100 ms, and none leaves later than that: four in a row take 200 ms at least, and the far end may
     // be slow to read.
     for host in ["198.18.0.1", "fd00::1"] {
-        let mut requests = net.requests(host);
-        // The paths that are looked for beside have other identifiers.
-        let ours = requests[0].identifier;
-        requests.retain(|request| request.identifier == ours);
+        let requests = own_requests(&net, host);
         let bunch = requests.windows(4).map(|row| row[3].at - row[0].at).min().expect("more pings than that");
         assert!(bunch > ms(100), "{host}: 4 pings in {bunch:?}");
     }
@@ -70,75 +69,101 @@ fn a_monitor_that_was_stopped_for_five_seconds_blames_nobody() {
 /// By the time they are read, the replies are long past their timeout; the kernel's stamps prove that they were not.
 #[test]
 fn a_stall_of_two_seconds_at_a_thousand_packets_a_second_loses_nothing() {
-    let net = Net::new();
-    // Fifty hosts with 20 pings a second each; half of those are under way at any time.
-    let hosts: Vec<String> = (1..=50).map(|n| format!("198.18.1.{n}")).collect();
-    let desk = Desk::new();
-    let mut targets = "[defaults]\nstep = \"1s\"\npings = 20\ntimeout = \"1s\"\n[targets]\n".to_owned();
-    for host in &hosts {
-        net.host(host, answer().delay(ms(500)));
-        targets.push_str(&format!("\"{host}\" = \"{host}\"\n"));
-        // Short ones: it is not the disk that is tested.
-        let sources: Vec<String> = ["uptime".to_owned(), "loss".to_owned(), "median".to_owned()]
-            .into_iter()
-            .chain((1..=20).map(|n| format!("ping{n}")))
-            .map(|name| format!("DS:{name}:GAUGE:2:0:U"))
+    in_both(|sockets| {
+        let net = privileged(sockets);
+        // Fifty hosts with 20 pings a second each; half of those are under way at any time.
+        let hosts: Vec<(String, String)> = (1..=50)
+            .map(|n| if n % 2 == 0 { format!("198.18.1.{n}") } else { format!("fd00::1:{n}") })
+            .map(|host| (host.replace(':', "_"), host))
             .collect();
-        let made =
-            desk.done(&format!("rrd create {host}.rrd --step 1 {} RRA:AVERAGE:0.5:1:200", sources.join(" ")));
-        assert!(made.status.success(), "{made:?}");
-    }
-    desk.write("latmon.toml", &targets);
-    let mut monitor = desk.start(&mut desk.latmon("run"));
-    let rows = |desk: &Desk| hosts.iter().map(|host| desk.rows(&format!("{host}.rrd"))).collect::<Vec<_>>();
-    let whole = |desk: &Desk, count: usize| {
-        let last = desk.rows(&format!("{}.rrd", hosts[49]));
-        (last.iter().filter(|(_, values)| !values[3..].iter().any(|ping| ping.is_nan())).count() >= count)
-            .then_some(())
-    };
-    monitor.until(LIMIT, "a whole row", |desk| whole(desk, 1));
-    monitor.signal_monitor(Signal::SIGSTOP);
-    std::thread::sleep(Duration::from_secs(2));
-    monitor.signal_monitor(Signal::SIGCONT);
-    monitor.until(LIMIT, "whole rows after the stall", |desk| whole(desk, 3));
-    monitor.stop();
-
-    let stalled: Vec<_> = rows(&desk);
-    for (host, rows) in hosts.iter().zip(&stalled) {
-        assert!(rows.len() >= 3, "{host}: {rows:?}");
-        for (end, values) in rows {
-            assert_eq!(values[1], 0.0, "{host}: loss in the row of {end}: {values:?}");
+        let desk = Desk::new();
+        let mut targets = "[defaults]\nstep = \"1s\"\npings = 20\ntimeout = \"1s\"\n[targets]\n".to_owned();
+        for (name, host) in &hosts {
+            net.host(host, answer().delay(ms(500)));
+            targets.push_str(&format!("\"{name}\" = \"{host}\"\n"));
+            make_short_archive(&desk, name);
         }
-    }
-    // Of those that were under way, none was dropped by us; whatever had been would be unknown, and said.
-    assert!(!monitor.log().contains("overflowed"), "{}", monitor.log());
+        desk.write("latmon.toml", &targets);
+        let mut monitor = desk.start(&mut desk.latmon("run"));
+        let whole = |desk: &Desk, count: usize| {
+            let last = desk.rows(&format!("{}.rrd", hosts[49].0));
+            (last.iter().filter(|(_, values)| known(values) == 20).count() >= count).then_some(())
+        };
+        monitor.until(LIMIT, "a whole row", |desk| whole(desk, 1));
+        monitor.signal_monitor(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_secs(2));
+        monitor.signal_monitor(Signal::SIGCONT);
+        monitor.until(LIMIT, "whole rows after the stall", |desk| whole(desk, 3));
+        monitor.stop();
+
+        for (name, host) in &hosts {
+            let rows = desk.rows(&format!("{name}.rrd"));
+            assert!(rows.len() >= 3, "{sockets:?} {host}: {rows:?}");
+            for (end, values) in &rows {
+                assert_eq!(values[1], 0.0, "{sockets:?} {host}: loss in the row of {end}: {values:?}");
+            }
+            // Each that left is known. The last ones of a round may leave behind its end.
+            let told: usize = rows.iter().map(|(_, values)| known(values)).sum();
+            let end = time(rows[rows.len() - 1].0);
+            let asked = own_requests(&net, host);
+            let before = asked.iter().filter(|it| it.wall < end).count();
+            assert!(told >= before, "{sockets:?} {host}: {told} of {before} are known");
+            assert!(told <= asked.len(), "{sockets:?} {host}: {told} are known, and {} left", asked.len());
+        }
+        // Of those that were under way, none was dropped by us; whatever had been would be unknown, and said.
+        assert!(!monitor.log().contains("overflowed"), "{sockets:?}: {}", monitor.log());
+    });
 }
 
 /// A receive buffer has room for what is under way, not for a host that says everything eighty times while nobody reads: what
 /// it had no room for was answered all the same, and is no loss.
 #[test]
 fn replies_that_our_receive_buffer_had_no_room_for_are_unknown() {
+    let short = Flood { payload: 56, pings: 100, copies: 80, delay: ms(700) };
+    // Sixty of these fill it at the most, which is less than one call reads.
+    let long = Flood { payload: 16_000, pings: 8, copies: 20, delay: ms(1200) };
+    std::thread::scope(|scope| {
+        scope.spawn(|| check_overflow(&privileged(Sockets::Raw), &short));
+        scope.spawn(|| {
+            check_overflow(&privileged(Sockets::Datagram), &short);
+            let net = net(Sockets::Datagram);
+            net.ip("link set far0 mtu 65535");
+            check_overflow(&net, &long);
+        });
+    });
+}
+
+/// What each of two hosts answers, and how often it is asked in two seconds.
+#[derive(Debug)]
+struct Flood {
+    payload: u16,
+    pings: usize,
+    copies: usize,
+    delay: Duration,
+}
+
+fn check_overflow(net: &Net, flood: &Flood) {
     const HOSTS: [(&str, &str); 2] = [("ipv4", "198.18.0.1"), ("ipv6", "fd00::1")];
-    let net = Net::new();
+    let Flood { payload, pings, copies, delay } = *flood;
     for (_, host) in HOSTS {
-        net.host(
-            host,
-            (1..80).fold(answer().delay(ms(700)), |host, _| host.inject(All, Form::True, ms(700))),
-        );
+        let behaviour = (1..copies).fold(answer().delay(delay), |it, _| it.inject(All, Form::True, delay));
+        net.host(host, behaviour);
     }
     let desk = Desk::new();
     let targets = HOSTS.map(|(name, host)| format!("{name} = \"{host}\"\n")).concat();
-    desk.write("latmon.toml", &format!("[defaults]\nstep = \"2s\"\npings = 100\n[targets]\n{targets}"));
+    desk.write(
+        "latmon.toml",
+        &format!("[defaults]\nstep = \"2s\"\npings = {pings}\npayload = {payload}\n[targets]\n{targets}"),
+    );
     let mut monitor = desk.start(&mut desk.latmon("run"));
-    let known = |values: &[f64]| values[3..].iter().filter(|ping| !ping.is_nan()).count();
     let whole = |desk: &Desk, count: usize| {
-        let is_whole = |(_, values): &&(i64, Vec<f64>)| known(values) == 100;
+        let is_whole = |(_, values): &&(i64, Vec<f64>)| known(values) == pings;
         let enough = |(name, _)| desk.rows(&format!("{name}.rrd")).iter().filter(is_whole).count() >= count;
         HOSTS.into_iter().all(enough).then_some(())
     };
     monitor.until(LIMIT, "whole rows", |desk| whole(desk, 1));
     monitor.freeze();
-    // Some thirty of each are under way, and their replies are three times what a megabyte holds.
+    // Their replies are more than the buffer holds: three times as many of the short ones.
     for (_, host) in HOSTS {
         net.wait_for(host, net.requests(host).len(), LIMIT);
     }
@@ -148,20 +173,19 @@ fn replies_that_our_receive_buffer_had_no_room_for_are_unknown() {
     monitor.stop();
 
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("one JSON object");
-    assert!(status["packets_dropped"].as_u64() > Some(1000), "{status}");
+    assert!(status["packets_dropped"].as_u64() > Some(pings as u64), "{flood:?}: {status}");
     for (name, host) in HOSTS {
-        assert!(
-            monitor.log().contains(&format!("the {} receive buffer overflowed", name.replace("ip", "IP")))
-        );
+        let line = format!("the {} receive buffer overflowed", name.replace("ip", "IP"));
+        assert!(monitor.log().contains(&line), "{flood:?}: {}", monitor.log());
         let requests = net.requests(host);
         let mut unheard = 0;
         for (end, values) in desk.rows(&format!("{name}.rrd")) {
-            assert_eq!(values[1], 0.0, "{name}: loss in the row of {end}: {values:?}");
-            let end = SystemTime::UNIX_EPOCH + Duration::from_secs(end.unsigned_abs());
+            assert_eq!(values[1], 0.0, "{flood:?} {name}: loss in the row of {end}: {values:?}");
+            let end = time(end);
             let asked = requests.iter().filter(|it| (end - ms(2000)..end).contains(&it.wall)).count();
             unheard += asked.saturating_sub(known(&values));
         }
-        assert!(unheard >= 10, "{name}: {unheard} were answered and not heard");
+        assert!(unheard >= (pings / 10).max(1), "{flood:?} {name}: {unheard} were answered and not heard");
     }
 }
 
@@ -202,4 +226,43 @@ fn two_monitors_with_the_same_process_id_do_not_take_each_others_replies() {
             assert_eq!(values[1], 0.0, "datagram {datagram}: loss in the row of {end}");
         }
     }
+}
+
+/// A network with these sockets only, in which programs keep the privilege to have large buffers.
+fn privileged(sockets: Sockets) -> Net {
+    let net = Net::new();
+    match sockets {
+        Sockets::Raw => net.forbid_ping_sockets(),
+        Sockets::Datagram => net.allow_ping_sockets(),
+    }
+    net
+}
+
+/// An archive for rounds of 20 pings in a second that is made quickly: it is not the disk that is tested.
+fn make_short_archive(desk: &Desk, name: &str) {
+    let sources: Vec<String> = ["uptime".to_owned(), "loss".to_owned(), "median".to_owned()]
+        .into_iter()
+        .chain((1..=20).map(|n| format!("ping{n}")))
+        .map(|name| format!("DS:{name}:GAUGE:2:0:U"))
+        .collect();
+    let made =
+        desk.done(&format!("rrd create {name}.rrd --step 1 {} RRA:AVERAGE:0.5:1:200", sources.join(" ")));
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// How many pings of a row have a round trip.
+fn known(values: &[f64]) -> usize {
+    values[3..].iter().filter(|ping| !ping.is_nan()).count()
+}
+
+fn time(end: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(end.unsigned_abs())
+}
+
+/// The requests of the rounds: the paths that are looked for beside have other identifiers.
+fn own_requests(net: &Net, host: &str) -> Vec<Entry> {
+    let mut requests = net.requests(host);
+    let ours = requests[0].identifier;
+    requests.retain(|request| request.identifier == ours);
+    requests
 }
