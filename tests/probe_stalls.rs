@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use support::latmon::Desk;
-use support::net::{All, Entry, Form, Net, answer, ms, silence};
+use support::net::{All, Entry, Form, Net, answer, ms};
 use support::sockets::{Sockets, in_both, net};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -192,40 +192,40 @@ fn check_overflow(net: &Net, flood: &Flood) {
 /// In containers both are process 1: whoever makes identifiers of that takes the other's replies for its own.
 #[test]
 fn two_monitors_with_the_same_process_id_do_not_take_each_others_replies() {
-    for datagram in [false, true] {
-        let net = Net::new();
-        if datagram {
-            net.allow_ping_sockets();
+    in_both(|sockets| {
+        let net = privileged(sockets);
+        for host in ["198.18.0.1", "fd00::1"] {
+            net.host(host, answer().delay(ms(10)));
         }
-        net.host("198.18.0.1", answer().delay(ms(10)));
-        net.host("198.18.0.2", silence());
         let (living, dead) = (Desk::new(), Desk::new());
-        let program = env!("CARGO_BIN_EXE_latmon");
-        let start = |desk: &Desk, host: &str| {
+        for (desk, n) in [(&living, 1), (&dead, 2)] {
+            let targets = format!("[targets]\nipv4 = \"198.18.0.{n}\"\nipv6 = \"fd00::{n}\"\n");
+            desk.write("latmon.toml", &format!("[defaults]\nstep = \"1s\"\n{targets}"));
+        }
+        let start = |desk: &Desk| {
             let mut command = net.command("unshare");
-            command.args(["--pid", "--fork", "--kill-child", program, "run", host, "--step", "1s"]);
-            command
-                .current_dir(desk.path(""))
-                .env_clear()
-                .env("TZ", "UTC")
-                .env("LATMON_DATA_DIR", desk.path(""));
+            command.args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_latmon"), "run"]);
+            command.current_dir(desk.path("")).env_clear().env("TZ", "UTC");
             command
         };
-        let mut other = living.start(&mut start(&living, "198.18.0.1"));
-        let mut monitor = dead.start(&mut start(&dead, "198.18.0.2"));
-        let rows = |desk: &Desk, file: &str, count: usize| {
-            let rows = desk.rows(file);
-            (rows.len() >= count).then_some(rows)
-        };
-        let alive = other.until(LIMIT, "rows of the living", |desk| rows(desk, "198.18.0.1.rrd", 3));
-        let gone = monitor.until(LIMIT, "rows of the dead", |desk| rows(desk, "198.18.0.2.rrd", 3));
-        for (end, values) in &gone[1..] {
-            assert_eq!(values[1], 20.0, "datagram {datagram}: the dead host answers in the row of {end}");
+        let mut other = living.start(&mut start(&living));
+        let mut monitor = dead.start(&mut start(&dead));
+        let kind = format!("sockets: {}, IPv4 IPv6", format!("{sockets:?}").to_lowercase());
+        for file in ["ipv4.rrd", "ipv6.rrd"] {
+            let rows = |desk: &Desk| Some(desk.rows(file)).filter(|rows| rows.len() >= 3);
+            let alive = other.until(LIMIT, "rows of the living", rows);
+            let gone = monitor.until(LIMIT, "rows of the dead", rows);
+            for (end, values) in &gone[1..] {
+                assert_eq!(values[1], 20.0, "{sockets:?} {file}: the dead host answers in the row of {end}");
+            }
+            for (end, values) in &alive[1..] {
+                assert_eq!(values[1], 0.0, "{sockets:?} {file}: loss in the row of {end}");
+            }
         }
-        for (end, values) in &alive[1..] {
-            assert_eq!(values[1], 0.0, "datagram {datagram}: loss in the row of {end}");
+        for running in [&other, &monitor] {
+            assert!(running.log().contains(&kind), "{kind}: {}", running.log());
         }
-    }
+    });
 }
 
 /// A network with these sockets only, in which programs keep the privilege to have large buffers.

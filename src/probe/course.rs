@@ -1,15 +1,16 @@
 //! One target's course: its open rounds, and what became of each of their pings. Part of the schedule, and as pure.
 
+mod layout;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use siphasher::sip::SipHasher24;
-
+use self::layout::{phase, spread};
 use super::TargetSettings;
 use super::blame::{Overflowed, OwnSide};
-use super::clock::{Clocks, Monotonic, Now, Wall};
+use super::clock::{Clocks, Monotonic, Wall};
 use super::icmp::{Family, Reason};
 use super::open_round::{OpenRound, Slot};
 use super::uplink::line::{Line, Reach};
@@ -155,16 +156,6 @@ impl Course {
             next_start: UnixTime::from_secs(0),
             next_ping: 0,
             own_side: OwnSide::default(),
-        }
-    }
-
-    /// Opens the round that is running now; what was due before is unknown, by `fault`. Where that is all of it, the next
-    /// round is the first.
-    pub(super) fn join(&mut self, now: Now, clocks: &Clocks, fault: Fault) {
-        self.open(self.step.boundary_before(clocks.wall(now.monotonic).into()), clocks);
-        self.pass_over(now.monotonic, fault);
-        if self.rounds.back().is_some_and(|round| round.due == round.slots.len()) {
-            self.rounds.pop_back();
         }
     }
 
@@ -317,29 +308,6 @@ impl Course {
         self.in_flight = 0;
     }
 
-    /// Lays the rounds out anew after the wall clock was set. No two rounds may have the same boundaries, so a clock that
-    /// was set back by less than a step makes the round longer; by more, there is no way but to begin anew.
-    pub(super) fn realign(&mut self, now: Now, clocks: &Clocks, fault: Fault) {
-        let wall = UnixTime::from(clocks.wall(now.monotonic));
-        let newest_start = self.next_start.minus(self.step.duration());
-        let newest = self.rounds.back_mut();
-        if wall >= self.next_start {
-            if let Some(newest) = newest {
-                newest.cut(now.monotonic, fault);
-            }
-            self.join(now, clocks, fault);
-        } else if wall > newest_start.minus(self.step.duration()) {
-            if let Some(newest) = newest {
-                newest.began = clocks.monotonic(newest.start.into());
-                newest.ends = clocks.monotonic(newest.end.into());
-                self.pass_over(now.monotonic, fault);
-            }
-        } else {
-            self.rounds.pop_back();
-            self.join(now, clocks, fault);
-        }
-    }
-
     /// An outage of our own uplink has come out: what it took is no loss.
     pub(super) fn excuse(&mut self, line: &Line) {
         for round in &mut self.rounds {
@@ -378,19 +346,6 @@ impl Course {
     #[cfg(test)]
     pub(super) fn wrap_soon(&mut self) {
         self.next_ping = 0u32.wrapping_sub(u32::from(self.pings) / 2);
-    }
-
-    /// When the next ping is due, in the open round or in the next one.
-    fn next_due(&self, clocks: &Clocks) -> Monotonic {
-        match self.rounds.back() {
-            Some(round) if round.due < round.slots.len() => self.due(round, round.due),
-            _ => clocks.monotonic(self.next_start.into()).plus(self.phase),
-        }
-    }
-
-    /// When the ping at `place` of a round is due.
-    fn due(&self, round: &OpenRound, place: usize) -> Monotonic {
-        round.began.plus(self.phase).plus(spread(self.step, place as u32, self.pings))
     }
 
     /// Takes the ping that is due: opens its round where that is still to be done, and gives the echo to send unless its
@@ -434,38 +389,6 @@ impl Course {
         let share = spread(self.step, 1, self.pings);
         let longest = if held { share } else { share.min(SHORT_STALL) };
         longest.max(LEAST_PATIENCE).max(2 * collect)
-    }
-
-    fn open(&mut self, start: UnixTime, clocks: &Clocks) {
-        let end = start.plus(self.step.duration());
-        self.rounds.push_back(OpenRound {
-            start,
-            end,
-            began: clocks.monotonic(start.into()),
-            ends: clocks.monotonic(end.into()),
-            address: self.address,
-            first: self.next_ping,
-            slots: vec![Slot::NotDue; usize::from(self.pings)],
-            due: 0,
-            settled: 0,
-            unsettled: usize::from(self.pings),
-            newest_loss: None,
-            says: None,
-        });
-        self.next_ping = self.next_ping.wrapping_add(u32::from(self.pings));
-        self.next_start = end;
-    }
-
-    /// Declares the pings of the newest round that were due before `now` unknown.
-    fn pass_over(&mut self, now: Monotonic, fault: Fault) {
-        while let Some(round) = self.rounds.back()
-            && round.due < round.slots.len()
-            && self.due(round, round.due) < now
-            && let Some(round) = self.rounds.back_mut()
-        {
-            round.due += 1;
-            round.settle(round.due - 1, Ping::Unknown(fault));
-        }
     }
 
     /// The ping that has waited longest, and when it was sent: they are sent in order and all wait equally long.
@@ -512,20 +435,6 @@ enum Due {
     Held,
     /// Its time is past, or there is nobody to send it to; or its round was only just opened.
     Settled,
-}
-
-/// How long after the first ping of a round the ping at `place` is due.
-fn spread(step: Step, place: u32, pings: u16) -> Duration {
-    // At most 2^16 times 136 years, which a duration holds.
-    step.duration() * place / u32::from(pings)
-}
-
-/// Where in a ping's share of the step a target's pings lie. Its name decides, so targets are spread against each other
-/// and keep their places when the monitor starts anew.
-fn phase(name: &str, step: Step, pings: u16) -> Duration {
-    let hash = SipHasher24::new().hash(name.as_bytes());
-    let share = spread(step, 1, pings).as_nanos() as u64;
-    Duration::from_nanos(((u128::from(hash) * u128::from(share)) >> 64) as u64)
 }
 
 /// How late a ping may be sent where the monitor was held up, and for how long that hides no ping of a busy target.

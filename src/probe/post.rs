@@ -292,7 +292,7 @@ const MOST_BATCHES: usize = (1 << 20) / BATCH;
 /// By how much packets that came in by several processors may lie out of order.
 const UNORDERED: Duration = Duration::from_millis(1);
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::sync::Arc;
