@@ -115,6 +115,25 @@ fn what_our_own_machine_drops_in_silence_is_no_loss() {
     assert!(watch.rounds["fd77::4"].iter().all(|round| round.fault() != Some(Fault::NeverLeft)));
 }
 
+/// Where nobody is asked about the line, its targets' losses tell of a gateway that is dead, though no echo leaves any more.
+#[test]
+fn a_dead_gateway_that_is_no_anchor_takes_its_targets_down() {
+    in_both(|sockets| {
+        let net = net(sockets);
+        let cable = Cable::lay(&net);
+        let hosts: Vec<String> = (1..=3).map(|n| format!("198.19.128.{n}")).collect();
+        let mut watch = Watch::start(&hosts, &Anchors::These(Vec::new()));
+        watch.until("all answer", Watch::all_answer);
+        cable.at_the_other_end("link set up1 arp off");
+        net.ip("neigh flush dev up0");
+        watch.until("all are lost", |watch| watch.all(|round| round.lost() == round.pings().len()));
+        cable.at_the_other_end("link set up1 arp on");
+        watch.until("all answer", Watch::all_answer);
+        watch.stop_after(1);
+        assert_eq!(watch.news, [], "{sockets:?}");
+    });
+}
+
 /// A real cable, with a real machine at its other end: its interface goes down, and ours loses its carrier.
 #[test]
 fn a_lost_carrier_is_told_at_once() {

@@ -42,6 +42,8 @@ pub(super) struct OwnSide {
     gateway: Option<u32>,
     /// Whether the kernel has stamped any since they leave by it.
     stamps: bool,
+    /// Whether somebody has said since the last stamp that a host on the way is unreachable.
+    nobody: bool,
 }
 
 impl OwnSide {
@@ -53,7 +55,13 @@ impl OwnSide {
 
     /// One left, says the kernel.
     pub(super) fn stamped(&mut self) {
-        self.stamps = true;
+        (self.stamps, self.nobody) = (true, false);
+    }
+
+    /// A host on the way is unreachable: they may have waited for a gateway that is dead, which the kernel says some
+    /// seconds later.
+    pub(super) fn found_nobody(&mut self) {
+        self.nobody = true;
     }
 
     /// One was refused.
@@ -67,8 +75,9 @@ impl OwnSide {
     }
 
     /// Whether one that has no stamp when its time is over never left. That tells nothing where none has any. Nor does it
-    /// of a host on a network of ours: one that is dead is not asked at all, since nobody says where it is.
+    /// of a host on a network of ours: one that is dead is not asked at all, since nobody says where it is. A gateway that
+    /// is dead is an outage of the line, and for who has no anchors the targets' losses are all that tells it.
     pub(super) fn held_back(&self, is_stamped: bool) -> bool {
-        !is_stamped && self.stamps && self.gateway.is_some()
+        !is_stamped && self.stamps && !self.nobody && self.gateway.is_some()
     }
 }

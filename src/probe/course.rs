@@ -233,6 +233,9 @@ impl Course {
 
     /// Somebody on the way says why the ping that he quotes was not answered; true where it is of an open round.
     pub(super) fn says(&mut self, quoted: Quoted, reason: Reason, from: IpAddr) -> bool {
+        if reason.is_host_unreachable() {
+            self.own_side.found_nobody();
+        }
         let round = match quoted {
             Quoted::Ping(ping) => self.find(ping).map(|(round, _)| round),
             Quoted::Sequence(sequence) => self.rounds.iter_mut().find(|round| round.misses(sequence)),

@@ -305,6 +305,11 @@ impl Reason {
     pub fn is_expired(&self) -> bool {
         matches!((self.family, self.kind, self.code), (Family::V4, 11, 0) | (Family::V6, 3, 0))
     }
+
+    /// True when nobody answers for the next address on the way: our own kernel says so too, of a gateway that is dead.
+    pub fn is_host_unreachable(&self) -> bool {
+        matches!((self.family, self.kind, self.code), (Family::V4, 3, 1) | (Family::V6, 1, 3))
+    }
 }
 
 impl fmt::Display for Reason {
