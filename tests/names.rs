@@ -66,7 +66,7 @@ fn a_name_is_asked_for_once_and_pinged_by_the_family_that_is_wanted() {
 
 #[test]
 fn dead_slow_and_missing_names_hold_up_no_other() {
-    in_a_world(|_| {
+    in_a_world(|world| {
         let server = NameServer::start("127.0.0.1");
         server.name("dead.example", Manner::Silent);
         server.name("failing.example", Manner::Fails);
@@ -76,6 +76,8 @@ fn dead_slow_and_missing_names_hold_up_no_other() {
             ("failing", "failing.example", None),
             ("missing", "missing.example", None),
             ("slow", "slow.example", None),
+            ("routeless", "203.0.113.1", None),
+            ("literal", "198.18.0.3", None),
         ];
         let dead: Vec<(String, String)> =
             (0..200).map(|n| (format!("dead{n}"), format!("d{n}.dead.example"))).collect();
@@ -85,12 +87,20 @@ fn dead_slow_and_missing_names_hold_up_no_other() {
         }
         names.push(("good", "good.example", V4));
         let watch = Watch::start(&names, RESOLVE_EVERY);
+        // Before any name is known, and however many are asked for: four pings a second, on time.
+        wait(|| world.net.requests("198.18.0.3").len() >= 16, "sixteen requests");
+        let requests = world.net.requests("198.18.0.3");
+        let gaps = requests.windows(2).map(|pair| pair[1].at - pair[0].at);
+        let late = gaps.clone().filter(|gap| gap.abs_diff(ms(250)) > ms(100)).count();
+        assert!(late <= 4, "{late} are not on time: {:?}", gaps.collect::<Vec<_>>());
         let first = watch.until("good", |round| round.known() > 0);
         assert_eq!(first.lost(), 0, "{first:?}");
         watch.until("slow", |round| is_well(round, "198.18.0.2"));
         for name in ["failing", "missing", "dead0"] {
             watch.until(name, is_nameless);
         }
+        let refused = Some(Fault::Send(libc::ENETUNREACH));
+        watch.until("routeless", |round| round.is_unknown() && round.fault() == refused);
         watch.stop();
     });
 }
@@ -208,7 +218,7 @@ fn many_names_are_asked_for_with_few_descriptors() {
 /// The network and the files of one test.
 struct World {
     etc: Etc,
-    _net: Net,
+    net: Net,
 }
 
 /// Runs a test in a thread of its own, whose namespaces end with it, with three hosts that answer.
@@ -216,10 +226,10 @@ fn in_a_world(test: impl FnOnce(&World) + Send) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let net = Net::new();
-            for host in ["198.18.0.1", "198.18.0.2", "fd00::1", "fd00::2"] {
+            for host in ["198.18.0.1", "198.18.0.2", "198.18.0.3", "fd00::1", "fd00::2"] {
                 net.host(host, answer().delay(ms(5)));
             }
-            test(&World { etc: Etc::enter(), _net: net });
+            test(&World { etc: Etc::enter(), net });
         });
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);

@@ -248,6 +248,28 @@ fn an_archive_that_is_there_is_continued() {
     assert_eq!(fs::read(desk.path("198.18.0.1.rrd")).unwrap(), bytes, "and is not touched");
 }
 
+/// As after a start with a clock that is not set yet: what is in the archive is not written over, and the log says so once.
+#[test]
+fn a_clock_behind_the_archive_is_told() {
+    let net = Net::new();
+    net.host("198.18.0.1", answer().delay(ms(10)));
+    let desk = Desk::new();
+    let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+    let sources = ["uptime", "loss", "median", "ping1", "ping2"].map(|name| format!("DS:{name}:GAUGE:2:0:U"));
+    let create = format!(
+        "rrd create 198.18.0.1.rrd --step 1 --start {} {} RRA:AVERAGE:0.5:1:600",
+        since_1970.as_secs() + 3600,
+        sources.join(" ")
+    );
+    assert_eq!(told(&desk.done(&create)), (Some(0), String::new()));
+    let mut monitor = desk.start(&mut desk.latmon("run 198.18.0.1"));
+    let line = "198.18.0.1: the clock stands behind the archive's last update (";
+    monitor.until(LIMIT, line, |desk| desk.read("log").contains(line).then_some(()));
+    monitor.until(LIMIT, "two more rounds", |_| (net.requests("198.18.0.1").len() >= 8).then_some(()));
+    monitor.stop();
+    assert_eq!(monitor.log().matches(line).count(), 1, "{}", monitor.log());
+}
+
 #[test]
 fn without_a_target_it_says_what_to_type() {
     let desk = Desk::new();

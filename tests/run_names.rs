@@ -1,5 +1,5 @@
 //! Targets that are names, from end to end: `latmon run` in the test network with a name server that fails, stops and
-//! starts again. Needs root, for the network and for an `/etc` of its own.
+//! starts again, and without a route. Needs root, for the network and for an `/etc` of its own.
 
 mod support {
     pub(crate) mod dns;
@@ -96,7 +96,25 @@ fn a_name_that_does_not_resolve_is_told_and_so_is_what_becomes_of_it() {
         server.name("moving.example", has(&["198.18.0.3"]));
         logged(&mut monitor, "web: web.example resolves again to 198.18.0.1");
         logged(&mut monitor, "moving: the address of moving.example changed from 198.18.0.2 to 198.18.0.3");
+        assert_eq!(desk.outbox().len(), 2, "nobody was told:\n{}", monitor.log());
+
+        // No way to any target is our own outage: one notice tells of it, and no alert of a target.
+        net.cut();
+        logged(&mut monitor, "this monitor is offline since ");
+        logged(&mut monitor, "web (web.example): cannot send: Network is unreachable");
+        monitor.until(LIMIT, "three unknown rounds", |desk| {
+            let status: serde_json::Value =
+                serde_json::from_slice(&desk.done("status --json web").stdout).ok()?;
+            let web = &status["targets"][0];
+            let lasts = web["last_round"].as_i64()? - web["since"].as_i64()?;
+            (web["state"] == "unknown" && lasts >= 2).then_some(())
+        });
+        net.mend();
+        logged(&mut monitor, "online again at ");
+        monitor.until(LIMIT, "the end of it", |desk| (desk.outbox().len() == 4).then_some(()));
         monitor.stop();
-        assert_eq!(desk.outbox().len(), 3, "the last one is that it stopped:\n{}", monitor.log());
+        let log = monitor.log();
+        assert_eq!(log.matches("is not measured").count(), 1, "{log}");
+        assert!(desk.outbox()[2].contains("OFFLINE") && desk.outbox()[3].contains("ONLINE"), "{log}");
     });
 }

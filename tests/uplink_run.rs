@@ -47,6 +47,13 @@ fn fifty_targets_behind_a_dead_uplink_are_two_mails_and_no_loss() {
     assert!(page.contains("uplink: down since") && page.contains("198.18.0.254 does not answer"), "{page}");
     assert!(page.contains("our own uplink was down"), "{page}");
 
+    assert!(
+        monitor.log().contains("this monitor is offline since ")
+            && monitor.log().contains("198.18.0.254 does not answer"),
+        "{}",
+        monitor.log()
+    );
+
     // Nobody answers the next one either, and it must neither blame the targets nor tell it again.
     monitor.kill();
     drop(monitor);
@@ -56,6 +63,7 @@ fn fifty_targets_behind_a_dead_uplink_are_two_mails_and_no_loss() {
 
     all(true);
     monitor.until(LIMIT, "a third mail", |desk| (desk.outbox().len() == 3).then_some(()));
+    assert!(monitor.log().contains("online again at "), "{}", monitor.log());
     let before = rows(&desk);
     monitor.until(LIMIT, "more rows", |desk| (rows(desk) >= before + 3).then_some(()));
     assert!(!status(&desk).contains("uplink"), "{}", status(&desk));

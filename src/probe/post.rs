@@ -277,12 +277,17 @@ impl Ears {
 /// Reads the clocks, sees to it that they still agree, and says so if one of them was set.
 pub(super) fn look(schedule: &mut Schedule) -> Now {
     let now = clock::now();
-    match schedule.observe(now) {
-        Some(Jump::Slept(slept)) => warn!("the machine slept for {:.1} s", slept.as_secs_f64()),
-        Some(Jump::Set(by)) => warn!("the clock was set by {:+.3} s", by as f64 / 1e9),
-        None => {}
+    if let Some(jump) = schedule.observe(now) {
+        say(jump);
     }
     now
+}
+
+fn say(jump: Jump) {
+    match jump {
+        Jump::Slept(slept) => warn!("the machine slept for {:.1} s", slept.as_secs_f64()),
+        Jump::Set(by) => warn!("the clock was set by {:+.3} s", by as f64 / 1e9),
+    }
 }
 
 /// A bound on how long a flood of packets without stamps, or of ICMP errors, can keep the thread from all else; a million
@@ -300,6 +305,7 @@ mod tests {
     use nix::sys::socket::{TimestampingFlag, setsockopt, sockopt};
 
     use super::*;
+    use crate::probe::logged::logged;
     use crate::probe::schedule::Action;
     use crate::probe::{Anchors, OpenSockets, Pace, RESOLVE_EVERY, Settings};
     use crate::round::{Round, Target};
@@ -366,5 +372,23 @@ mod tests {
         let (lost, known) =
             rounds.iter().fold((0, 0), |(lost, known), it| (lost + it.lost(), known + it.known()));
         assert_eq!((lost, known), (0, sent as usize));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_and_a_machine_that_slept_are_told() {
+        let now = clock::now();
+        let ago = Now { wall: Wall(now.wall.0 - 3_600_000_000_000), ..now };
+        let mut schedule = Schedule::new(&[], &Pace::default(), &[], ago);
+        let log = logged(|| {
+            look(&mut schedule);
+            look(&mut schedule);
+        });
+        assert_eq!(log.matches("the clock was set by +3600.").count(), 1, "{log}");
+        let log = logged(|| {
+            say(Jump::Set(-1_500_000_000));
+            say(Jump::Slept(Duration::from_millis(90_210)));
+        });
+        assert!(log.contains("the clock was set by -1.500 s"), "{log}");
+        assert!(log.contains("the machine slept for 90.2 s"), "{log}");
     }
 }

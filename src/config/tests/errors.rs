@@ -245,6 +245,7 @@ fn a_slip_in_a_condition_is_told_with_what_was_meant() {
         ("Median > 100ms", Some("median")),
         ("los >= 20%", Some("loss")),
         ("jiter > 3ms", Some("jitter")),
+        ("unknwon >= 50%", Some("unknown")),
         ("avarage > 100ms", Some("average")),
         ("p9 > 100ms", Some("p95")),
         ("abberant", Some("aberrant")),
