@@ -84,9 +84,9 @@ fn settings_that_make_no_sense_are_told_with_their_place() {
     refused(&desk, "run", 2, &["latmon.toml:2", "'sixty'"]);
     desk.write("latmon.toml", "[targets]\nhere = \"127.0.0.1\"\n[mail]\nfrom = \"a@example.org\"\n");
     refused(&desk, "run", 2, &["latmon.toml:4", "'to' is missing"]);
-    desk.write("latmon.toml", "targets_file = \"hosts.txt\"\n[defaults]\nfamily = \"ipv6\"\n");
+    desk.write("latmon.toml", "targets_file = \"hosts.txt\"\n[defaults]\nsource = \"fd00::1\"\n");
     desk.write("hosts.txt", "# of the office\n192.0.2.1\n");
-    refused(&desk, "run", 2, &["hosts.txt:2", "latmon.toml:3", "192.0.2.1", "family = ipv6"]);
+    refused(&desk, "run", 2, &["hosts.txt:2", "latmon.toml:3", "192.0.2.1", "source = fd00::1"]);
     desk.write("latmon.toml", "[targets]\nlab = { cidr = \"192.0.2.0/8\" }\n");
     refused(&desk, "check", 2, &["latmon.toml:2", "192.0.0.0/8"]);
     desk.write("good.toml", "");

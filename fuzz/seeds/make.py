@@ -43,10 +43,22 @@ def main():
     refused6 = extended_error(EHOSTUNREACH, ORIGIN_ICMP6, 1, 3, 0, 0, router6)
     seeds["control-refused-v4"] = stamps + control(SOL_IP, IP_RECVERR, refused4)
     seeds["control-refused-v6"] = stamps + control(SOL_IPV6, IPV6_RECVERR, refused6)
+    write("icmp", seeds)
+    # The first byte says how the rest is read; of zeros it makes the true reply: fuzz_targets/proof.rs.
+    v6, raw, summed, ours = 1, 2, 4, 8
+    header = seeds["reply-v4-options"][:32]
+    write("proof", {
+        "reply-v4": bytes([summed | ours]) + bytes(64),
+        "reply-v4-options": bytes([raw | summed | ours]) + header + bytes(64),
+        "reply-v6": bytes([v6 | ours]) + bytes(64),
+    })
+
+
+def write(target, seeds):
+    (HERE / target).mkdir(exist_ok=True)
     for name, seed in seeds.items():
-        (HERE / "icmp" / name).write_bytes(seed)
+        (HERE / target / name).write_bytes(seed)
 
 
 if __name__ == "__main__":
-    (HERE / "icmp").mkdir(exist_ok=True)
     main()

@@ -102,7 +102,7 @@ impl Rule {
         }
     }
 
-    /// Whether it needs [`Past::usual`].
+    /// Whether it needs [`crate::alert::Past::usual`].
     pub fn asks_for_the_usual(&self) -> bool {
         matches!(self.judge, Judge::Compare(Comparison::Usual { .. }))
     }
@@ -112,7 +112,7 @@ impl Rule {
         matches!(self.judge, Judge::Compare(Comparison::Unknown { .. }))
     }
 
-    /// Whether it needs [`Past::aberrant`].
+    /// Whether it needs [`crate::alert::Past::aberrant`].
     pub fn asks_for_a_forecast(&self) -> bool {
         self.judge == Judge::Aberrant
     }
@@ -125,7 +125,7 @@ pub enum Judge {
     Down,
     /// A number of it lies beyond a limit.
     Compare(Comparison),
-    /// The archive's own forecast says that the medians are too far off too often: [`Past::aberrant`].
+    /// The archive's own forecast says that the medians are too far off too often: [`crate::alert::Past::aberrant`].
     Aberrant,
     /// It and the rounds before it look like this, in SmokePing's language.
     Pattern(Pattern),
