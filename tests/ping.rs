@@ -282,14 +282,14 @@ fn a_look_that_was_stopped_for_a_while_loses_nothing() {
     });
 }
 
-/// A receive buffer has room for what is under way, not for hosts that say everything eighty times while nobody reads.
+/// A receive buffer has room for what is under way, not for hosts that say everything 320 times while nobody reads.
 #[test]
 fn replies_that_our_receive_buffer_had_no_room_for_are_no_loss() {
     in_both(|sockets| {
         let net = net(sockets);
         for host in HOSTS {
             let once = answer().delay(ms(1500));
-            net.host(host, (1..80).fold(once, |host, _| host.inject(All, Form::True, ms(1500))));
+            net.host(host, (1..320).fold(once, |host, _| host.inject(All, Form::True, ms(1500))));
         }
         let words = format!("ping --json -c 45 -i 20ms -W 3 {}", HOSTS.join(" "));
         let latmon = Desk::new().latmon(&words).current_dir("/").stdout(Stdio::piped()).spawn();
