@@ -105,7 +105,7 @@ impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Carrier { interface } => write!(f, "{interface} has no carrier"),
-            Self::Route => f.write_str("there is no route to any target"),
+            Self::Route => f.write_str("no target beyond this machine has a route"),
             Self::Silence { anchors } => match anchors.as_slice() {
                 [anchor] => write!(f, "{anchor} does not answer"),
                 anchors => {
