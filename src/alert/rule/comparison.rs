@@ -99,8 +99,9 @@ impl Comparison {
     /// The most times the usual that a number is compared with.
     pub const MOST_TIMES: f64 = 1000.0;
 
-    /// Whether a `round` is a bad one, of which enough is known unless what is unknown is compared. `None` when its pings do not tell, as the jitter of a single answer, or
-    /// nothing is usual yet; but no answer at all crosses every upper limit of latency.
+    /// Whether a `round` is a bad one, of which enough is known unless what is unknown is compared. `None` when its pings do
+    /// not tell, as the jitter of a single answer, or nothing is usual yet; but no answer at all crosses every upper limit
+    /// of latency.
     pub(in crate::alert) fn is_bad(&self, round: &Round, past: Past) -> Option<bool> {
         let (measure, op, limit) = match *self {
             Self::Loss { op, percent } => return Some(op.holds(loss_percent(round), percent)),
