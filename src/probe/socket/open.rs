@@ -52,21 +52,7 @@ impl EchoSocket {
             SocketKind::Raw => (system::raw(family, dont_fragment, identity)?, None),
         };
         system::set_options(&socket, family, dont_fragment)?;
-        let takes_control = system::takes_control_messages(&socket, family, kind);
-        let stamping = system::take_stamps(&socket, family, takes_control)?;
-        let origin = Origin { identity: identity.known_as(identifier), takes_control, ..origin };
-        let buffer = ReceiveBuffer { wanted: 0, held: 0 };
-        let mut opened = Self {
-            socket,
-            origin,
-            stamping,
-            buffer,
-            stamp_room: 0,
-            taken: 0,
-            is_forced: false,
-            outbox: Outbox::new(None),
-            aside: Default::default(),
-        };
+        let mut opened = Self::over(socket, Origin { identity: identity.known_as(identifier), ..origin })?;
         opened.make_room(backlog)?;
         Ok(opened)
     }
@@ -90,25 +76,32 @@ impl EchoSocket {
         if kind == SocketKind::Raw && !dont_fragment {
             system::hear_only(&socket, family, identity)?;
         }
-        let takes_control = system::takes_control_messages(&socket, family, kind);
-        let stamping = system::take_stamps(&socket, family, takes_control)?;
-        let buffer = ReceiveBuffer { wanted: 0, held: socket.recv_buffer_size()? };
-        let origin = Origin { family, kind, dont_fragment, source, takes_control, identity };
-        let outbox = Outbox::new((stamping == Stamping::Keyed).then_some(wanted.backlog.echoes));
-        let mut adopted = Self {
-            socket,
-            origin,
-            stamping,
-            buffer,
-            stamp_room: 0,
-            taken: 0,
-            is_forced: true,
-            outbox,
-            aside: Default::default(),
-        };
+        let origin = Origin { family, kind, dont_fragment, source, takes_control: true, identity };
+        let mut adopted = Self::over(socket, origin)?;
+        adopted.is_forced = true;
+        adopted.buffer.held = adopted.socket.recv_buffer_size()?;
+        adopted.outbox = Outbox::new((adopted.stamping == Stamping::Keyed).then_some(wanted.backlog.echoes));
         adopted.make_room(wanted.backlog)?;
         adopted.empty(wanted.backlog.payload)?;
         Ok(adopted)
+    }
+
+    /// What every such socket begins with: it tells when packets pass, and says what it can be told. It has no room yet.
+    fn over(socket: Socket, origin: Origin) -> io::Result<Self> {
+        let Origin { family, kind, .. } = origin;
+        let takes_control = system::takes_control_messages(&socket, family, kind);
+        let stamping = system::take_stamps(&socket, family, takes_control)?;
+        Ok(Self {
+            socket,
+            origin: Origin { takes_control, ..origin },
+            stamping,
+            buffer: ReceiveBuffer { wanted: 0, held: 0 },
+            stamp_room: 0,
+            taken: 0,
+            is_forced: false,
+            outbox: Outbox::new(None),
+            aside: Default::default(),
+        })
     }
 
     /// The socket alone, for another process to adopt.
